@@ -1,0 +1,1 @@
+"""Thin users of the public API: one file a command."""

@@ -1,0 +1,141 @@
+"""What a bundle's `manifest.json` says: model, protocol, pixels, tokens, files, provenance."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from awares_edge.bundle.schema import read_dataclass
+from awares_edge.errors import BundleError
+from awares_edge.protocol.profiles import ProtocolProfile
+from awares_edge.protocol.tokenizer import SpecialTokens
+from awares_edge.vision.patches import Preprocessing
+
+FORMAT = "awares-edge-bundle"
+FORMAT_VERSION = 1
+MANIFEST_NAME = "manifest.json"
+TOKENIZER_NAME = "tokenizer.json"
+
+
+@dataclass(frozen=True, slots=True)
+class VisionSpec:
+    """Shape of the vision tower.
+
+    Attributes:
+        window_size: pixels along one side of an attention window.
+        full_attention_blocks: indexes of the blocks that attend over the whole picture.
+        out_hidden_size: width of the features, equal to the text model's hidden size.
+    """
+
+    hidden_size: int
+    intermediate_size: int
+    depth: int
+    heads: int
+    window_size: int
+    full_attention_blocks: tuple[int, ...]
+    out_hidden_size: int
+    patch_size: int = 14
+    temporal_patch_size: int = 2
+    merge_size: int = 2
+    in_channels: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """Shape of the model, as a runtime needs it.
+
+    Attributes:
+        name, license, base_model: for people.
+        vocabulary: rows of the embedding, and length of a row of logits.
+        mrope_section: frequencies per position axis (t, h, w); their sum is head_dim / 2.
+        context: most positions that the checkpoint declares.
+    """
+
+    name: str
+    license: str
+    base_model: str
+    hidden_size: int
+    intermediate_size: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    vocabulary: int
+    rope_theta: float
+    mrope_section: tuple[int, int, int]
+    norm_eps: float
+    tied: bool
+    context: int
+    vision: VisionSpec
+
+
+@dataclass(frozen=True, slots=True)
+class FileEntry:
+    """One file of a bundle: its size in bytes and its SHA-256 in hexadecimal."""
+
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A bundle's table of contents.
+
+    Attributes:
+        runtime: name of the runtime the files are for.
+        precision: of the weights ("fp32", "fp16", ...).
+        provenance: where it came from: checkpoint, adapter, tool versions.
+    """
+
+    runtime: str
+    precision: str
+    model: ModelSpec
+    protocol: ProtocolProfile
+    preprocessing: Preprocessing
+    tokens: SpecialTokens
+    files: dict[str, FileEntry]
+    provenance: dict[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """Canonical text: the same bundle gives the same bytes on every machine."""
+        body: dict[str, Any] = {"format": FORMAT, "version": FORMAT_VERSION, **asdict(self)}
+        return json.dumps(body, indent=1, sort_keys=True, ensure_ascii=True) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Manifest:
+        """Read a manifest.
+
+        Raises:
+            BundleError: it is not one, or of another version.
+        """
+        try:
+            body = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise BundleError(
+                f"{MANIFEST_NAME} is not valid JSON: export the bundle again"
+            ) from error
+        if not isinstance(body, dict) or body.pop("format", None) != FORMAT:
+            raise BundleError(f"{MANIFEST_NAME} does not describe an awares-edge bundle")
+        version = body.pop("version", None)
+        if version != FORMAT_VERSION:
+            newer = isinstance(version, int) and version > FORMAT_VERSION
+            advice = "update awares-edge" if newer else "export the checkpoint again"
+            raise BundleError(
+                f"the bundle has format version {version!r}, this awares-edge reads "
+                f"{FORMAT_VERSION}: {advice}"
+            )
+        return read_dataclass(cls, body, "manifest")
+
+    @property
+    def protocol_sha256(self) -> str:
+        """One hash over all that decides what the model is shown and how its text is read."""
+        pinned = {
+            "protocol": asdict(self.protocol),
+            "preprocessing": asdict(self.preprocessing),
+            "tokens": asdict(self.tokens),
+            "tokenizer": asdict(self.files[TOKENIZER_NAME]),
+        }
+        text = json.dumps(pinned, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,1 @@
+"""Quantization statistics and decision calibration (to come; see the issue tracker)."""

@@ -1,0 +1,1 @@
+"""The AwaRes loop: low-res view, decision, crops, answer. Knows no runtime."""

@@ -1,0 +1,165 @@
+"""Protocol profiles: everything that a model was trained to expect, pinned under one name.
+
+Three published sources disagree on the prompt, the crop boxes and the low-res view; a profile holds
+one consistent choice of all of them, and a bundle carries its own. `nano` is the embedded model's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, TypeAlias
+
+from PIL import Image
+
+from awares_edge.errors import InputError
+from awares_edge.protocol.crops import CROP_NAMES, WHOLE, Box, BoxRule, Crop, crop_box
+
+LowResRule: TypeAlias = Literal["half", "thumbnail"]
+Resampler: TypeAlias = Literal["lanczos", "bicubic"]
+
+_RESAMPLING = {
+    "lanczos": Image.Resampling.LANCZOS,
+    "bicubic": Image.Resampling.BICUBIC,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ProtocolProfile:
+    """One way of asking an AwaRes model.
+
+    Attributes:
+        name: the profile's name.
+        system_prompt: text of the system message.
+        crop_ids: ids the prompt offers, in its order.
+        box_rule: "halves" (README) or "evaluator" (sides of at least 100 px).
+        low_res: "half" (both sides halved) or "thumbnail" (longer side to `thumbnail_side`).
+        thumbnail_side: pixels; used by "thumbnail" alone.
+        resampler: filter for the low-res view and for the source limits below.
+        min_pixels, max_pixels: area limits of every picture given to the vision tower.
+        source_max_side, source_max_pixels: a larger picture is scaled down to these first, before
+            the low-res view and the crops are cut from it; None for no limit.
+        min_crop_side: a picture with a shorter side (pixels) is sent whole instead of cropped.
+        call_opening, call_closing: fixed text around the ids of a call.
+    """
+
+    name: str
+    system_prompt: str
+    crop_ids: tuple[str, ...]
+    box_rule: BoxRule = "halves"
+    low_res: LowResRule = "half"
+    thumbnail_side: int = 512
+    resampler: Resampler = "lanczos"
+    min_pixels: int = 3_136
+    max_pixels: int = 12_845_056
+    source_max_side: int | None = None
+    source_max_pixels: int | None = None
+    min_crop_side: int = 2
+    call_opening: str = "GET_CROPS: ["
+    call_closing: str = "]"
+
+    def source_view(self, image: Image.Image) -> Image.Image:
+        """The picture that low-res view and crops are cut from: `image` within the limits."""
+        width, height = image.size
+        scale = 1.0
+        if self.source_max_side:
+            scale = min(scale, self.source_max_side / max(width, height))
+        if self.source_max_pixels:
+            scale = min(scale, (self.source_max_pixels / (width * height)) ** 0.5)
+        if scale >= 1.0:
+            return image
+        size = (max(1, int(width * scale)), max(1, int(height * scale)))
+        return image.resize(size, _RESAMPLING[self.resampler])
+
+    def low_res_view(self, source: Image.Image) -> Image.Image:
+        """What the model sees first."""
+        if self.low_res == "thumbnail":
+            view = source.copy()
+            view.thumbnail((self.thumbnail_side, self.thumbnail_side), _RESAMPLING[self.resampler])
+            return view
+        size = (max(1, source.width // 2), max(1, source.height // 2))
+        return source.resize(size, _RESAMPLING[self.resampler])
+
+    def crop(self, crop_id: str, size: tuple[int, int]) -> Crop:
+        """The crop with this id in a source picture of `size` (width, height) pixels."""
+        box = crop_box(crop_id, *size, rule=self.box_rule, min_side=self.min_crop_side)
+        return Crop(crop_id, box)
+
+    def whole(self, size: tuple[int, int]) -> Crop:
+        """The whole source picture as a crop."""
+        box: Box = (0, 0, *size)
+        return Crop(WHOLE, box)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+_README_IDS = tuple(crop_id for crop_id in CROP_NAMES if crop_id != WHOLE)
+_ALL_IDS = tuple(CROP_NAMES)
+
+
+def _release_prompt(ids: tuple[str, ...]) -> str:
+    """System prompt of the release's README; the paper's differs in the map alone."""
+    crop_map = {crop_id: CROP_NAMES[crop_id] for crop_id in ids}
+    return (
+        "You are a vision-language model that analyzes images and answers questions about them. "
+        "If the image resolution is too low for accurate analysis, respond with GET_CROPS: "
+        "followed by a list of crop numbers in square brackets (e.g., GET_CROPS: ['3'] or "
+        "GET_CROPS: ['0', '5']), where the available crop numbers and their corresponding "
+        f"areas are {crop_map}, otherwise provide your answer."
+    )
+
+
+# The evaluator's own wording, its spelling included: models were scored with these very tokens.
+_EVALUATOR_PROMPT = (
+    "You are a vision-language model that analyzes images and answers questions about them. "
+    "If the image resolution is too low for accurate analysis, respond with GET_CROPS "
+    "[<crop_number>] to get a higher resolution version, the avalible <crop_numbers> and their "
+    f"corresponding area of the high resolution image are {CROP_NAMES} ,otherwise provide your "
+    "answer."
+)
+
+PROFILES: dict[str, ProtocolProfile] = {
+    profile.name: profile
+    for profile in (
+        ProtocolProfile("paper", _release_prompt(_ALL_IDS), _ALL_IDS),
+        ProtocolProfile(
+            "readme",
+            _release_prompt(_README_IDS),
+            _README_IDS,
+            low_res="thumbnail",
+            # Pillow's default for `thumbnail`, which the README calls without a filter.
+            resampler="bicubic",
+        ),
+        ProtocolProfile(
+            "evaluator",
+            _EVALUATOR_PROMPT,
+            _ALL_IDS,
+            box_rule="evaluator",
+            min_pixels=32 * 28 * 28,
+            max_pixels=2048 * 28 * 28,
+            source_max_side=20_000,
+            min_crop_side=100,
+            call_opening="GET_CROPS [",
+        ),
+        ProtocolProfile(
+            "nano",
+            "Answer from the low-resolution view, or respond with GET_CROPS: and crop numbers.",
+            _ALL_IDS,
+            max_pixels=224 * 224,
+            source_max_pixels=224 * 224,
+        ),
+    )
+}
+
+
+def get_profile(name: str) -> ProtocolProfile:
+    """The profile of this name.
+
+    Raises:
+        InputError: there is none.
+    """
+    try:
+        return PROFILES[name]
+    except KeyError:
+        names = ", ".join(PROFILES)
+        raise InputError(f"no protocol profile {name!r}: choose one of {names}") from None

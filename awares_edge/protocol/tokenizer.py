@@ -1,0 +1,108 @@
+"""Text to token ids and back, for text that nobody vouches for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tokenizers import Tokenizer
+from tokenizers.decoders import DecodeStream
+
+from awares_edge.errors import BundleError
+
+IM_START, IM_END = "<|im_start|>", "<|im_end|>"
+VISION_START, VISION_END = "<|vision_start|>", "<|vision_end|>"
+IMAGE_PAD, END_OF_TEXT = "<|image_pad|>", "<|endoftext|>"
+
+
+@dataclass(frozen=True, slots=True)
+class SpecialTokens:
+    """Ids of the tokens that structure a conversation.
+
+    Attributes:
+        eos: any of these ends an answer.
+    """
+
+    im_start: int
+    im_end: int
+    vision_start: int
+    vision_end: int
+    image_pad: int
+    eos: tuple[int, ...]
+
+
+class TextTokenizer:
+    """A checkpoint's tokenizer, used for plain text alone.
+
+    Special tokens are never made from text: `<|im_end|>` inside a question becomes the ordinary
+    tokens of its characters, so that a question cannot break out of its message.
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        tokenizer.encode_special_tokens = True
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        self._tokenizer = tokenizer
+
+    @classmethod
+    def from_file(cls, path: Path) -> TextTokenizer:
+        """Read a `tokenizer.json`.
+
+        Raises:
+            BundleError: it is not one.
+        """
+        try:
+            return cls(Tokenizer.from_file(str(path)))
+        # tokenizers raises bare Exception for whatever it cannot read.
+        except Exception as error:
+            raise BundleError(f"{path.name} is not a tokenizer: {error}") from error
+
+    @property
+    def vocabulary(self) -> int:
+        return int(self._tokenizer.get_vocab_size())
+
+    def encode(self, text: str) -> list[int]:
+        return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of `ids`, special tokens left out."""
+        return str(self._tokenizer.decode(list(ids), skip_special_tokens=True))
+
+    def id_of(self, token: str) -> int | None:
+        return self._tokenizer.token_to_id(token)
+
+    def special_tokens(self, eos: Sequence[int] = ()) -> SpecialTokens:
+        """Look up the tokens of Qwen2.5-VL's conversation format.
+
+        Raises:
+            BundleError: the vocabulary lacks one of them.
+        """
+        names = (IM_START, IM_END, VISION_START, VISION_END, IMAGE_PAD)
+        ids = [self.id_of(name) for name in names]
+        missing = [name for name, i in zip(names, ids, strict=True) if i is None]
+        if missing:
+            raise BundleError(f"the tokenizer has no {', '.join(missing)}: not a Qwen2.5-VL one")
+        found = [i for i in ids if i is not None]
+        ends = dict.fromkeys([found[1], *eos])
+        if (end_of_text := self.id_of(END_OF_TEXT)) is not None:
+            ends[end_of_text] = None
+        return SpecialTokens(*found, eos=tuple(ends))
+
+    def stream(self) -> TokenStream:
+        return TokenStream(self._tokenizer)
+
+
+class TokenStream:
+    """Decodes one token at a time, holding back bytes that do not yet make a character."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._stream = DecodeStream(skip_special_tokens=True)
+
+    def feed(self, ids: Sequence[int]) -> Iterator[str]:
+        """Pieces of text that `ids` complete."""
+        for i in ids:
+            piece = self._stream.step(self._tokenizer, i)
+            if piece:
+                yield piece

@@ -1,0 +1,1 @@
+"""Where tokens are computed: one seam (`base`), one registry, one module or folder a backend."""

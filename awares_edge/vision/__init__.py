@@ -1,0 +1,20 @@
+"""Pictures as pure logic: loading, sizes, patches, positions (numpy and Pillow alone)."""
+
+from awares_edge.vision.geometry import Grid, smart_resize, visual_tokens
+from awares_edge.vision.load import ImageSource, load_image
+from awares_edge.vision.patches import Patches, Preprocessing, extract_patches
+from awares_edge.vision.positions import image_advance, image_positions, text_positions
+
+__all__ = [
+    "Grid",
+    "ImageSource",
+    "Patches",
+    "Preprocessing",
+    "extract_patches",
+    "image_advance",
+    "image_positions",
+    "load_image",
+    "smart_resize",
+    "text_positions",
+    "visual_tokens",
+]

@@ -1,0 +1,71 @@
+"""From a picture to the vision tower's input, bit for bit as transformers' Pillow processor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from awares_edge.vision.geometry import Grid, smart_resize
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocessing:
+    """What a checkpoint's `preprocessor_config.json` fixes about pixels."""
+
+    patch_size: int = 14
+    temporal_patch_size: int = 2
+    merge_size: int = 2
+    image_mean: tuple[float, float, float] = (0.48145466, 0.4578275, 0.40821073)
+    image_std: tuple[float, float, float] = (0.26862954, 0.26130258, 0.27577711)
+
+    @property
+    def factor(self) -> int:
+        """Pixels per visual token along each side."""
+        return self.patch_size * self.merge_size
+
+
+@dataclass(frozen=True, slots=True)
+class Patches:
+    """One picture, ready for the vision tower.
+
+    Attributes:
+        pixels: float32 [grid.patches, channels * temporal_patch_size * patch_size**2], patches in
+            merge-block order as transformers lays them out.
+        grid: size in patches.
+    """
+
+    pixels: NDArray[np.float32]
+    grid: Grid
+
+
+def extract_patches(
+    image: Image.Image, preprocessing: Preprocessing, *, min_pixels: int, max_pixels: int
+) -> Patches:
+    """Resize (bicubic), normalise and cut an RGB picture into patches.
+
+    Raises:
+        ImageError: the picture's size cannot be used (see `smart_resize`).
+    """
+    p = preprocessing
+    width, height = smart_resize(
+        image.width, image.height, min_pixels=min_pixels, max_pixels=max_pixels, factor=p.factor
+    )
+    if image.size != (width, height):
+        image = image.resize((width, height), Image.Resampling.BICUBIC)
+    # float64 scale then float32 normalisation: the reference's order of rounding.
+    scaled = (np.asarray(image, dtype=np.uint8) * (1 / 255)).astype(np.float32)
+    mean = np.asarray(p.image_mean, dtype=np.float32)
+    std = np.asarray(p.image_std, dtype=np.float32)
+    normal = ((scaled - mean) / std).transpose(2, 0, 1)
+
+    grid = Grid(height // p.patch_size, width // p.patch_size, p.merge_size)
+    m, s = p.merge_size, p.patch_size
+    blocks = normal.reshape(3, grid.rows, m, s, grid.columns, m, s)
+    # [rows, columns, m, m, channel, s, s]: patches of one merged token stand together.
+    blocks = blocks.transpose(1, 4, 2, 5, 0, 3, 6)
+    frames = np.repeat(blocks[:, :, :, :, :, None], p.temporal_patch_size, axis=5)
+    pixels = np.ascontiguousarray(frames.reshape(grid.patches, -1), dtype=np.float32)
+    return Patches(pixels, grid)
