@@ -1,1 +1,80 @@
-"""awares-edge."""
+"""AwaRes vision-language models on the edge.
+
+    import awares_edge
+
+    with awares_edge.load() as model:                     # the embedded nano bundle
+        answer = model.ask("picture.png", "What is the code of the red star?")
+        print(answer.text, answer.rtr, [crop.name for crop in answer.crops])
+
+        with model.open("picture.png") as picture:        # its KV cache is kept between questions
+            picture.ask("Is there a blue circle?")
+            for event in picture.stream("What is the title?"):
+                ...
+
+Names exported here are the public API; everything else may change.
+"""
+
+from awares_edge._version import __version__
+from awares_edge.api import embedded_bundle, load, scripted
+from awares_edge.bundle import Bundle
+from awares_edge.controller import (
+    Answer,
+    AskOptions,
+    CropsRequested,
+    Event,
+    Model,
+    Picture,
+    Policies,
+    TextDelta,
+    TurnTrace,
+    ZoomedCrop,
+)
+from awares_edge.errors import (
+    AwaresError,
+    BundleError,
+    Cancelled,
+    CheckpointError,
+    ContextOverflow,
+    DeadlineExceeded,
+    ExportError,
+    ImageError,
+    InputError,
+    Interrupted,
+    QuestionError,
+    RuntimeUnavailable,
+    SessionError,
+)
+from awares_edge.protocol import PROFILES, ProtocolProfile
+
+__all__ = [
+    "PROFILES",
+    "Answer",
+    "AskOptions",
+    "AwaresError",
+    "Bundle",
+    "BundleError",
+    "Cancelled",
+    "CheckpointError",
+    "ContextOverflow",
+    "CropsRequested",
+    "DeadlineExceeded",
+    "Event",
+    "ExportError",
+    "ImageError",
+    "InputError",
+    "Interrupted",
+    "Model",
+    "Picture",
+    "Policies",
+    "ProtocolProfile",
+    "QuestionError",
+    "RuntimeUnavailable",
+    "SessionError",
+    "TextDelta",
+    "TurnTrace",
+    "ZoomedCrop",
+    "__version__",
+    "embedded_bundle",
+    "load",
+    "scripted",
+]

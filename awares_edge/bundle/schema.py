@@ -1,4 +1,4 @@
-"""Strict reading of untrusted JSON into frozen dataclasses: every field present, every type right."""
+"""Strict reading of untrusted JSON into frozen dataclasses: all fields present, all types right."""
 
 from __future__ import annotations
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -201,12 +200,12 @@ def _replace_folder(source: Path, target: Path) -> None:
     old = None
     if target.exists():
         old = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".old", dir=target.parent))
-        os.replace(target, old / "bundle")
+        target.replace(old / "bundle")
     try:
-        os.replace(source, target)
+        source.replace(target)
     except OSError:
         if old is not None:
-            os.replace(old / "bundle", target)
+            (old / "bundle").replace(target)
         raise
     finally:
         if old is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from os.path import commonprefix
+from itertools import takewhile
 
 from awares_edge.protocol.grammar import CallGrammar
 from awares_edge.protocol.parsing import CropCall, parse_call
@@ -37,8 +37,8 @@ class CallTokens:
             tokenizer.encode(f"{profile.call_opening}'{i}'{profile.call_closing}")
             for i in profile.crop_ids
         ]
-        opening = tuple(commonprefix(calls))
-        closing = tuple(reversed(commonprefix([call[len(opening) :][::-1] for call in calls])))
+        opening = _common_prefix(calls)
+        closing = _common_prefix([call[len(opening) :][::-1] for call in calls])[::-1]
         grammar = CallGrammar(profile.crop_ids)
         return cls(opening, (*closing, special.im_end), grammar, profile.crop_ids)
 
@@ -55,3 +55,8 @@ class CallTokens:
         if self.grammar.at_crop_end(text):
             return self.closing
         return ()
+
+
+def _common_prefix(sequences: Sequence[Sequence[int]]) -> tuple[int, ...]:
+    columns = zip(*sequences, strict=False)
+    return tuple(column[0] for column in takewhile(lambda c: len(set(c)) == 1, columns))

@@ -25,7 +25,7 @@ class CropCall:
 
     Attributes:
         status: "none" (no call), "ok" (a call in a published form, nothing else), "repaired"
-            (understood, with something dropped or put right), "invalid" (a call that names no crop).
+            (understood, with something dropped or put right), "invalid" (a call that names none).
         ids: crop ids in the order asked for, without duplicates; empty unless ok or repaired.
     """
 

@@ -6,6 +6,7 @@ one consistent choice of all of them, and a bundle carries its own. `nano` is th
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -72,12 +73,19 @@ class ProtocolProfile:
 
     def low_res_view(self, source: Image.Image) -> Image.Image:
         """What the model sees first."""
-        if self.low_res == "thumbnail":
-            view = source.copy()
-            view.thumbnail((self.thumbnail_side, self.thumbnail_side), _RESAMPLING[self.resampler])
-            return view
-        size = (max(1, source.width // 2), max(1, source.height // 2))
-        return source.resize(size, _RESAMPLING[self.resampler])
+        size = self.low_res_size(source.size)
+        if size == source.size:
+            return source
+        # The gap is what `Image.thumbnail` uses, so that both rules share this one line.
+        gap = 2.0 if self.low_res == "thumbnail" else None
+        return source.resize(size, _RESAMPLING[self.resampler], reducing_gap=gap)
+
+    def low_res_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Size (width, height) of the low-res view of a source picture of `size` pixels."""
+        width, height = size
+        if self.low_res == "half":
+            return max(1, width // 2), max(1, height // 2)
+        return _thumbnail_size(width, height, self.thumbnail_side)
 
     def crop(self, crop_id: str, size: tuple[int, int]) -> Crop:
         """The crop with this id in a source picture of `size` (width, height) pixels."""
@@ -91,6 +99,22 @@ class ProtocolProfile:
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+
+def _thumbnail_size(width: int, height: int, side: int) -> tuple[int, int]:
+    """Size that Pillow's `Image.thumbnail((side, side))` gives: nearest aspect, never enlarged."""
+    if width <= side and height <= side:
+        return width, height
+    aspect = width / height
+    if aspect <= 1:
+        exact = side * aspect
+        near = min(math.floor(exact), math.ceil(exact), key=lambda n: abs(aspect - n / side))
+        return max(near, 1), side
+    exact = side / aspect
+    near = min(
+        math.floor(exact), math.ceil(exact), key=lambda n: abs(aspect - side / n) if n else 0.0
+    )
+    return side, max(near, 1)
 
 
 _README_IDS = tuple(crop_id for crop_id in CROP_NAMES if crop_id != WHOLE)

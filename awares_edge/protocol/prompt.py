@@ -1,4 +1,4 @@
-"""A conversation as token ids, piece by piece: Qwen2.5-VL's chat template without a template engine.
+"""A conversation as token ids, piece by piece: Qwen2.5-VL's chat template, spelled out.
 
     <|im_start|>system\\n{prompt}<|im_end|>\\n                          system()
     <|im_start|>user\\n<|vision_start|>                                 open_picture()

@@ -83,11 +83,11 @@ class TextTokenizer:
         missing = [name for name, i in zip(names, ids, strict=True) if i is None]
         if missing:
             raise BundleError(f"the tokenizer has no {', '.join(missing)}: not a Qwen2.5-VL one")
-        found = [i for i in ids if i is not None]
-        ends = dict.fromkeys([found[1], *eos])
+        im_start, im_end, vision_start, vision_end, image_pad = (i for i in ids if i is not None)
+        ends = dict.fromkeys([im_end, *eos])
         if (end_of_text := self.id_of(END_OF_TEXT)) is not None:
             ends[end_of_text] = None
-        return SpecialTokens(*found, eos=tuple(ends))
+        return SpecialTokens(im_start, im_end, vision_start, vision_end, image_pad, eos=tuple(ends))
 
     def stream(self) -> TokenStream:
         return TokenStream(self._tokenizer)

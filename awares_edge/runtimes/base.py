@@ -126,8 +126,8 @@ class Session(ABC):
                 f"{self.cells} + {count} tokens exceed the context of {self.context}: use a "
                 "smaller picture, fewer crops, or a larger --context"
             )
-        before = self._mark
-        positions, after = self._positions(segments, count)
+        before, after = self._mark, self.mark_after(segments)
+        positions = self._positions(segments)
         try:
             logits = self._forward(segments, positions, keep_logits)
         except BaseException:
@@ -138,11 +138,24 @@ class Session(ABC):
 
     def decode(self, token: int) -> Logits:
         """Append one token; float32 [vocabulary] logits of what follows it."""
-        return self.prefill([TextSegment((token,))])[0]
+        row: Logits = self.prefill([TextSegment((token,))])[0]
+        return row
 
     def mark(self) -> Mark:
         """This point, to `rewind` to."""
         return self._mark
+
+    def mark_after(self, segments: Sequence[Segment]) -> Mark:
+        """The point that would be reached by appending `segments` now."""
+        cells, position = self.cells, self.position
+        for segment in segments:
+            cells += segment.cells
+            position += (
+                segment.cells
+                if isinstance(segment, TextSegment)
+                else image_advance(segment.image.grid)
+            )
+        return Mark(cells, position)
 
     def rewind(self, mark: Mark) -> None:
         """Forget every cell after `mark`. Costs no computation.
@@ -177,9 +190,7 @@ class Session(ABC):
         if self._closed:
             raise SessionError("this session is closed: open another one")
 
-    def _positions(
-        self, segments: Sequence[Segment], count: int
-    ) -> tuple[NDArray[np.int64], Mark]:
+    def _positions(self, segments: Sequence[Segment]) -> NDArray[np.int64]:
         parts, position = [], self.position
         for segment in segments:
             if isinstance(segment, TextSegment):
@@ -188,7 +199,7 @@ class Session(ABC):
             else:
                 parts.append(image_positions(position, segment.image.grid))
                 position += image_advance(segment.image.grid)
-        return np.concatenate(parts, axis=1), Mark(self.cells + count, position)
+        return np.concatenate(parts, axis=1)
 
     # What a backend implements. `self.cells` is the number of cells before the call.
 

@@ -14,7 +14,7 @@ from awares_edge.vision.geometry import Grid
 
 def text_positions(start: int, count: int) -> NDArray[np.int64]:
     """[3, count] positions (t, h, w) of `count` text tokens from position `start`."""
-    return np.broadcast_to(np.arange(start, start + count, dtype=np.int64), (3, count)).copy()
+    return np.tile(np.arange(start, start + count, dtype=np.int64), (3, 1))
 
 
 def image_positions(start: int, grid: Grid) -> NDArray[np.int64]:

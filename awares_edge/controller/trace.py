@@ -1,0 +1,145 @@
+"""What happened in one answer, by turn and phase: what every report is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any, Literal, TypeAlias
+
+from awares_edge.protocol.budget import VisualTokens
+from awares_edge.protocol.crops import Box
+from awares_edge.protocol.parsing import CallStatus
+
+Mode: TypeAlias = Literal["awares", "full", "low"]
+Phase: TypeAlias = Literal["preprocess", "vision", "prefill", "decode"]
+
+PHASES: tuple[Phase, ...] = ("preprocess", "vision", "prefill", "decode")
+
+
+@dataclass(slots=True)
+class TurnTrace:
+    """Tokens and time of one turn.
+
+    Attributes:
+        reused_tokens: KV cells that were there when the turn began.
+        prefill_tokens: tokens of the prompt that were appended, visual ones included.
+        decode_tokens: tokens that the model generated, its end token included.
+        discarded_tokens: tokens computed and then rewound: fixed text of a call that the model did
+            not choose after all, and calls where none was allowed.
+        ms: milliseconds by phase. "preprocess" is resizing and cutting, "vision" the vision tower.
+    """
+
+    reused_tokens: int = 0
+    prefill_tokens: int = 0
+    decode_tokens: int = 0
+    discarded_tokens: int = 0
+    ms: dict[Phase, float] = field(default_factory=lambda: dict.fromkeys(PHASES, 0.0))
+
+    @contextmanager
+    def time(self, phase: Phase) -> Iterator[None]:
+        start = perf_counter()
+        try:
+            yield
+        finally:
+            self.ms[phase] += (perf_counter() - start) * 1e3
+
+
+@dataclass(frozen=True, slots=True)
+class ZoomedCrop:
+    """A crop that was sent: its id, its name and its box in pixels of the user's picture."""
+
+    id: str
+    name: str
+    box: Box
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer and how it came about.
+
+    Attributes:
+        text: the answer.
+        mode: "awares", or a baseline: "full" (whole picture at once), "low" (never zoom).
+        crops: crops that were sent, in order; empty for a direct answer.
+        call_status: of the model's tool call: none, ok, repaired or invalid.
+        call_text: the call as generated, empty if there was none.
+        visual_tokens: spent on the first view and on crops, and the cost of the whole picture.
+        pixel_ratio: the figure that the released evaluator reports in place of the RTR.
+        turns: one trace a turn.
+        policies: what was decided on the model's behalf, as "policy:outcome".
+        finish: "stop" (the model ended it) or "length" (token limit or full context).
+        total_ms: wall time of the question, milliseconds.
+    """
+
+    text: str
+    mode: Mode
+    crops: tuple[ZoomedCrop, ...]
+    call_status: CallStatus
+    call_text: str
+    visual_tokens: VisualTokens
+    pixel_ratio: float
+    turns: tuple[TurnTrace, ...]
+    policies: tuple[str, ...]
+    finish: Literal["stop", "length"]
+    total_ms: float
+    runtime: str
+    precision: str
+    protocol: str
+
+    @property
+    def rtr(self) -> float:
+        """Retained-token ratio: visual tokens over those of the whole picture."""
+        return self.visual_tokens.rtr
+
+    @property
+    def zoomed(self) -> bool:
+        return bool(self.crops)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The object that `awares-edge ask --json` prints; lists by turn have two items."""
+        turns = [*self.turns, TurnTrace()][:2]
+        tokens = self.visual_tokens
+        return {
+            "answer": self.text,
+            "mode": self.mode,
+            "crops": [crop.id for crop in self.crops],
+            "boxes": [list(crop.box) for crop in self.crops],
+            "call_status": self.call_status,
+            "visual_tokens": {"low": tokens.low, "crops": tokens.crops, "full": tokens.full},
+            "rtr": round(self.rtr, 6),
+            "pixel_ratio": round(self.pixel_ratio, 6),
+            "prefill_tokens": [turn.prefill_tokens for turn in turns],
+            "reused_tokens": [turn.reused_tokens for turn in turns],
+            "decode_tokens": [turn.decode_tokens for turn in turns],
+            "discarded_tokens": [turn.discarded_tokens for turn in turns],
+            "timings_ms": {
+                **{phase: [round(turn.ms[phase], 3) for turn in turns] for phase in PHASES},
+                "total": round(self.total_ms, 3),
+            },
+            "policies": list(self.policies),
+            "finish": self.finish,
+            "runtime": self.runtime,
+            "precision": self.precision,
+            "protocol": self.protocol,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    """A piece of the answer, as soon as it is certain."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class CropsRequested:
+    """The model looks closer: these crops are being read now."""
+
+    crops: tuple[ZoomedCrop, ...]
+
+
+Event: TypeAlias = TextDelta | CropsRequested | Answer
+"""What a stream yields; the last one is always the `Answer`."""

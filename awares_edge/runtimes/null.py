@@ -1,0 +1,157 @@
+"""A runtime that computes nothing and says what it is told to: for tests of what stands above it.
+
+model = awares_edge.scripted(["GET_CROPS: ['3']", "42"])
+answer = model.ask(image, "What does the sign say?")
+assert answer.text == "42" and answer.crops[0].name == "bottom-right"
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+
+from awares_edge.errors import SessionError
+from awares_edge.protocol.tokenizer import (
+    END_OF_TEXT,
+    IM_END,
+    IM_START,
+    IMAGE_PAD,
+    VISION_END,
+    VISION_START,
+    TextTokenizer,
+)
+from awares_edge.runtimes.base import (
+    Capabilities,
+    EncodedImage,
+    Logits,
+    Mark,
+    Runtime,
+    Segment,
+    Session,
+    TextSegment,
+)
+from awares_edge.vision.patches import Patches
+
+Reply: TypeAlias = "str | Sequence[str]"
+"""What one turn says; several texts are its first, second, ... choice."""
+
+_IMAGE_CELL = -1
+
+
+def byte_tokenizer() -> TextTokenizer:
+    """A tokenizer of 256 bytes and Qwen's special tokens: every text, no training."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE({c: i for i, c in enumerate(alphabet)}, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    special = (END_OF_TEXT, IM_START, IM_END, VISION_START, VISION_END, IMAGE_PAD)
+    tokenizer.add_special_tokens([AddedToken(text, special=True) for text in special])
+    return TextTokenizer(tokenizer)
+
+
+class NullRuntime(Runtime):
+    """Says `replies`, one a turn, and counts everything as a real runtime does.
+
+    A turn begins where a prefill ends with the opening of an assistant message. When the replies
+    are used up, the next turn raises `SessionError`.
+
+    Attributes:
+        images: sizes (rows, columns in visual tokens) of the pictures encoded so far.
+        forwarded: how many cells have been computed so far, over all sessions.
+    """
+
+    name: ClassVar[str] = "null"
+    capabilities: ClassVar[Capabilities] = Capabilities()
+
+    def __init__(
+        self,
+        replies: Sequence[Reply] = (),
+        tokenizer: TextTokenizer | None = None,
+        context: int = 32_768,
+    ) -> None:
+        self.tokenizer = tokenizer or byte_tokenizer()
+        self.precision = "none"
+        self.device = "cpu"
+        self.vocabulary = self.tokenizer.vocabulary
+        self.context = context
+        self.images: list[tuple[int, int]] = []
+        self.forwarded = 0
+        self._replies = list(replies)
+        special = self.tokenizer.special_tokens()
+        self.end = special.im_end
+        self.opening = [special.im_start, *self.tokenizer.encode("assistant\n")]
+
+    def script(self, *replies: Reply) -> None:
+        """Add replies to the end of the queue."""
+        self._replies += replies
+
+    def next_reply(self) -> list[list[int]]:
+        """Token ids of the next reply's choices, end tokens included."""
+        if not self._replies:
+            raise SessionError("the scripted replies are used up: script one for every turn")
+        reply = self._replies.pop(0)
+        choices = [reply] if isinstance(reply, str) else list(reply)
+        return [[*self.tokenizer.encode(text), self.end] for text in choices]
+
+    def encode_image(self, patches: Patches) -> EncodedImage:
+        grid = patches.grid
+        self.images.append((grid.rows, grid.columns))
+        return EncodedImage(None, grid)
+
+    def open_session(self, context: int | None = None) -> NullSession:
+        return NullSession(self, min(context or self.context, self.context))
+
+    def close(self) -> None:
+        pass
+
+
+class NullSession(Session):
+    """Remembers what was appended, and which reply each assistant message got."""
+
+    def __init__(self, runtime: NullRuntime, context: int, mark: Mark | None = None) -> None:
+        super().__init__(context, mark)
+        self._runtime = runtime
+        self.ids: list[int] = []
+        self._replies: dict[int, list[list[int]]] = {}
+
+    def _forward(
+        self, segments: Sequence[Segment], positions: NDArray[np.int64], keep_logits: int
+    ) -> Logits:
+        assert positions.shape[0] == 3
+        for segment in segments:
+            text = isinstance(segment, TextSegment)
+            self.ids += segment.ids if text else [_IMAGE_CELL] * segment.cells  # type: ignore[union-attr]
+        self._runtime.forwarded += positions.shape[1]
+        opening = self._runtime.opening
+        if self.ids[-len(opening) :] == opening:
+            self._replies[len(self.ids)] = self._runtime.next_reply()
+        lengths = range(len(self.ids) - keep_logits + 1, len(self.ids) + 1)
+        return np.stack([self._logits(length) for length in lengths])
+
+    def _logits(self, length: int) -> NDArray[np.float32]:
+        """What follows the first `length` cells: the reply's next token, by choice."""
+        row = np.zeros(self._runtime.vocabulary, dtype=np.float32)
+        row[self._runtime.end] = 1.0
+        start = max((at for at in self._replies if at <= length), default=None)
+        if start is not None:
+            said = self.ids[start:length]
+            for rank, reply in enumerate(reversed(self._replies[start])):
+                if len(said) < len(reply) and reply[: len(said)] == said:
+                    row[reply[len(said)]] = 10.0 + rank
+        return row
+
+    def _truncate(self, cells: int) -> None:
+        del self.ids[cells:]
+        self._replies = {at: reply for at, reply in self._replies.items() if at <= cells}
+
+    def _fork(self) -> NullSession:
+        copy = NullSession(self._runtime, self.context, self.mark())
+        copy.ids, copy._replies = list(self.ids), dict(self._replies)
+        return copy
+
+    def _close(self) -> None:
+        self.ids.clear()
