@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from time import monotonic
 
 import numpy as np
-from numpy.typing import NDArray
 
 from awares_edge.controller.trace import TurnTrace
 from awares_edge.errors import Cancelled, DeadlineExceeded, SessionError
@@ -47,7 +46,7 @@ class Limits:
             )
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Generated:
     """What one turn generated.
 
@@ -55,21 +54,54 @@ class Generated:
         ids: generated tokens, without the end token.
         text: their text.
         ended: whether the model ended it (False: a limit did).
-        cached: whether the end token is in the cache already (it is after a drafted call).
+        end_cached: whether the end token is in the cache already (it is after a drafted call).
         uncached: last generated tokens that are not in the cache yet.
         call_barred: whether a call was taken back because none was allowed.
     """
 
-    ids: list[int] = field(default_factory=list)
-    text: str = ""
+    ids: tuple[int, ...]
+    text: str
     ended: bool = False
-    cached: bool = False
+    end_cached: bool = False
     uncached: tuple[int, ...] = ()
     call_barred: bool = False
 
 
+class _Draft:
+    """A turn while it is being generated."""
+
+    def __init__(self, tokenizer: TextTokenizer) -> None:
+        self.ids: list[int] = []
+        self.text = ""
+        self.ended = False
+        self._held = ""
+        self._stream = tokenizer.stream()
+
+    def add(self, token: int) -> None:
+        self.ids.append(token)
+        piece = "".join(self._stream.feed([token]))
+        self.text += piece
+        self._held += piece
+
+    @property
+    def in_call(self) -> bool:
+        return self.text.startswith(CALL_MARKER)
+
+    def release(self, *, last: bool = False) -> str:
+        """Text that may be shown: none of it while it can still become a call."""
+        if self.in_call or (CALL_MARKER.startswith(self.text) and not last):
+            return ""
+        held, self._held = self._held, ""
+        return held
+
+
 class TurnDecoder:
-    """Decodes the turns of one session."""
+    """Decodes the turns of one session.
+
+    Args:
+        draft: whether to append a call's fixed text in one step.
+        constrain: whether to hold a call to its grammar once it has begun.
+    """
 
     def __init__(
         self,
@@ -79,12 +111,14 @@ class TurnDecoder:
         call: CallTokens,
         *,
         draft: bool = True,
+        constrain: bool = True,
     ) -> None:
         self._session = session
         self._tokenizer = tokenizer
         self._special = special
         self._call = call
         self._draft = draft
+        self._constrain = constrain
 
     def run(
         self,
@@ -107,45 +141,40 @@ class TurnDecoder:
             pieces of text that cannot be part of a call, and last the `Generated`.
         """
         start, first = self._session.mark(), logits
-        stream, held = self._tokenizer.stream(), ""
-        out = Generated()
-        while True:
-            limits.check(out.text)
-            token = self._choose(logits, out, barred)
+        turn, taken_back = _Draft(self._tokenizer), False
+        uncached: tuple[int, ...] = ()
+        while not turn.ended:
+            limits.check(turn.text)
+            token = self._choose(logits, turn, barred)
             if token in self._special.eos:
-                out.ended = True
                 break
-            out.ids.append(token)
-            held += "".join(stream.feed([token]))
-            out.text = self._tokenizer.decode(out.ids)
-            if out.text.startswith(CALL_MARKER) and not allow_call:
+            turn.add(token)
+            if turn.in_call and not allow_call:
                 trace.discarded_tokens += self._session.cells - start.cells
                 self._session.rewind(start)
-                barred |= {out.ids[0]}
-                logits, out = first, Generated(call_barred=True)
-                stream, held = self._tokenizer.stream(), ""
+                barred, taken_back = barred | {turn.ids[0]}, True
+                logits, turn = first, _Draft(self._tokenizer)
                 continue
-            if held and not CALL_MARKER.startswith(held) and not held.startswith(CALL_MARKER):
-                yield held
-                held = ""
-            if (
-                len(out.ids) >= limits.max_new_tokens
-                or self._session.cells >= self._session.context
-            ):
-                out.uncached = (token,)
+            if piece := turn.release():
+                yield piece
+            room = self._session.context - self._session.cells
+            if len(turn.ids) >= limits.max_new_tokens or room < 1:
+                uncached = (token,)
                 break
             with trace.time("decode"):
-                draft = self._call.draft(out.ids, out.text) if allow_call and self._draft else ()
-                room = self._session.context - self._session.cells - 1
-                logits = self._step(token, draft[:room], out, trace)
-            if out.ended:
-                break
-        if held and not held.startswith(CALL_MARKER):
-            yield held
-        trace.decode_tokens += len(out.ids) + out.ended
-        yield out
+                draft = self._expected(turn) if allow_call else ()
+                logits = self._step(token, draft[: room - 1], turn, trace)
+        if piece := turn.release(last=True):
+            yield piece
+        ended = not uncached
+        trace.decode_tokens += len(turn.ids) + ended
+        text = self._tokenizer.decode(turn.ids)
+        yield Generated(tuple(turn.ids), text, ended, turn.ended, uncached, taken_back)
 
-    def _step(self, token: int, draft: tuple[int, ...], out: Generated, trace: TurnTrace) -> Logits:
+    def _expected(self, turn: _Draft) -> tuple[int, ...]:
+        return self._call.draft(turn.ids, turn.text) if self._draft else ()
+
+    def _step(self, token: int, draft: tuple[int, ...], turn: _Draft, trace: TurnTrace) -> Logits:
         """Append `token` and as much of `draft` as the model agrees with; the next logits."""
         if not draft:
             return self._session.decode(token)
@@ -153,21 +182,20 @@ class TurnDecoder:
         rows = self._session.prefill([TextSegment((token, *draft))], keep_logits=len(draft) + 1)
         accepted = 0
         for row, drafted in zip(rows, draft, strict=False):
-            if self._choose(row, out, frozenset()) != drafted:
+            if self._choose(row, turn, frozenset()) != drafted:
                 break
             accepted += 1
             if drafted in self._special.eos:
-                out.ended = out.cached = True
+                turn.ended = True
             else:
-                out.ids.append(drafted)
-                out.text = self._tokenizer.decode(out.ids)
+                turn.add(drafted)
         if accepted < len(draft):
             trace.discarded_tokens += len(draft) - accepted
             self._session.rewind(before.after_text(1 + accepted))
         last: Logits = rows[accepted]
         return last
 
-    def _choose(self, logits: Logits, out: Generated, barred: frozenset[int]) -> int:
+    def _choose(self, logits: Logits, turn: _Draft, barred: frozenset[int]) -> int:
         """The most likely token that is allowed here."""
         token = int(logits.argmax())
         if not np.isfinite(logits[token]):
@@ -175,20 +203,20 @@ class TurnDecoder:
                 "the model gave no finite logits: its weights are damaged, or fp16 overflowed; "
                 "export it in fp32"
             )
-        if out.text.startswith(CALL_MARKER):
-            return next(t for t in _descending(logits, token) if self._continues_call(t, out))
-        if not out.ids and barred:
+        if turn.in_call and self._constrain:
+            return next(t for t in _descending(logits, token) if self._continues_call(t, turn))
+        if not turn.ids and barred:
             return next(t for t in _descending(logits, token) if t not in barred)
         return token
 
-    def _continues_call(self, token: int, out: Generated) -> bool:
+    def _continues_call(self, token: int, turn: _Draft) -> bool:
         if token in self._special.eos:
-            return self._call.grammar.complete(out.text)
-        text = self._tokenizer.decode([*out.ids, token])
-        return len(text) > len(out.text) and self._call.grammar.viable(text)
+            return self._call.grammar.complete(turn.text)
+        text = self._tokenizer.decode([*turn.ids, token])
+        return len(text) > len(turn.text) and self._call.grammar.viable(text)
 
 
-def _descending(logits: NDArray[np.float32], best: int) -> Iterator[int]:
+def _descending(logits: Logits, best: int) -> Iterator[int]:
     """Tokens from the most to the least likely; sorting is put off until it is needed."""
     yield best
     yield from (int(t) for t in np.argsort(-logits, kind="stable") if t != best)

@@ -51,6 +51,8 @@ class AskOptions:
         cancel: an event that raises `Cancelled` as soon as it is set.
         policies: see `Policies`.
         crops: crop ids to zoom into without asking the model whether and where.
+        constrain: hold a tool call to its grammar once it has begun. Decisions that make a valid
+            call are the same without; what would become an invalid call is mended.
     """
 
     mode: Mode = "awares"
@@ -59,6 +61,7 @@ class AskOptions:
     cancel: threading.Event | None = None
     policies: Policies = field(default_factory=Policies)
     crops: tuple[str, ...] = ()
+    constrain: bool = True
 
     def __post_init__(self) -> None:
         if self.mode not in ("awares", "full", "low"):
@@ -108,6 +111,7 @@ class _Question:
             self.model.special,
             self.model.call,
             draft=self.model.runtime.capabilities.keep_logits,
+            constrain=self.options.constrain,
         )
         self.limits.check("")
         logits = self._prefill_question(state, question)
@@ -156,7 +160,7 @@ class _Question:
     ) -> Logits:
         """Append the crops behind the call, exactly as it was generated; logits after them."""
         trace, prompt = self.turns[1], self.model.prompt
-        opening = prompt.open_crops()[1:] if generated.cached else prompt.open_crops()
+        opening = prompt.open_crops()[1:] if generated.end_cached else prompt.open_crops()
         segments: list[Segment] = []
         text = (*generated.uncached, *opening)
         for crop in crops:
@@ -193,8 +197,8 @@ class _Question:
         except ValueError as error:
             offered = ", ".join(self.model.protocol.crop_ids)
             raise InputError(f"{error}: choose from {offered}") from error
-        ids = self.model.tokenizer.encode(text)
-        generated = Generated(ids, text, uncached=tuple(ids))
+        ids = tuple(self.model.tokenizer.encode(text))
+        generated = Generated(ids, text, uncached=ids)
         return generated, CropCall("ok", self.options.crops)
 
     def _select(self, call: CropCall, state: ViewState) -> list[Crop]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 
-from awares_edge.controller.picture import AskOptions, Picture
+from awares_edge.controller.loop import AskOptions
+from awares_edge.controller.picture import Picture
 from awares_edge.controller.trace import Answer
 from awares_edge.protocol.calls import CallTokens
 from awares_edge.protocol.profiles import ProtocolProfile

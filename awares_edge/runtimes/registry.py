@@ -57,9 +57,8 @@ class RuntimeEntry:
     @property
     def install(self) -> str:
         """The line that installs what this runtime needs."""
-        return (
-            f"pip install 'awares-edge[{self.extra}]'" if self.extra else "pip install awares-edge"
-        )
+        package = f"'awares-edge[{self.extra}]'" if self.extra else "awares-edge"
+        return f"pip install {package}"
 
     def require(self) -> None:
         """

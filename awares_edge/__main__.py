@@ -1,0 +1,5 @@
+"""`python -m awares_edge`."""
+
+from awares_edge.apps.cli import entry
+
+entry()

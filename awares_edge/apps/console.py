@@ -1,0 +1,70 @@
+"""What the commands print: one style for all of them. Results go to stdout, the rest to stderr."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from awares_edge.bundle.store import Progress as ProgressCallback
+from awares_edge.controller.trace import PHASES, Answer
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on stdout, without colours."""
+    print(json.dumps(value, ensure_ascii=False), flush=True)
+
+
+@contextmanager
+def progress_bar(*, transient: bool = True) -> Iterator[ProgressCallback]:
+    """A progress bar on stderr, fed with (what, done, total)."""
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=err,
+        transient=transient,
+    )
+    with bar:
+        tasks: dict[str, Any] = {}
+
+        def update(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bar.add_task(what, total=total)
+            bar.update(tasks[what], completed=done, total=total)
+
+        yield update
+
+
+@contextmanager
+def verify_progress() -> Iterator[ProgressCallback]:
+    """A progress bar for checking a bundle's files, gone as soon as it is done."""
+    with progress_bar() as update:
+        yield lambda _name, done, total: update("checking files", done, total)
+
+
+def describe_path(answer: Answer) -> str:
+    """How the answer came about: "direct", "zoomed: top-left", ..."""
+    if answer.crops:
+        return "zoomed: " + ", ".join(crop.name for crop in answer.crops)
+    return {"full": "full resolution", "low": "low resolution"}.get(answer.mode, "direct")
+
+
+def describe_tokens(answer: Answer) -> str:
+    tokens = answer.visual_tokens
+    used = tokens.low + tokens.crops
+    return f"{used} of {tokens.full} visual tokens (RTR {answer.rtr:.2f})"
+
+
+def describe_time(answer: Answer) -> str:
+    sums = {phase: sum(turn.ms[phase] for turn in answer.turns) for phase in PHASES}
+    phases = ", ".join(f"{phase} {ms:.1f}" for phase, ms in sums.items())
+    return f"{answer.total_ms:.1f} ms ({phases})"

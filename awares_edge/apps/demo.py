@@ -1,0 +1,113 @@
+"""`awares-edge demo`: the embedded model on the packaged sample pictures."""
+
+from __future__ import annotations
+
+import json as jsonlib
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from awares_edge.apps.console import describe_path, err, out, print_json
+from awares_edge.apps.options import (
+    BundleOption,
+    DeviceOption,
+    JsonOption,
+    RuntimeOption,
+    ThreadsOption,
+    load_model,
+)
+from awares_edge.apps.view import answer_panel, save_png, sheet
+from awares_edge.controller.trace import PHASES, Answer
+
+EPILOG = """
+Examples:
+
+    awares-edge demo
+
+    awares-edge demo --output seen.png --json
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A packaged picture with a question and its true answer."""
+
+    path: Path
+    question: str
+    expected: str
+
+
+def load_samples() -> list[Sample]:
+    """The packaged samples."""
+    root = Path(str(files("awares_edge") / "assets" / "samples"))
+    rows = jsonlib.loads((root / "samples.json").read_text(encoding="utf-8"))
+    return [Sample(root / row["file"], row["question"], row["expected"]) for row in rows]
+
+
+def demo(
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="PNG that shows each answer.")
+    ] = Path("awares-demo.png"),
+    bundle: BundleOption = None,
+    runtime: RuntimeOption = None,
+    device: DeviceOption = "cpu",
+    threads: ThreadsOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Answer the packaged sample pictures with the embedded nano model, and draw what it saw."""
+    answers, panels = [], []
+    samples = load_samples()
+    with load_model(bundle, runtime, None, device, threads, None) as model:
+        # The first question of a process pays for the runtime's own start.
+        model.ask(samples[0].path, samples[0].question)
+        for sample in samples:
+            with model.open(sample.path) as picture:
+                answer = picture.ask(sample.question)
+                panels.append(answer_panel(picture, sample.question, answer))
+            answers.append(answer)
+        runtime_name, precision = model.runtime.name, model.runtime.precision
+    save_png(sheet(panels), output)
+    if json:
+        print_json([_row(*pair) for pair in zip(samples, answers, strict=True)])
+        return
+    out.print(_table(samples, answers))
+    mean = sum(answer.rtr for answer in answers) / len(answers)
+    correct = sum(a.text == s.expected for s, a in zip(samples, answers, strict=True))
+    err.print(
+        f"{correct} of {len(samples)} right at a mean RTR of {mean:.2f} "
+        f"({runtime_name}, {precision}); picture written to {output}",
+        markup=False,
+    )
+
+
+def _row(sample: Sample, answer: Answer) -> dict[str, Any]:
+    about = {"image": sample.path.name, "question": sample.question, "expected": sample.expected}
+    return {**about, **answer.to_dict()}
+
+
+def _table(samples: list[Sample], answers: list[Answer]) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in ("picture", "question", "answer", "", "how"):
+        table.add_column(name, overflow="fold")
+    for name in ("tokens", "RTR", *PHASES, "ms"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for sample, answer in zip(samples, answers, strict=True):
+        right = answer.text == sample.expected
+        tokens = answer.visual_tokens
+        phases = [f"{sum(turn.ms[p] for turn in answer.turns):.1f}" for p in PHASES]
+        table.add_row(
+            sample.path.stem,
+            sample.question,
+            answer.text,
+            "[green]✓[/]" if right else f"[red]✗ {sample.expected}[/]",
+            describe_path(answer),
+            f"{tokens.low + tokens.crops}/{tokens.full}",
+            f"{answer.rtr:.2f}",
+            *phases,
+            f"{answer.total_ms:.1f}",
+        )
+    return table

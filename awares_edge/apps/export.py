@@ -1,0 +1,60 @@
+"""`awares-edge export`: a checkpoint becomes a bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from awares_edge.apps.console import out, print_json, progress_bar
+from awares_edge.apps.options import JsonOption
+from awares_edge.protocol.profiles import get_profile
+
+EPILOG = """
+Examples:
+
+    awares-edge export ./AWARES-Qwen2.5-VL-7B -o awares-7b --precision fp16
+
+    awares-edge export ./Qwen2.5-VL-3B -o awares-3b --adapter ./my-lora --protocol paper
+"""
+
+
+def export(
+    checkpoint: Annotated[
+        Path, typer.Argument(help="Hugging Face Qwen2.5-VL checkpoint folder (safetensors).")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Bundle folder to write.")],
+    format: Annotated[str, typer.Option(help="What to export to: onnx.")] = "onnx",
+    precision: Annotated[str, typer.Option(help="Of the weights: fp32 or fp16.")] = "fp32",
+    adapter: Annotated[
+        Path | None, typer.Option(help="LoRA adapter folder (PEFT) to merge on the way.")
+    ] = None,
+    protocol: Annotated[
+        str, typer.Option(help="Profile the model was trained with: paper, readme, evaluator.")
+    ] = "paper",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a bundle that is there.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Export a checkpoint to a bundle that a device runs without torch."""
+    profile = get_profile(protocol)
+    from awares_edge.export import export_checkpoint
+
+    with progress_bar() as progress:
+        path = export_checkpoint(
+            checkpoint,
+            output,
+            format=format,
+            precision=precision,
+            adapter=adapter,
+            profile=profile,
+            progress=progress,
+            overwrite=overwrite,
+        )
+    size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    if json:
+        print_json({"bundle": str(path), "bytes": size, "format": format, "precision": precision})
+        return
+    out.print(f"{path}: {format}, {precision}, {size / 1e6:.1f} MB", markup=False)

@@ -1,0 +1,64 @@
+"""Command-line options that several commands share, and the model they describe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+from awares_edge.api import load
+from awares_edge.apps.console import verify_progress
+from awares_edge.controller.model import Model
+
+BundleOption: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--bundle",
+        "-b",
+        help="Bundle folder (or, with --runtime torch, a checkpoint folder). "
+        "Default: the embedded nano model.",
+    ),
+]
+RuntimeOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--runtime", "-r", help="Runtime. Default: the one the bundle is made for."),
+]
+ProtocolOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(help="Protocol profile in place of the bundle's own: paper, readme, evaluator."),
+]
+DeviceOption: TypeAlias = Annotated[
+    str, typer.Option(help="Where to compute, as `awares-edge runtimes` lists it.")
+]
+ThreadsOption: TypeAlias = Annotated[
+    int | None, typer.Option(min=1, help="CPU threads. Default: the runtime's choice.")
+]
+ContextOption: TypeAlias = Annotated[
+    int | None,
+    typer.Option(min=64, help="Most text and visual tokens of a conversation."),
+]
+JsonOption: TypeAlias = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object and nothing else.")
+]
+
+
+def load_model(
+    bundle: Path | None,
+    runtime: str | None,
+    protocol: str | None,
+    device: str,
+    threads: int | None,
+    context: int | None,
+) -> Model:
+    """The model that the options describe, with a progress bar where its files are large."""
+    with verify_progress() as progress:
+        return load(
+            bundle,
+            runtime=runtime,
+            protocol=protocol,
+            device=device,
+            threads=threads,
+            context=context,
+            progress=progress,
+        )

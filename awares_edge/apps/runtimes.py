@@ -1,0 +1,57 @@
+"""`awares-edge runtimes`: what is usable here."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from rich.table import Table
+
+from awares_edge.apps.console import out, print_json
+from awares_edge.apps.options import JsonOption
+from awares_edge.runtimes.registry import RUNTIMES, RuntimeEntry
+
+EPILOG = """
+Examples:
+
+    awares-edge runtimes
+
+    awares-edge runtimes --json
+"""
+
+
+def runtimes(json: JsonOption = False) -> None:
+    """Say which runtimes and devices are usable here, and how to install the others."""
+    rows = [_row(entry) for entry in RUNTIMES.values()]
+    if json:
+        print_json(rows)
+        return
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in ("runtime", "usable", "devices", "what it is"):
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        usable = "[green]yes[/]" if row["usable"] else f"[yellow]no[/]: {row['install']}"
+        table.add_row(row["name"], usable, ", ".join(row["devices"]), row["summary"])
+    out.print(table)
+
+
+def _row(entry: RuntimeEntry) -> dict[str, Any]:
+    usable = not entry.missing
+    return {
+        "name": entry.name,
+        "usable": usable,
+        "devices": list(entry.devices()) if usable else [],
+        "versions": {m: _version(m) for m in entry.modules if m not in entry.missing},
+        "missing": list(entry.missing),
+        "install": None if usable else entry.install,
+        "reads": entry.reads,
+        "summary": entry.summary,
+    }
+
+
+def _version(module: str) -> str:
+    try:
+        return version(module)
+    except PackageNotFoundError:
+        # onnxruntime's GPU build is another distribution with the same module.
+        return version(f"{module}-gpu") if module == "onnxruntime" else "unknown"

@@ -1,0 +1,318 @@
+"""The AwaRes loop on a scripted model: decisions, policies, reuse, interruption."""
+
+import threading
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import awares_edge
+from awares_edge import AskOptions, CropsRequested, Policies, TextDelta
+from awares_edge.errors import (
+    Cancelled,
+    ContextOverflow,
+    DeadlineExceeded,
+    ImageError,
+    InputError,
+    QuestionError,
+    SessionError,
+)
+
+IMAGE = Image.fromarray(np.random.default_rng(3).integers(0, 256, (448, 560, 3), dtype=np.uint8))
+FULL, LOW, QUADRANT = 20 * 16, 10 * 8, 10 * 8
+
+
+def ask(*replies, question="What?", protocol="paper", image=IMAGE, **options):
+    model = awares_edge.scripted(replies, protocol=protocol)
+    return model.ask(image, question, AskOptions(**options))
+
+
+def test_a_direct_answer_costs_the_low_res_view_alone():
+    answer = ask("red")
+    assert (answer.text, answer.call_status, answer.crops, answer.finish) == (
+        "red",
+        "none",
+        (),
+        "stop",
+    )
+    assert answer.visual_tokens == type(answer.visual_tokens)(LOW, 0, FULL)
+    assert answer.rtr == 0.25
+    assert answer.pixel_ratio == 0.25
+    assert len(answer.turns) == 1
+
+
+def test_a_call_is_answered_from_the_crops_in_their_order():
+    answer = ask("GET_CROPS: ['3', '0']", "42")
+    assert (answer.text, answer.call_status) == ("42", "ok")
+    assert [crop.name for crop in answer.crops] == ["bottom-right", "top-left"]
+    assert [crop.box for crop in answer.crops] == [(280, 224, 560, 448), (0, 0, 280, 224)]
+    assert answer.visual_tokens.crops == 2 * QUADRANT
+    assert answer.rtr == 0.75
+    assert answer.pixel_ratio == 1.0  # the evaluator counts the low-res view once per crop
+    assert answer.call_text == "GET_CROPS: ['3', '0']"
+
+
+def test_all_is_the_whole_picture():
+    answer = ask("GET_CROPS: ['all']", "42")
+    assert answer.crops[0].box == (0, 0, 560, 448)
+    assert answer.rtr == 1.25
+
+
+def test_turn_2_prefills_what_is_appended_and_nothing_else():
+    model = awares_edge.scripted(["GET_CROPS: ['3']", "42"])
+    answer = model.ask(IMAGE, "What?")
+    one, two = answer.turns
+    text = model.prompt.open_crops()[1:] + model.prompt.close_crops()
+    assert two.prefill_tokens == QUADRANT + len(text)
+    # Everything of turn 1, its generated call and end token included, is still in the cache.
+    assert two.reused_tokens == one.reused_tokens + one.prefill_tokens + one.decode_tokens
+    assert one.discarded_tokens == two.discarded_tokens == 0
+
+
+def test_every_token_is_computed_once():
+    model = awares_edge.scripted(["GET_CROPS: ['3']", "42"])
+    answer = model.ask(IMAGE, "What?")
+    one, two = answer.turns
+    # The last token of the answer is chosen and never fed back.
+    fed = two.decode_tokens - 1
+    computed = one.reused_tokens + one.prefill_tokens + one.decode_tokens + two.prefill_tokens + fed
+    assert model.runtime.forwarded == computed
+    assert len(model.runtime.images) == 2
+
+
+def test_the_system_prompt_is_computed_once_per_model():
+    model = awares_edge.scripted(["a", "b"])
+    first = model.ask(IMAGE, "one?")
+    before = model.runtime.forwarded
+    second = model.ask(IMAGE, "two?")
+    system = len(model.prompt.system())
+    assert first.turns[0].reused_tokens == second.turns[0].reused_tokens == system
+    assert model.runtime.forwarded - before == second.turns[0].prefill_tokens + 1
+
+
+def test_a_picture_is_computed_once_for_all_its_questions():
+    model = awares_edge.scripted(["a", "GET_CROPS: ['3']", "b", "GET_CROPS: ['3']", "c"])
+    with model.open(IMAGE) as picture:
+        first, second, third = (picture.ask(f"{i}?") for i in range(3))
+    assert first.turns[0].prefill_tokens > LOW
+    assert second.turns[0].prefill_tokens == len(model.prompt.ask("1?")) < LOW
+    assert second.turns[0].reused_tokens == third.turns[0].reused_tokens
+    # The low-res view and one crop: the second zoom into the same crop does not encode it again.
+    assert len(model.runtime.images) == 2
+    assert third.text == "c"
+
+
+def test_questions_about_one_picture_do_not_see_each_other():
+    model = awares_edge.scripted(["GET_CROPS: ['3']", "b", "GET_CROPS: ['3']", "b"])
+    with model.open(IMAGE) as picture:
+        one, two = picture.ask("same?"), picture.ask("same?")
+    assert one.turns[1].reused_tokens == two.turns[1].reused_tokens
+
+
+@pytest.mark.parametrize(("mode", "tokens"), [("full", FULL), ("low", LOW)])
+def test_baselines_go_through_the_same_code_and_never_zoom(mode, tokens):
+    answer = ask(["GET_CROPS: ['3']", "red"], mode=mode)
+    assert (answer.text, answer.crops, answer.call_status) == ("red", (), "none")
+    assert answer.visual_tokens.low == tokens
+    assert answer.rtr == tokens / FULL
+    assert answer.policies == ("call-barred:turn 1",)
+
+
+def test_a_second_call_is_barred():
+    answer = ask("GET_CROPS: ['3']", ["GET_CROPS: ['0']", "red"])
+    assert answer.text == "red"
+    assert answer.policies == ("call-barred:turn 2",)
+
+
+def test_an_answer_that_only_begins_like_a_call_is_an_answer():
+    for text in ("GET", "GET_CROP", "G", "GET OUT"):
+        answer = ask(text)
+        assert (answer.text, answer.call_status) == (text, "none")
+
+
+class TestPolicies:
+    def test_an_invalid_call_is_answered_from_low_res(self):
+        answer = ask(["GET_CROPS: []", "red"], constrain=False)
+        assert (answer.text, answer.call_status) == ("red", "invalid")
+        assert answer.policies == ("invalid-call:answer-low",)
+        assert answer.rtr == 0.25
+        assert answer.call_text == "GET_CROPS: []"
+        assert answer.turns[0].discarded_tokens > 0
+
+    def test_or_from_the_whole_picture(self):
+        policies = Policies(invalid_call="whole-image")
+        answer = ask("GET_CROPS: []", "red", constrain=False, policies=policies)
+        assert (answer.text, answer.crops[0].id) == ("red", "all")
+        assert answer.policies == ("invalid-call:whole-image",)
+
+    def test_a_repaired_call_says_so(self):
+        answer = ask("GET_CROPS: ['3', '3'] please", "red", constrain=False)
+        assert (answer.text, answer.call_status) == ("red", "repaired")
+        assert [crop.id for crop in answer.crops] == ["3"]
+
+    @pytest.mark.parametrize(
+        ("policy", "ids"), [("keep-first", ["3"]), ("whole-image", ["all"]), ("answer-low", [])]
+    )
+    def test_too_many_crops(self, policy, ids):
+        policies = Policies(max_crops=1, too_many_crops=policy)
+        call = "GET_CROPS: ['3', '0']"
+        replies = [call, "red"] if ids else [[call, "red"]]
+        answer = ask(*replies, policies=policies)
+        assert [crop.id for crop in answer.crops] == ids
+        assert answer.text == "red"
+        assert answer.policies == (f"too-many-crops:{policy}",)
+
+    def test_a_token_budget_drops_the_last_crops(self):
+        answer = ask("GET_CROPS: ['3', '0']", "red", policies=Policies(max_rtr=0.5))
+        assert [crop.id for crop in answer.crops] == ["3"]
+        assert answer.rtr <= 0.5
+        assert answer.policies == ("token-budget:dropped 0",)
+        answer = ask(["GET_CROPS: ['3']", "red"], policies=Policies(max_rtr=0.3))
+        assert (answer.text, answer.policies) == ("red", ("token-budget:answer-low",))
+
+    def test_crops_that_do_not_fit_the_context_are_dropped(self):
+        replies = ["GET_CROPS: ['3', '0']", "red"]
+        _, two = awares_edge.scripted(replies).ask(IMAGE, "What?").turns
+        needed = two.reused_tokens + two.prefill_tokens
+        answer = awares_edge.scripted(replies, context=needed).ask(IMAGE, "What?")
+        assert [crop.id for crop in answer.crops] == ["3"]
+        assert answer.policies == ("context-overflow:dropped 0",)
+
+    def test_a_picture_that_does_not_fit_the_context_is_refused(self):
+        model = awares_edge.scripted(["red", "blue"], context=640)
+        with pytest.raises(ContextOverflow, match="smaller picture"):
+            model.ask(IMAGE, "What?")
+
+    def test_a_picture_that_low_res_does_not_make_smaller_is_shown_in_full(self):
+        answer = ask("red", image=IMAGE.resize((50, 50)))
+        assert answer.policies == ("small-image:full",)
+        assert answer.rtr == 1.0
+
+    def test_crops_can_be_forced(self):
+        answer = ask("not asked", "red", crops=("3",))
+        assert answer.text == "red"
+        assert [crop.id for crop in answer.crops] == ["3"]
+        assert answer.policies == ("forced-crops:3",)
+        with pytest.raises(InputError, match="choose from 0, 1"):
+            ask("red", crops=("9",))
+
+    def test_crops_of_an_uncuttable_picture_are_sent_once(self):
+        narrow = IMAGE.resize((99, 560))
+        answer = ask("GET_CROPS: ['3', '0']", "red", image=narrow, protocol="evaluator")
+        assert [crop.box for crop in answer.crops] == [(0, 0, 99, 560)]
+
+    @pytest.mark.parametrize("options", [{"max_crops": 0}, {"max_rtr": 0}])
+    def test_policies_that_make_no_sense(self, options):
+        with pytest.raises(InputError):
+            Policies(**options)
+
+
+class TestStream:
+    def test_text_comes_in_pieces_and_a_call_never_shows(self):
+        model = awares_edge.scripted(["GET_CROPS: ['3']", "forty two"])
+        with model.open(IMAGE) as picture:
+            events = list(picture.stream("What?"))
+        assert isinstance(events[0], CropsRequested)
+        text = "".join(event.text for event in events if isinstance(event, TextDelta))
+        assert text == events[-1].text == "forty two"
+        assert len(events) > 4
+
+    def test_text_that_could_become_a_call_is_held_back_until_it_cannot(self):
+        model = awares_edge.scripted(["GET WELL"])
+        with model.open(IMAGE) as picture:
+            pieces = [event.text for event in picture.stream("?") if isinstance(event, TextDelta)]
+        assert pieces[0] == "GET "
+        assert "".join(pieces) == "GET WELL"
+
+    def test_characters_of_several_tokens_are_never_cut(self):
+        model = awares_edge.scripted(["déjà 日本"])
+        with model.open(IMAGE) as picture:
+            pieces = [event.text for event in picture.stream("?") if isinstance(event, TextDelta)]
+        assert "".join(pieces) == "déjà 日本"
+        assert "\ufffd" not in "".join(pieces)
+
+    def test_leaving_a_stream_early_leaves_the_picture_usable(self):
+        model = awares_edge.scripted(["a long answer", "red"])
+        with model.open(IMAGE) as picture:
+            stream = picture.stream("?")
+            next(stream)
+            with pytest.raises(SessionError, match="another question"):
+                picture.ask("in between?")
+            stream.close()
+            assert picture.ask("again?").text == "red"
+
+
+class TestInterruption:
+    def test_a_deadline_stops_and_leaves_the_picture_usable(self):
+        model = awares_edge.scripted(["red", "blue"])
+        with model.open(IMAGE) as picture:
+            with pytest.raises(DeadlineExceeded, match="allow more time"):
+                picture.ask("?", AskOptions(timeout=1e-9))
+            assert picture.ask("?").text == "red"
+
+    def test_a_cancel_stops_and_hands_over_what_there_is(self):
+        model = awares_edge.scripted(["a long answer", "blue"])
+        cancel = threading.Event()
+        with model.open(IMAGE) as picture:
+            stream = picture.stream("?", AskOptions(cancel=cancel))
+            first = next(stream)
+            cancel.set()
+            with pytest.raises(Cancelled) as caught:
+                list(stream)
+            assert caught.value.partial.startswith(first.text)
+            assert picture.ask("?").text == "blue"
+
+    def test_a_token_limit_ends_an_answer(self):
+        answer = ask("a long answer", max_new_tokens=3)
+        assert (answer.text, answer.finish) == ("a l", "length")
+
+    def test_a_full_context_ends_an_answer(self):
+        model = awares_edge.scripted(["x" * 2000], context=1000)
+        answer = model.ask(IMAGE, "?")
+        assert answer.finish == "length"
+        assert 100 < len(answer.text) < 1000
+
+
+def test_several_threads_ask_at_once():
+    model = awares_edge.scripted(["red"] * 16)
+    answers, threads = [], []
+    for _ in range(16):
+        threads.append(threading.Thread(target=lambda: answers.append(model.ask(IMAGE, "?").text)))
+        threads[-1].start()
+    for thread in threads:
+        thread.join()
+    assert answers == ["red"] * 16
+
+
+def test_bad_input_is_refused_before_anything_is_computed():
+    model = awares_edge.scripted(["red"])
+    with pytest.raises(QuestionError):
+        model.ask(IMAGE, " ")
+    with pytest.raises(ImageError):
+        model.ask("no-such.png", "?")
+    for options in (
+        {"mode": "x"},
+        {"max_new_tokens": 0},
+        {"timeout": 0},
+        {"mode": "low", "crops": ("3",)},
+    ):
+        with pytest.raises(InputError):
+            AskOptions(**options)
+    assert model.runtime.forwarded == 0
+
+
+def test_a_closed_picture_says_so():
+    model = awares_edge.scripted(["red"])
+    picture = model.open(IMAGE)
+    picture.close()
+    picture.close()
+    with pytest.raises(SessionError, match="open it again"):
+        picture.ask("?")
+
+
+def test_boxes_are_pixels_of_the_users_picture_even_where_the_source_is_scaled_down():
+    answer = ask("GET_CROPS: ['3']", "red", protocol="nano")
+    left, top, right, bottom = answer.crops[0].box
+    assert (right, bottom) == IMAGE.size
+    assert abs(left - 280) <= 2
+    assert abs(top - 224) <= 2
