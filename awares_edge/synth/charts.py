@@ -1,0 +1,94 @@
+"""Bar charts: coloured bars, a value above each, a title."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from awares_edge.synth.canvas import COLOURS, WORDS, Canvas, article, union
+from awares_edge.synth.oracle import is_clear
+from awares_edge.synth.sample import SIDE, Question, Sample
+from awares_edge.synth.text import Box, cap_height
+
+
+def title(canvas: Canvas, y: int, ink: tuple[int, int, int] | None = None) -> Question:
+    """Draw a title with its top at ``y``; it may stand left, right or in the middle."""
+    rng = canvas.rng
+    small = bool(rng.random() < 0.5)
+    size = canvas.size(small)
+    word = str(rng.choice(WORDS))
+    width = canvas.width(word, size)
+    if width > SIDE - 12:
+        size = 22
+        width = canvas.width(word, size)
+    places = (6, (SIDE - width) // 2, SIDE - 6 - width)
+    x = places[int(rng.integers(3))]
+    # The title's line is 30 px high whatever its type size, so that no layout gives it away.
+    cap = cap_height(canvas.font, size)
+    box = canvas.text(x, y + (24 + cap) // 2, word, size, ink)
+    size_name = "small" if small else "large"
+    return Question("What is the title?", word, "title", (box,), size_name)  # type: ignore[arg-type]
+
+
+def chart(rng: np.random.Generator, *, sideways: bool = False, family: str = "chart") -> Sample:
+    """3 to 5 bars; ``sideways`` lays them (the held-back family)."""
+    canvas = Canvas(rng)
+    count = int(rng.integers(3, 6))
+    colours = [str(c) for c in rng.permutation(list(COLOURS))[:count]]
+    values = [int(v) for v in rng.permutation(np.arange(10, 100))[:count]]
+    for _ in range(50):
+        ordered = sorted(values)
+        if ordered[-1] - ordered[-2] >= 8 and ordered[1] - ordered[0] >= 8:
+            break
+        values = [int(v) for v in rng.permutation(np.arange(10, 100))[:count]]
+    questions = [title(canvas, 6)]
+    all_small = bool(rng.random() < 0.35)
+    boxes: list[Box] = []
+    for i, (colour, value) in enumerate(zip(colours, values, strict=True)):
+        small = all_small or bool(rng.random() < 0.55)
+        size = canvas.size(small)
+        text = str(value)
+        width, cap = canvas.width(text, size), cap_height(canvas.font, size)
+        if sideways:
+            pitch = 178 // count
+            top = 38 + pitch * i + int(rng.integers(0, 4))
+            thick = min(pitch - 8, 26)
+            length = 12 + int(value * 1.3)
+            canvas.rect((8, top, 8 + length, top + thick), canvas.tint(colour))
+            label = canvas.text(12 + length, top + (thick + cap) // 2, text, size)
+            tip = (8 + length - 10, top, 8 + length, top + thick)
+        else:
+            pitch = 208 // count
+            centre = 8 + pitch * i + pitch // 2 + int(rng.integers(-3, 4))
+            half = int(rng.integers(9, min(15, pitch // 2 - 2) + 1))
+            top = 206 - 10 - int(value * 1.2)
+            canvas.rect((centre - half, top, centre + half, 206), canvas.tint(colour))
+            label = canvas.text(centre - width // 2, top - 4, text, size)
+            tip = (centre - half, top, centre + half, top + 8)
+        box = union(label, tip)
+        boxes.append(label)
+        if not small or is_clear([box]):
+            question = f"What is the value of the {colour} bar?"
+            size_name = "small" if small else "large"
+            questions.append(
+                Question(question, text, "value", (box,), size_name)  # type: ignore[arg-type]
+            )
+    if not sideways:
+        canvas.rect((4, 206, SIDE - 4, 208), canvas.ink)
+    if all_small and not sideways and is_clear([union(*boxes)]):
+        text = " ".join(str(v) for v in values)
+        question = "What are the values from left to right?"
+        questions.append(Question(question, text, "all values", (union(*boxes),), "small"))
+    word = "longest" if sideways else "tallest"
+    tallest, shortest = (
+        colours[int(np.argmax(values))],
+        colours[int(np.argmin(values))],
+    )
+    questions.append(Question(f"Which bar is the {word}?", tallest, "compare"))
+    questions.append(Question("Which bar is the shortest?", shortest, "compare"))
+    questions.append(Question("How many bars are there?", str(count), "count"))
+    there = bool(rng.random() < 0.5)
+    pool = colours if there else [c for c in COLOURS if c not in colours]
+    name = str(rng.choice(pool))
+    question = f"Is there {article(name)} {name} bar?"
+    questions.append(Question(question, "yes" if there else "no", "presence"))
+    return Sample(family, canvas.finish(), questions, canvas.glyphs, canvas.things)

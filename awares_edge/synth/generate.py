@@ -1,0 +1,61 @@
+"""Samples by split and index: a sample is a function of (split, seed, index) alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+
+from awares_edge.synth.charts import chart
+from awares_edge.synth.documents import document
+from awares_edge.synth.sample import Question, Sample
+from awares_edge.synth.scenes import scene
+
+Split = Literal["train", "validation", "test"]
+SPLITS: dict[Split, int] = {"train": 1, "validation": 2, "test": 3}
+
+
+def _gauges(rng: np.random.Generator) -> Sample:
+    return chart(rng, sideways=True, family="gauges")
+
+
+def _products(rng: np.random.Generator) -> Sample:
+    return scene(rng, beside=True, family="products")
+
+
+FAMILIES: dict[str, Callable[[np.random.Generator], Sample]] = {
+    "scene": scene,
+    "chart": chart,
+    "document": document,
+}
+HELD_BACK: dict[str, Callable[[np.random.Generator], Sample]] = {
+    "gauges": _gauges,
+    "products": _products,
+}
+
+
+def generate(split: Split, seed: int, index: int, *, family: str | None = None) -> Sample:
+    """One sample of a split; ``family`` (held-back ones too) or, without it, one in turn.
+
+    The splits' random streams are disjoint by construction: the split is part of the seed.
+    """
+    rng = np.random.default_rng([SPLITS[split], seed, index])
+    name = family or list(FAMILIES)[index % len(FAMILIES)]
+    make = FAMILIES.get(name) or HELD_BACK[name]
+    return make(rng)
+
+
+def balanced(
+    rng: np.random.Generator, questions: list[Question], count: int, high: float = 0.42
+) -> list[Question]:
+    """``count`` questions, each small-text with probability ``high`` while both kinds last."""
+    small = [q for q in questions if q.size == "small"]
+    other = [q for q in questions if q.size != "small"]
+    small = [small[int(i)] for i in rng.permutation(len(small))]
+    other = [other[int(i)] for i in rng.permutation(len(other))]
+    out: list[Question] = []
+    while len(out) < count and (small or other):
+        pick = small if (small and (not other or rng.random() < high)) else other
+        out.append(pick.pop())
+    return out

@@ -1,0 +1,1 @@
+"""Training: curation, SFT, GRPO, and the nano model from scratch (needs the `train` extra)."""

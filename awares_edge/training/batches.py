@@ -1,0 +1,129 @@
+"""Batches for the joint stage: pictures, glyph pages and packed rows, as plain arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torch.utils.data import Dataset
+
+from awares_edge.synth.generate import Split, balanced, generate
+from awares_edge.synth.oracle import is_clear, smallest_crops
+from awares_edge.synth.pages import glyph_page, reduced_page
+from awares_edge.synth.sample import Question
+from awares_edge.training.aux_targets import SLOTS, glyph_slots
+from awares_edge.training.pack import Packer, Row
+from awares_edge.training.views import Slots, ViewTable, window_order
+
+MAX_TARGETS = 40
+"""Supervised positions kept per row."""
+
+
+@dataclass(frozen=True)
+class Mix:
+    """What rows are made of.
+
+    Attributes:
+        two_turn: share of calls that go on to the crops and the answer.
+        length: tokens in a row.
+        high: share of small-text questions.
+        jitter: of the dense glyph pages.
+    """
+
+    two_turn: float = 0.5
+    length: int = 224
+    high: float = 0.45
+    jitter: float = 1.0
+
+
+class Batches(Dataset[dict[str, Any]]):
+    """Batch ``i`` is a function of (split, seed, i) alone."""
+
+    def __init__(self, split: Split, seed: int, slots: Slots, mix: Mix) -> None:
+        self.split, self.seed, self.slots, self.mix = split, seed, slots, mix
+        self.packer = Packer()
+
+    def __len__(self) -> int:
+        return 1 << 30
+
+    def __getitem__(self, i: int) -> dict[str, Any]:
+        s, mix = self.slots, self.mix
+        rng = np.random.default_rng([self.seed, i, 77])
+        table = ViewTable(s)
+        aux = np.zeros((s.pictures * 64 + s.pages * 16, SLOTS), np.int16)
+        order = np.argsort(window_order(2, 2))
+        rows: list[Row] = []
+        for n in range(s.pictures):
+            sample = generate(self.split, self.seed, i * s.pictures + n)
+            picture = table.add_picture(sample.picture)
+            cells = glyph_slots(sample.glyphs, 224, 224).reshape(64, SLOTS)
+            aux[64 * n : 64 * n + 64] = cells[order]
+            rows.append(self._full_row(rng, table, picture, sample.questions))
+            rows.append(self._low_row(rng, table, picture, sample.questions))
+        for k in range(s.pages):
+            make = reduced_page if k % 4 == 3 else glyph_page
+            page, glyphs = make(rng, mix.jitter)
+            table.add_page(k, page)
+            at = 64 * s.pictures + 16 * k
+            aux[at : at + 16] = glyph_slots(glyphs, 112, 112).reshape(16, SLOTS)
+        one, wide, tall = table.arrays()
+        targets, places, weights = self._targets(rows)
+        return {
+            "windows": table.windows, "one": one, "wide": wide, "tall": tall, "aux": aux,
+            "ids": np.stack([r.ids for r in rows]),
+            "visual": np.stack([r.visual for r in rows]),
+            "positions": np.stack([r.positions for r in rows], 1),
+            "block": np.stack([r.block for r in rows]),
+            "places": places, "targets": targets, "weights": weights,
+            "units": [
+                (u.kind, n * mix.length + u.start, n * mix.length + u.stop)
+                for n, r in enumerate(rows) for u in r.units
+            ],
+        }  # fmt: skip
+
+    def _full_row(
+        self, rng: np.random.Generator, table: ViewTable, picture: int, questions: list[Question]
+    ) -> Row:
+        view = table.view(picture, "all")
+        assert view is not None
+        row = self.packer.begin(self.mix.length, view)
+        for q in balanced(rng, questions, 12, 0.6):
+            self.packer.direct(row, q.text, q.answer, f"full {q.size}")
+        return row
+
+    def _low_row(
+        self, rng: np.random.Generator, table: ViewTable, picture: int, questions: list[Question]
+    ) -> Row:
+        view = table.view(picture, "low")
+        assert view is not None
+        row = self.packer.begin(self.mix.length, view)
+        for q in balanced(rng, questions, 12, self.mix.high):
+            if q.size != "small":
+                self.packer.direct(row, q.text, q.answer, f"low {q.size}", 2.0)
+                continue
+            crops = smallest_crops(q.evidence)
+            views = (
+                [table.view(picture, c) for c in crops] if rng.random() < self.mix.two_turn else []
+            )
+            found = [v for v in views if v is not None]
+            if len(found) < len(crops):
+                found = []
+            self.packer.call(row, q.text, crops, found, q.answer, "crop")
+        return row
+
+    def _targets(self, rows: list[Row]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        size = MAX_TARGETS * len(rows)
+        places = np.zeros(size, np.int64)
+        targets = np.zeros(size, np.int64)
+        weights = np.zeros(size, np.float32)
+        flat_w = np.concatenate([r.weights for r in rows])
+        flat_t = np.concatenate([r.targets for r in rows])
+        at = np.flatnonzero(flat_w)[:size]
+        places[: len(at)], targets[: len(at)], weights[: len(at)] = at, flat_t[at], flat_w[at]
+        return targets, places, weights
+
+
+def is_fair(question: Question) -> bool:
+    """Is the question's smallest crop beyond doubt?"""
+    return question.size != "small" or is_clear(question.evidence)

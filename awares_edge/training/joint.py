@@ -1,0 +1,75 @@
+"""The joint stage: vision, reading and policy together, over packed rows."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import Qwen2_5_VLForConditionalGeneration
+
+from awares_edge.training.aux_targets import CLASSES, SLOTS
+from awares_edge.training.fast import FastVision
+from awares_edge.training.fast_text import FastText
+from awares_edge.training.views import Slots
+
+
+class Joint(nn.Module):
+    """Loss and predictions of one batch of ``training.batches``."""
+
+    def __init__(
+        self, model: Qwen2_5_VLForConditionalGeneration, slots: Slots, aux_weight: float
+    ) -> None:
+        super().__init__()
+        self.vision = FastVision(model)
+        self.text = FastText(model)
+        self.aux = nn.Linear(192, SLOTS * CLASSES)
+        self.slots, self.aux_weight = slots, aux_weight
+
+    def visual_table(self, windows: Tensor, one: Tensor, wide: Tensor, tall: Tensor) -> Tensor:
+        """uint8 windows [W, 64, 588] and view indices to the flat token table [T, width]."""
+        s = self.slots
+        x = self.vision.windows(windows)
+        width = x.shape[-1]
+        flat = x.flatten(1)
+        views = [
+            self.vision.finish(x[: 4 * s.pictures].reshape(s.pictures, 256, width), "four"),
+            self.vision.finish(flat.index_select(0, one).view(-1, 64, width), "one"),
+        ]
+        for shape, index in (("wide", wide), ("tall", tall)):
+            picked = flat.index_select(0, index.reshape(-1)).view(-1, 128, width)
+            views.append(self.vision.finish(picked, shape))
+        return torch.cat([v.flatten(0, 1) for v in views])
+
+    def forward(
+        self,
+        windows: Tensor,
+        one: Tensor,
+        wide: Tensor,
+        tall: Tensor,
+        aux: Tensor,
+        ids: Tensor,
+        visual: Tensor,
+        positions: Tensor,
+        block: Tensor,
+        places: Tensor,
+        targets: Tensor,
+        weights: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Total loss, language loss, glyph accuracy [], predicted tokens [len(places)]."""
+        s = self.slots
+        table = self.visual_table(windows, one, wide, tall)
+        pages = 64 * s.pictures + 16 * s.pictures
+        dense = torch.cat([table[: 64 * s.pictures], table[pages : pages + 16 * s.pages]])
+        glyphs = F.linear(dense, self.aux.weight, self.aux.bias).float().view(-1, CLASSES)
+        wanted = aux.reshape(-1).long()
+        full = wanted > 0
+        share = torch.where(full, 1.0, 0.2)
+        glyph_loss = (F.cross_entropy(glyphs, wanted, reduction="none") * share).sum() / share.sum()
+        hit = ((glyphs.argmax(-1) == wanted) & full).sum() / full.sum()
+        hidden = self.text(ids, visual, table, positions, block).flatten(0, 1)
+        logits = F.linear(
+            hidden.index_select(0, places), self.text.text.embed_tokens.weight
+        ).float()
+        losses = F.cross_entropy(logits, targets, reduction="none")
+        loss = (losses * weights).sum() / weights.sum()
+        return loss + self.aux_weight * glyph_loss, loss.detach(), hit, logits.argmax(-1)
