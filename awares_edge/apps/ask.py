@@ -13,7 +13,6 @@ from awares_edge.apps.console import (
     describe_time,
     describe_tokens,
     err,
-    out,
     print_json,
 )
 from awares_edge.apps.options import (
@@ -134,10 +133,10 @@ def ask(
         if json:
             print_json(answer.to_dict())
         elif not stream:
-            out.print(answer.text, markup=False)
+            print(answer.text)
         if not json:
             summary = (describe_path(answer), describe_tokens(answer), describe_time(answer))
-            err.print(" · ".join(summary), style="dim", markup=False)
+            err.print(" · ".join(summary), style="dim", markup=False, soft_wrap=True)
             for policy in answer.policies:
                 err.print(f"policy {policy}", style="yellow", markup=False)
         if save_view:

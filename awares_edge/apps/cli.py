@@ -59,7 +59,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         code = app(arguments, standalone_mode=False)
         sys.stdout.flush()
-        return code if isinstance(code, int) else 0
+        # typer turns Ctrl-C into a return value.
+        return _fail("interrupted", 130) if code == 130 else code or 0
     except (AwaresError, OSError, MemoryError) as error:
         if debug:
             raise

@@ -8,13 +8,20 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 
 from awares_edge.bundle.store import Progress as ProgressCallback
 from awares_edge.controller.trace import PHASES, Answer
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
 
 
 def print_json(value: Any) -> None:
@@ -23,25 +30,31 @@ def print_json(value: Any) -> None:
 
 
 @contextmanager
-def progress_bar(*, transient: bool = True) -> Iterator[ProgressCallback]:
-    """A progress bar on stderr, fed with (what, done, total)."""
+def progress_bar() -> Iterator[ProgressCallback]:
+    """A progress bar on stderr, fed with (what, done, total); shown to terminals alone."""
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         console=err,
-        transient=transient,
+        transient=True,
+        disable=not err.is_terminal,
     )
-    with bar:
-        tasks: dict[str, Any] = {}
+    tasks: dict[str, TaskID] = {}
 
-        def update(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = bar.add_task(what, total=total)
-            bar.update(tasks[what], completed=done, total=total)
+    def update(what: str, done: int, total: int) -> None:
+        # Started on first use: a bar without a task would print an empty line.
+        bar.start()
+        if what not in tasks:
+            tasks[what] = bar.add_task(what, total=total)
+        bar.update(tasks[what], completed=done, total=total)
 
+    try:
         yield update
+    finally:
+        if tasks:
+            bar.stop()
 
 
 @contextmanager

@@ -30,9 +30,13 @@ def runtimes(json: JsonOption = False) -> None:
     for name in ("runtime", "usable", "devices", "what it is"):
         table.add_column(name, overflow="fold")
     for row in rows:
-        usable = "[green]yes[/]" if row["usable"] else f"[yellow]no[/]: {row['install']}"
+        usable = "[green]yes[/]" if row["usable"] else "[yellow]no[/]"
         table.add_row(row["name"], usable, ", ".join(row["devices"]), row["summary"])
     out.print(table)
+    for row in rows:
+        if not row["usable"]:
+            missing = ", ".join(row["missing"])
+            print(f"{row['name']} needs {missing}: {row['install']}")
 
 
 def _row(entry: RuntimeEntry) -> dict[str, Any]:

@@ -7,8 +7,8 @@ one consistent choice of all of them, and a bundle carries its own. `nano` is th
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Any, Literal, TypeAlias
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 from PIL import Image
 
@@ -96,9 +96,6 @@ class ProtocolProfile:
         """The whole source picture as a crop."""
         box: Box = (0, 0, *size)
         return Crop(WHOLE, box)
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def _thumbnail_size(width: int, height: int, side: int) -> tuple[int, int]:

@@ -1,0 +1,181 @@
+"""The command line: results on stdout, one clear line and exit code 2 for what cannot be done."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import awares_edge
+from awares_edge.apps import cli, options
+from awares_edge.apps.cli import main
+
+
+@pytest.fixture
+def picture(tmp_path):
+    path = tmp_path / "picture.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (224, 280, 3), dtype=np.uint8)).save(
+        path
+    )
+    return path
+
+
+@pytest.fixture
+def replies(monkeypatch):
+    """Script the model that the commands load."""
+
+    def script(*texts):
+        def load(*_, protocol=None, **__):
+            return awares_edge.scripted(texts, protocol=protocol or "paper")
+
+        monkeypatch.setattr(options, "load", load)
+
+    return script
+
+
+def test_ask_prints_the_answer_alone_on_stdout(picture, replies, capsys):
+    replies("GET_CROPS: ['3']", "42")
+    assert main(["ask", str(picture), "What?"]) == 0
+    printed = capsys.readouterr()
+    assert printed.out == "42\n"
+    assert "zoomed: bottom-right" in printed.err
+    assert "40 of 80 visual tokens (RTR 0.50)" in printed.err
+
+
+def test_json_is_one_object_with_everything(picture, replies, capsys):
+    replies("GET_CROPS: ['3']", "42")
+    assert main(["ask", str(picture), "What?", "--json"]) == 0
+    printed = capsys.readouterr()
+    answer = json.loads(printed.out)
+    assert printed.err == ""
+    assert answer["answer"] == "42"
+    assert answer["crops"] == ["3"]
+    assert answer["boxes"] == [[140, 112, 280, 224]]
+    assert answer["call_status"] == "ok"
+    assert answer["visual_tokens"] == {"low": 20, "crops": 20, "full": 80}
+    assert (answer["rtr"], answer["pixel_ratio"]) == (0.5, 0.5)
+    for key in ("prefill_tokens", "reused_tokens", "decode_tokens"):
+        assert len(answer[key]) == 2
+    assert set(answer["timings_ms"]) == {"preprocess", "vision", "prefill", "decode", "total"}
+    assert (answer["runtime"], answer["precision"]) == ("null", "none")
+
+
+def test_a_stream_prints_text_as_it_comes(picture, replies, capsys):
+    replies("GET_CROPS: ['3']", "forty two")
+    assert main(["ask", str(picture), "What?", "--stream"]) == 0
+    printed = capsys.readouterr()
+    assert printed.out == "forty two\n"
+    assert "looking closer: bottom-right" in printed.err
+
+
+def test_modes_and_policies_reach_the_loop(picture, replies, capsys):
+    replies("GET_CROPS: ['3', '0']", "42")
+    assert (
+        main(["ask", str(picture), "?", "--json", "--max-crops", "1", "--protocol", "evaluator"]) == 0
+    )
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["policies"] == ["too-many-crops:keep-first"]
+    assert answer["protocol"] == "evaluator"
+    replies("red")
+    assert main(["ask", str(picture), "?", "--json", "--mode", "full"]) == 0
+    assert json.loads(capsys.readouterr().out)["rtr"] == 1.0
+
+
+def test_a_view_shows_picture_low_res_and_crops(picture, replies, tmp_path, capsys):
+    replies("GET_CROPS: ['3']", "42")
+    view = tmp_path / "view.png"
+    assert main(["ask", str(picture), "What?", "--save-view", str(view)]) == 0
+    with Image.open(view) as image:
+        assert image.width > 3 * 300
+    assert [p.name for p in tmp_path.iterdir() if p.suffix == ".tmp"] == []
+    assert "42" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["ask", "no.png", "?"], "no such image: no.png"),
+        (["ask", "{picture}", " "], "the question is empty"),
+        (["ask", "{picture}", "?", "--bundle", "nowhere"], "no such bundle: nowhere"),
+        (["ask", "{picture}", "?", "--runtime", "x"], "no runtime 'x': choose one of onnx"),
+        (["ask", "{picture}", "?", "--protocol", "x"], "no protocol profile 'x'"),
+        (["ask", "{picture}", "?", "--json", "--stream"], "leave --stream out"),
+        (["ask", "{picture}", "?", "--max-rtr", "-1"], "max_rtr must be above 0"),
+        (["ask", "{picture}", "?", "--timeout", "0"], "timeout must be above 0"),
+        (["inspect", "nowhere"], "no such bundle: nowhere"),
+        (["export", "nowhere", "-o", "out"], "nowhere"),
+        (["export", "nowhere", "-o", "out", "--protocol", "x"], "no protocol profile"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line_and_exit_code_2(arguments, message, picture, capsys):
+    assert main([a.format(picture=picture) for a in arguments]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("awares-edge: ")
+    assert message in printed.err
+    assert printed.err.count("\n") == 1
+
+
+def test_wrong_usage_is_exit_code_2(capsys):
+    assert main(["ask"]) == 2
+    assert main(["ask", "a", "b", "--mode", "x"]) == 2
+    assert main(["nonsense"]) == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_checkpoint_in_place_of_a_bundle_says_what_to_do(picture, tmp_path, capsys):
+    (tmp_path / "config.json").write_text("{}")
+    assert main(["ask", str(picture), "?", "--bundle", str(tmp_path)]) == 2
+    assert "export it first" in capsys.readouterr().err
+
+
+def test_debug_shows_the_traceback(tmp_path):
+    with pytest.raises(awares_edge.ImageError):
+        main(["ask", str(tmp_path / "no.png"), "?", "--debug"])
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (OSError(28, "No space left on device"), 2, "no space left on the device"),
+        (MemoryError(), 2, "not enough memory"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+    ],
+)
+def test_what_the_machine_refuses_is_one_line_too(
+    error, code, message, monkeypatch, picture, capsys
+):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(options, "load", fail)
+    assert main(["ask", str(picture), "?"]) == code
+    assert message in capsys.readouterr().err
+
+
+def test_runtimes_name_the_extra_that_is_missing(monkeypatch, capsys):
+    from awares_edge.runtimes import registry
+
+    monkeypatch.setattr(registry, "find_spec", lambda _: None)
+    assert main(["runtimes", "--json"]) == 0
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    assert rows["torch"]["usable"] is False
+    assert rows["torch"]["install"] == "pip install 'awares-edge[torch]'"
+    assert rows["null"]["usable"] is True
+    assert main(["runtimes"]) == 0
+    assert "awares-edge[torch]" in capsys.readouterr().out
+
+
+def test_a_missing_extra_is_named_with_its_install_line(monkeypatch, tmp_path, picture, capsys):
+    from awares_edge.runtimes import registry
+
+    monkeypatch.setattr(registry, "find_spec", lambda _: None)
+    arguments = ["ask", str(picture), "?", "--runtime", "torch", "--bundle", str(tmp_path)]
+    assert main(arguments) == 2
+    assert "pip install 'awares-edge[torch]'" in capsys.readouterr().err
+
+
+def test_the_version_is_printed(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"awares-edge {awares_edge.__version__}\n"
+    assert cli.app.info.name == "awares-edge"
