@@ -22,11 +22,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-app.command("demo")(demo.demo)
-app.command("ask")(ask.ask)
-app.command("export")(export.export)
-app.command("inspect")(inspect.inspect)
-app.command("runtimes")(runtimes.runtimes)
+app.command("demo", epilog=demo.EPILOG)(demo.demo)
+app.command("ask", epilog=ask.EPILOG)(ask.ask)
+app.command("export", epilog=export.EPILOG)(export.export)
+app.command("inspect", epilog=inspect.EPILOG)(inspect.inspect)
+app.command("runtimes", epilog=runtimes.EPILOG)(runtimes.runtimes)
 
 
 def _version(value: bool) -> None:

@@ -39,6 +39,7 @@ class TurnTrace:
 
     @contextmanager
     def time(self, phase: Phase) -> Iterator[None]:
+        """Add the time of a `with` block to a phase."""
         start = perf_counter()
         try:
             yield

@@ -70,9 +70,8 @@ def test_a_stream_prints_text_as_it_comes(picture, replies, capsys):
 
 def test_modes_and_policies_reach_the_loop(picture, replies, capsys):
     replies("GET_CROPS: ['3', '0']", "42")
-    assert (
-        main(["ask", str(picture), "?", "--json", "--max-crops", "1", "--protocol", "evaluator"]) == 0
-    )
+    arguments = ["ask", str(picture), "?", "--json", "--max-crops", "1", "--protocol", "evaluator"]
+    assert main(arguments) == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer["policies"] == ["too-many-crops:keep-first"]
     assert answer["protocol"] == "evaluator"
