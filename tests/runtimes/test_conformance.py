@@ -1,0 +1,228 @@
+"""One suite for every runtime: what the controller may rely on.
+
+A runtime joins by adding a loader to `LOADERS`; all of them read the same tiny random checkpoint.
+"""
+
+import threading
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from awares_edge import AskOptions
+from awares_edge.errors import ContextOverflow, DeadlineExceeded, SessionError
+from awares_edge.runtimes.base import ImageSegment, TextSegment
+from awares_edge.vision import Preprocessing, extract_patches
+from tests.support.models import LOADERS, Loaded
+
+TEXT = TextSegment((5, 6, 7, 8, 9))
+MORE = TextSegment((20, 21, 22))
+
+
+@pytest.fixture(scope="module", params=LOADERS)
+def loaded(request, tmp_path_factory) -> Loaded:
+    with LOADERS[request.param](tmp_path_factory) as loaded:
+        yield loaded
+
+
+@pytest.fixture
+def session(loaded):
+    with loaded.model.runtime.open_session() as session:
+        yield session
+
+
+def noise(width, height, seed=0):
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return Image.fromarray(pixels)
+
+
+def encoded(loaded, width=56, height=84, seed=0):
+    patches = extract_patches(
+        noise(width, height, seed), Preprocessing(), min_pixels=3136, max_pixels=200_000
+    )
+    return ImageSegment(loaded.model.runtime.encode_image(patches))
+
+
+class TestSession:
+    def test_logits_are_float32_rows_of_the_vocabulary(self, loaded, session):
+        logits = session.prefill([TEXT], keep_logits=3)
+        assert logits.dtype == np.float32
+        assert logits.shape == (3, loaded.model.runtime.vocabulary)
+        assert np.isfinite(logits).all()
+        assert session.decode(4).shape == (loaded.model.runtime.vocabulary,)
+
+    def test_cells_and_positions_are_counted_apart(self, loaded, session):
+        session.prefill([TEXT, encoded(loaded), MORE])
+        assert session.cells == 5 + 2 * 3 + 3
+        assert session.position == 5 + 3 + 3
+
+    def test_in_pieces_or_at_once_is_the_same(self, loaded, session):
+        image = encoded(loaded)
+        whole = session.prefill([TEXT, image, MORE], keep_logits=3)
+        with loaded.model.runtime.open_session() as other:
+            other.prefill([TEXT])
+            other.prefill([image])
+            pieces = np.stack([other.decode(token) for token in MORE.ids])
+        loaded.assert_same(pieces, whole)
+
+    def test_an_image_appended_to_a_live_cache_is_as_if_it_had_always_been_there(
+        self, loaded, session
+    ):
+        first, second = encoded(loaded, 84, 56, 1), encoded(loaded, 112, 140, 2)
+        session.prefill([TEXT, first, MORE])
+        session.decode(30)
+        cached = session.prefill([TEXT, second, MORE], keep_logits=3)
+        history = [TEXT, first, MORE, TextSegment((30,)), TEXT, second, MORE]
+        with loaded.model.runtime.open_session() as other:
+            scratch = other.prefill(history, keep_logits=3)
+        loaded.assert_same(cached, scratch)
+
+    def test_pictures_matter(self, loaded, session):
+        start = session.mark()
+        one = session.prefill([encoded(loaded, seed=1), TEXT])
+        session.rewind(start)
+        two = session.prefill([encoded(loaded, seed=2), TEXT])
+        assert np.abs(one - two).max() > 100 * loaded.tolerance * one.std()
+
+    def test_rewinding_forgets(self, loaded, session):
+        session.prefill([TEXT])
+        mark = session.mark()
+        first = session.prefill([MORE])
+        session.prefill([encoded(loaded), TEXT])
+        session.rewind(mark)
+        assert (session.cells, session.position) == (mark.cells, mark.position)
+        loaded.assert_same(session.prefill([MORE]), first)
+
+    def test_rewinding_into_an_appended_text_keeps_its_beginning(self, loaded, session):
+        mark = session.mark()
+        rows = session.prefill([TEXT], keep_logits=5)
+        session.rewind(mark.after_text(3))
+        loaded.assert_same(session.decode(TEXT.ids[3]), rows[3])
+
+    def test_a_fork_is_equal_and_then_goes_its_own_way(self, loaded, session):
+        session.prefill([TEXT, encoded(loaded)])
+        fork = session.fork()
+        assert (fork.cells, fork.position) == (session.cells, session.position)
+        expected = session.prefill([MORE])
+        session.decode(40)
+        loaded.assert_same(fork.prefill([MORE]), expected)
+        fork.close()
+        session.decode(41)
+
+    def test_sessions_do_not_see_each_other(self, loaded, session):
+        expected = [session.prefill([TEXT])[0], session.decode(3)]
+        with (
+            loaded.model.runtime.open_session() as one,
+            loaded.model.runtime.open_session() as two,
+        ):
+            two.prefill([MORE])
+            loaded.assert_same(one.prefill([TEXT])[0], expected[0])
+            two.decode(9)
+            loaded.assert_same(one.decode(3), expected[1])
+
+    def test_overflow_is_an_error_and_changes_nothing(self, loaded):
+        with loaded.model.runtime.open_session(context=64) as session:
+            first = session.prefill([TEXT])
+            with pytest.raises(ContextOverflow, match="context of 64"):
+                session.prefill([TextSegment(tuple(range(4, 64)))])
+            assert session.cells == 5
+            session.rewind(session.mark())
+            with loaded.model.runtime.open_session() as other:
+                loaded.assert_same(other.prefill([TEXT]), first)
+                loaded.assert_same(session.decode(9), other.decode(9))
+
+    def test_wrong_use_is_an_error(self, session):
+        with pytest.raises(SessionError, match="logits of 1 of 0"):
+            session.prefill([])
+        with pytest.raises(SessionError, match="logits of 9 of 5"):
+            session.prefill([TEXT], keep_logits=9)
+        session.prefill([TEXT])
+        future = session.mark()
+        session.rewind(type(future)(0, 0))
+        with pytest.raises(SessionError, match="cannot rewind"):
+            session.rewind(future)
+        session.close()
+        session.close()
+        with pytest.raises(SessionError, match="closed"):
+            session.prefill([TEXT])
+
+    def test_threads_compute_the_same(self, loaded):
+        image = encoded(loaded)
+        with loaded.model.runtime.open_session() as session:
+            expected = session.prefill([TEXT, image, MORE])
+        results = []
+
+        def work():
+            with loaded.model.runtime.open_session() as own:
+                results.append(own.prefill([TEXT, image, MORE]))
+
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(results) == 4
+        for result in results:
+            loaded.assert_same(result, expected)
+
+
+class TestLoop:
+    """The whole question, with crops that a random model would not ask for by itself."""
+
+    def test_a_cached_second_turn_answers_as_one_from_scratch(self, loaded):
+        image = noise(300, 220)
+        options = AskOptions(crops=("3", "5"), max_new_tokens=6)
+        model = loaded.model
+        with model.open(image) as picture:
+            kept = picture.ask("What is it?", options)
+            crops = [model.protocol.crop(i, picture.source.size) for i in ("3", "5")]
+            encoded = [picture.encode_crop(c, kept.turns[0]) for c in crops]
+            low = picture.view("low", kept.turns[0]).image
+        prompt = model.prompt
+        history = [
+            TextSegment(prompt.system() + prompt.open_picture()),
+            ImageSegment(low),
+            TextSegment(
+                prompt.ask("What is it?")
+                + tuple(model.tokenizer.encode("GET_CROPS: ['3', '5']"))
+                + prompt.open_crops()
+            ),
+            ImageSegment(encoded[0]),
+            TextSegment(prompt.next_crop()),
+            ImageSegment(encoded[1]),
+            TextSegment(prompt.close_crops()),
+        ]
+        with model.runtime.open_session() as session:
+            logits = session.prefill(history)[0]
+            assert session.cells == kept.turns[1].reused_tokens + kept.turns[1].prefill_tokens
+            ids = []
+            for _ in range(6):
+                token = int(logits.argmax())
+                if token in model.special.eos:
+                    break
+                ids.append(token)
+                logits = session.decode(token)
+        assert kept.text == model.tokenizer.decode(ids).strip()
+
+    def test_a_question_asked_again_is_answered_alike_cold_or_warm(self, loaded):
+        image, options = noise(240, 240, 5), AskOptions(max_new_tokens=5)
+        cold = loaded.model.ask(image, "Which?", options)
+        with loaded.model.open(image) as picture:
+            first = picture.ask("Which?", options)
+            picture.ask("And the other?", AskOptions(crops=("0",), max_new_tokens=3))
+            again = picture.ask("Which?", options)
+        assert cold.text == first.text == again.text
+        assert again.turns[0].prefill_tokens == len(loaded.model.prompt.ask("Which?"))
+
+    def test_a_deadline_leaves_the_picture_usable(self, loaded):
+        with loaded.model.open(noise(240, 240, 6)) as picture:
+            expected = picture.ask("Which?", AskOptions(max_new_tokens=4)).text
+            with pytest.raises(DeadlineExceeded):
+                picture.ask("Which?", AskOptions(timeout=1e-9))
+            assert picture.ask("Which?", AskOptions(max_new_tokens=4)).text == expected
+
+    @pytest.mark.parametrize("mode", ["full", "low"])
+    def test_baselines_run(self, loaded, mode):
+        answer = loaded.model.ask(noise(240, 240), "?", AskOptions(mode=mode, max_new_tokens=3))
+        assert answer.mode == mode
+        assert answer.crops == ()

@@ -1,0 +1,58 @@
+"""Loaders of every runtime for the conformance suite: the same tiny random checkpoint each time."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+import awares_edge
+from awares_edge.protocol import PROFILES
+
+
+@dataclass
+class Loaded:
+    """A model and how exactly it repeats itself.
+
+    Attributes:
+        tolerance: largest difference of logits between two ways to the same cache, as a share of
+            their standard deviation.
+    """
+
+    model: awares_edge.Model
+    tolerance: float
+
+    def assert_same(self, ours, expected):
+        assert np.abs(ours - expected).max() <= self.tolerance * expected.std()
+
+
+def _checkpoint(factory):
+    pytest.importorskip("torch")
+    from tests.support.checkpoints import make_checkpoint
+
+    root = factory.getbasetemp() / "conformance-checkpoint"
+    if not root.exists():
+        make_checkpoint(root, "tied", seed=1)
+    return root
+
+
+@contextmanager
+def _onnx(factory) -> Iterator[Loaded]:
+    from awares_edge.export import export_checkpoint
+
+    checkpoint = _checkpoint(factory)
+    bundle = factory.mktemp("onnx") / "bundle"
+    export_checkpoint(checkpoint, bundle, precision="fp32", profile=PROFILES["paper"])
+    with awares_edge.load(bundle, threads=1, context=4096) as model:
+        yield Loaded(model, 2e-5)
+
+
+@contextmanager
+def _torch(factory) -> Iterator[Loaded]:
+    checkpoint = _checkpoint(factory)
+    with awares_edge.load(checkpoint, runtime="torch", threads=1, context=4096) as model:
+        yield Loaded(model, 2e-5)
+
+
+LOADERS = {"onnx": _onnx, "torch": _torch}
