@@ -59,6 +59,10 @@ class Checkpoint:
         """Dtype of most tensors, as safetensors names it."""
         return self._tensors[EMBEDDING].dtype
 
+    def has(self, name: str) -> bool:
+        """Whether there is a tensor of this canonical name (a tied head is none)."""
+        return name in self._tensors
+
     def tensor(self, name: str) -> Stored:
         """A tensor by canonical name."""
         return self._tensors[name]

@@ -1,0 +1,101 @@
+"""Writes one GGUF file from a plan: keys and tensor table first, then data in 16 MB pieces."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from awares_edge.bundle.store import Progress
+from awares_edge.errors import ExportError
+from awares_edge.export.gguf.convert import pieces, stored_bytes
+from awares_edge.export.gguf.layout import Planned
+from awares_edge.export.tensorfile import Weights
+
+if TYPE_CHECKING:
+    from gguf import GGUFWriter
+
+# Keys and tensor table: the tokens and merges of a large vocabulary are some 8 MB.
+_HEADER_BYTES = 32 << 20
+
+
+def write_file(
+    path: Path,
+    architecture: str,
+    describe: Callable[[GGUFWriter], None],
+    plan: Sequence[Planned],
+    weights: Weights,
+    progress: Progress | None = None,
+) -> None:
+    """Write a GGUF file; never more than one piece of one tensor is in memory.
+
+    Args:
+        describe: adds the file's keys.
+        plan: its tensors, in their order in the file.
+        progress: told of the bytes written so far.
+
+    Raises:
+        ExportError: out of disk, or a number that the format cannot hold.
+    """
+    from gguf import GGMLQuantizationType, GGUFWriter
+
+    total = sum(map(stored_bytes, plan))
+    require_space(path.parent, total)
+    writer: Any = GGUFWriter(path, architecture)
+    try:
+        describe(writer)
+        for planned in plan:
+            kind = GGMLQuantizationType[planned.kind.upper()]
+            # Shape and type alone; bytes come later. Any dtype but uint8 leaves the shape as it is.
+            size = stored_bytes(planned)
+            writer.add_tensor_info(planned.name, planned.shape, np.dtype("f4"), size, kind)
+        with disk_errors(path):
+            writer.write_header_to_file()
+            writer.write_kv_data_to_file()
+            writer.write_ti_data_to_file()
+            file = writer.fout[0]
+            done = 0
+            writer.write_padding(file, file.tell())
+            for planned in plan:
+                for piece in pieces(weights, planned):
+                    # Not `tofile`, which loses the reason of a failed write.
+                    file.write(memoryview(piece).cast("B"))
+                    done += piece.nbytes
+                    if progress:
+                        progress(f"writing {path.name}", done, total)
+                writer.write_padding(file, stored_bytes(planned))
+            writer.flush()
+    finally:
+        with contextlib.suppress(OSError):
+            writer.close()
+
+
+def require_space(folder: Path, needed: int) -> None:
+    """
+    Raises:
+        ExportError: the disk has not enough room for a file of this size.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < needed + _HEADER_BYTES:
+        raise ExportError(
+            f"{folder.parent} has {free / 1e9:.1f} GB free, {needed / 1e9:.1f} GB are needed: make "
+            "room or export to another disk"
+        )
+
+
+@contextlib.contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn a failed write into one line."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise ExportError(
+                f"out of disk while writing {path.name}: make room or export to another disk"
+            ) from error
+        raise ExportError(f"{path.name} cannot be written: {error.strerror or error}") from error

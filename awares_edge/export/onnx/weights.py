@@ -1,0 +1,79 @@
+"""Weights on their way to disk: one piece of some 16 MiB in memory at a time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from awares_edge.export.tensorfile import Tensor, chunks
+
+# onnxruntime maps weights that start on a page of their own.
+_ALIGNMENT = 4096
+
+Written = Callable[[int], None]
+"""Told of each piece: how many numbers it held."""
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """A matrix in a file of the bundle: file name, byte offset, length in bytes, shape."""
+
+    file: str
+    offset: int
+    length: int
+    shape: tuple[int, ...]
+
+
+class WeightFile:
+    """A file of matrices, written one after another. A context manager."""
+
+    def __init__(self, path: Path, dtype: np.dtype[Any], written: Written) -> None:
+        self._file = path.open("wb")
+        self._name = path.name
+        self._dtype = dtype
+        self._written = written
+
+    def __enter__(self) -> WeightFile:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._file.close()
+
+    def write(self, parts: Sequence[Tensor], shape: tuple[int, ...]) -> Location:
+        """Append tensors, joined along their first axis, as one matrix of `shape`."""
+        offset = -(-self._file.tell() // _ALIGNMENT) * _ALIGNMENT
+        self._file.write(b"\0" * (offset - self._file.tell()))
+        for part in parts:
+            for piece in chunks(part):
+                piece.astype(self._dtype, copy=False).tofile(self._file)
+                self._written(piece.size)
+        length = math.prod(shape) * self._dtype.itemsize
+        return Location(self._name, offset, length, shape)
+
+
+def write_npy(path: Path, tensor: Tensor, dtype: np.dtype[Any], written: Written) -> Location:
+    """Write a matrix as a `.npy` file, which a device maps into memory with numpy alone."""
+    header = {
+        "descr": np.lib.format.dtype_to_descr(dtype),
+        "fortran_order": False,
+        "shape": tensor.shape,
+    }
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        offset = file.tell()
+        for piece in chunks(tensor):
+            piece.astype(dtype, copy=False).tofile(file)
+            written(piece.size)
+    length = math.prod(tensor.shape) * dtype.itemsize
+    return Location(path.name, offset, length, tensor.shape)
