@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from awares_edge.synth.sample import SIDE, Thing
+from awares_edge.synth.sample import SIDE, Question, Sample, Thing
 from awares_edge.synth.text import FONTS, Box, Colour, Glyph, draw_text, text_width
 
 COLOURS: dict[str, Colour] = {
@@ -99,6 +99,7 @@ class Canvas:
         self.ink: Colour = tuple(int(v) for v in rng.integers(0, 50, 3))  # type: ignore[assignment]
         self.glyphs: list[Glyph] = []
         self.things: list[Thing] = []
+        self.texts: list[tuple[Box, str]] = []
 
     def tint(self, name: str) -> Colour:
         """A named colour with a little variation."""
@@ -121,6 +122,7 @@ class Canvas:
             self.pixels, x, baseline, text, font=self.font, size=size, colour=ink or self.ink
         )
         self.glyphs += glyphs
+        self.texts.append((box, text))
         return box
 
     def rect(self, box: Box, colour: Colour) -> None:
@@ -136,6 +138,10 @@ class Canvas:
         self.pixels[y : y + size, x : x + size] = blended.astype(np.uint8)
         self.things.append(Thing(colour, shape, x + size / 2, y + size / 2))
         return (x, y, x + size, y + size)
+
+    def sample(self, family: str, questions: list[Question] | None = None) -> Sample:
+        """The finished picture with all that was recorded."""
+        return Sample(family, self.finish(), questions or [], self.glyphs, self.things, self.texts)
 
     def finish(self) -> NDArray[np.uint8]:
         """Sensor noise over everything."""

@@ -6,7 +6,7 @@ import numpy as np
 
 from awares_edge.synth.canvas import COLOURS, WORDS, Canvas, article, union
 from awares_edge.synth.oracle import is_clear
-from awares_edge.synth.sample import SIDE, Question, Sample
+from awares_edge.synth.sample import SIDE, Question, Sample, Thing
 from awares_edge.synth.text import Box, cap_height
 
 
@@ -54,6 +54,7 @@ def chart(rng: np.random.Generator, *, sideways: bool = False, family: str = "ch
             thick = min(pitch - 8, 26)
             length = 12 + int(value * 1.3)
             canvas.rect((8, top, 8 + length, top + thick), canvas.tint(colour))
+            canvas.things.append(Thing(colour, "bar", 8 + length - 10, top + thick / 2))
             label = canvas.text(12 + length, top + (thick + cap) // 2, text, size)
             tip = (8 + length - 10, top, 8 + length, top + thick)
         else:
@@ -62,6 +63,7 @@ def chart(rng: np.random.Generator, *, sideways: bool = False, family: str = "ch
             half = int(rng.integers(9, min(15, pitch // 2 - 2) + 1))
             top = 206 - 10 - int(value * 1.2)
             canvas.rect((centre - half, top, centre + half, 206), canvas.tint(colour))
+            canvas.things.append(Thing(colour, "bar", centre, top + 8))
             label = canvas.text(centre - width // 2, top - 4, text, size)
             tip = (centre - half, top, centre + half, top + 8)
         box = union(label, tip)
@@ -91,4 +93,4 @@ def chart(rng: np.random.Generator, *, sideways: bool = False, family: str = "ch
     name = str(rng.choice(pool))
     question = f"Is there {article(name)} {name} bar?"
     questions.append(Question(question, "yes" if there else "no", "presence"))
-    return Sample(family, canvas.finish(), questions, canvas.glyphs, canvas.things)
+    return canvas.sample(family, questions)

@@ -38,7 +38,7 @@ def document(rng: np.random.Generator, *, family: str = "document") -> Sample:
     has_total = "yes" if foot == 1 else "no"
     if foot or rng.random() < 0.5:
         questions.append(Question("Is there a total?", has_total, "presence"))
-    return Sample(family, canvas.finish(), questions, canvas.glyphs, canvas.things)
+    return canvas.sample(family, questions)
 
 
 def _field(canvas: Canvas, key: str, x: int, baseline: int) -> list[Question]:

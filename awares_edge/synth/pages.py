@@ -16,7 +16,9 @@ ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 WINDOW = 112
 
 
-def _ink_and_paper(rng: np.random.Generator, jitter: float) -> tuple[NDArray, NDArray]:
+def _ink_and_paper(
+    rng: np.random.Generator, jitter: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Contrasting colours: dark on light, or (one in five) light on a dark band."""
     if rng.random() > jitter:
         return np.array([20, 20, 20]), np.array([250, 250, 250])

@@ -13,6 +13,9 @@ from awares_edge.synth.text import Box, Glyph
 SIDE = 224
 """Side of every synthetic picture in pixels."""
 
+READ_ALL = "What is written here?"
+"""A dense reading exercise used in training only."""
+
 Size = Literal["small", "large", "none"]
 
 
@@ -54,3 +57,9 @@ class Sample:
     questions: list[Question] = field(default_factory=list)
     glyphs: list[Glyph] = field(default_factory=list)
     things: list[Thing] = field(default_factory=list)
+    texts: list[tuple[Box, str]] = field(default_factory=list)
+
+    def transcript(self) -> str:
+        """Everything written, top to bottom: the answer to `READ_ALL`."""
+        ordered = sorted(self.texts, key=lambda t: (t[0][3], t[0][0]))
+        return " ".join(text for _, text in ordered)

@@ -43,7 +43,7 @@ def scene(rng: np.random.Generator, *, beside: bool = False, family: str = "scen
             placed.append(box)
             labelled.append((colour, shape, label, small, union(drawn, text)))
             break
-    sample = Sample(family, canvas.finish(), [], canvas.glyphs, canvas.things)
+    sample = canvas.sample(family)
     sample.questions = _questions(rng, labelled)
     return sample
 

@@ -11,12 +11,12 @@ from torch.utils.data import Dataset
 from awares_edge.synth.generate import Split, balanced, generate
 from awares_edge.synth.oracle import is_clear, smallest_crops
 from awares_edge.synth.pages import glyph_page, reduced_page
-from awares_edge.synth.sample import Question
-from awares_edge.training.aux_targets import SLOTS, glyph_slots
+from awares_edge.synth.sample import READ_ALL, SIDE, Question, Sample
+from awares_edge.training.aux_targets import SLOTS, glyph_slots, thing_cells
 from awares_edge.training.pack import Packer, Row
 from awares_edge.training.views import Slots, ViewTable, window_order
 
-MAX_TARGETS = 40
+MAX_TARGETS = 48
 """Supervised positions kept per row."""
 
 
@@ -29,12 +29,14 @@ class Mix:
         length: tokens in a row.
         high: share of small-text questions.
         jitter: of the dense glyph pages.
+        read_all: share of pictures whose whole text is read out (a dense exercise).
     """
 
     two_turn: float = 0.5
     length: int = 224
     high: float = 0.45
     jitter: float = 1.0
+    read_all: float = 0.0
 
 
 class Batches(Dataset[dict[str, Any]]):
@@ -52,6 +54,7 @@ class Batches(Dataset[dict[str, Any]]):
         rng = np.random.default_rng([self.seed, i, 77])
         table = ViewTable(s)
         aux = np.zeros((s.pictures * 64 + s.pages * 16, SLOTS), np.int16)
+        things = np.zeros((s.pictures * (64 + 16), 2), np.int16)
         order = np.argsort(window_order(2, 2))
         rows: list[Row] = []
         for n in range(s.pictures):
@@ -59,7 +62,11 @@ class Batches(Dataset[dict[str, Any]]):
             picture = table.add_picture(sample.picture)
             cells = glyph_slots(sample.glyphs, 224, 224).reshape(64, SLOTS)
             aux[64 * n : 64 * n + 64] = cells[order]
-            rows.append(self._full_row(rng, table, picture, sample.questions))
+            found = thing_cells(sample.things, 28, SIDE).reshape(64, 2)
+            things[64 * n : 64 * n + 64] = found[order]
+            low = 64 * s.pictures + 16 * n
+            things[low : low + 16] = thing_cells(sample.things, 56, SIDE).reshape(16, 2)
+            rows.append(self._full_row(rng, table, picture, sample))
             rows.append(self._low_row(rng, table, picture, sample.questions))
         for k in range(s.pages):
             make = reduced_page if k % 4 == 3 else glyph_page
@@ -71,6 +78,7 @@ class Batches(Dataset[dict[str, Any]]):
         targets, places, weights = self._targets(rows)
         return {
             "windows": table.windows, "one": one, "wide": wide, "tall": tall, "aux": aux,
+            "things": things,
             "ids": np.stack([r.ids for r in rows]),
             "visual": np.stack([r.visual for r in rows]),
             "positions": np.stack([r.positions for r in rows], 1),
@@ -83,12 +91,14 @@ class Batches(Dataset[dict[str, Any]]):
         }  # fmt: skip
 
     def _full_row(
-        self, rng: np.random.Generator, table: ViewTable, picture: int, questions: list[Question]
+        self, rng: np.random.Generator, table: ViewTable, picture: int, sample: Sample
     ) -> Row:
         view = table.view(picture, "all")
         assert view is not None
         row = self.packer.begin(self.mix.length, view)
-        for q in balanced(rng, questions, 12, 0.6):
+        if rng.random() < self.mix.read_all:
+            self.packer.direct(row, READ_ALL, sample.transcript(), "read")
+        for q in balanced(rng, sample.questions, 12, 0.6):
             self.packer.direct(row, q.text, q.answer, f"full {q.size}")
         return row
 

@@ -9,6 +9,8 @@ forward is held by tests/training/test_fast.py.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -65,13 +67,18 @@ class FastVision(nn.Module):
 
     def __init__(self, model: Qwen2_5_VLForConditionalGeneration) -> None:
         super().__init__()
-        self.tower = model.model.visual
+        # Any: torch types every submodule access as a union of Tensor and Module.
+        self.tower: Any = model.model.visual
         self.heads = int(self.tower.config.num_heads)
         self.width = int(self.tower.config.hidden_size)
         mean = torch.tensor(MEAN).repeat_interleave(196)
         std = torch.tensor(STD).repeat_interleave(196)
+        self.scale: Tensor
+        self.shift: Tensor
         self.register_buffer("scale", 1.0 / (255.0 * std), persistent=False)
         self.register_buffer("shift", -mean / std, persistent=False)
+        self.cos_one: Tensor
+        self.sin_one: Tensor
         for name, shape in {"one": (1, 1), "tall": (2, 1), "wide": (1, 2), "four": (2, 2)}.items():
             cos, sin = vision_rotary(*shape, self.width // self.heads)
             self.register_buffer(f"cos_{name}", cos.flatten(0, 1)[:, None], persistent=False)

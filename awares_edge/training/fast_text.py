@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -15,12 +17,14 @@ class FastText(nn.Module):
 
     def __init__(self, model: Qwen2_5_VLForConditionalGeneration) -> None:
         super().__init__()
-        self.text = model.model.language_model
+        self.text: Any = model.model.language_model
         config = model.config.text_config
         self.heads, self.kv_heads = config.num_attention_heads, config.num_key_value_heads
         self.head_dim = config.hidden_size // self.heads
         theta = float(config.rope_parameters["rope_theta"])
         steps = torch.arange(0, self.head_dim, 2).float() / self.head_dim
+        self.inverse: Tensor
+        self.axis: Tensor
         self.register_buffer("inverse", 1.0 / theta**steps, persistent=False)
         section = config.rope_parameters["mrope_section"]
         axis = torch.cat([torch.full((n,), i) for i, n in enumerate(section)])
@@ -52,7 +56,7 @@ class FastText(nn.Module):
             x = self.layer(layer, x, cos, sin, mask)
         return rms_norm(x, self.text.norm.weight)
 
-    def layer(self, layer: nn.Module, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor) -> Tensor:
+    def layer(self, layer: Any, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor) -> Tensor:
         b, length, width = x.shape
         a = layer.self_attn
         normed = rms_norm(x, layer.input_layernorm.weight)

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import Qwen2_5_VLForConditionalGeneration
 
-from awares_edge.training.aux_targets import CLASSES, SLOTS
+from awares_edge.training.aux_targets import CLASSES, COLOUR_CLASSES, SHAPE_CLASSES, SLOTS
 from awares_edge.training.fast import FastVision
 from awares_edge.training.fast_text import FastText
 from awares_edge.training.views import Slots
@@ -23,6 +23,7 @@ class Joint(nn.Module):
         self.vision = FastVision(model)
         self.text = FastText(model)
         self.aux = nn.Linear(192, SLOTS * CLASSES)
+        self.aux_things = nn.Linear(192, COLOUR_CLASSES + SHAPE_CLASSES)
         self.slots, self.aux_weight = slots, aux_weight
 
     def visual_table(self, windows: Tensor, one: Tensor, wide: Tensor, tall: Tensor) -> Tensor:
@@ -47,6 +48,7 @@ class Joint(nn.Module):
         wide: Tensor,
         tall: Tensor,
         aux: Tensor,
+        things: Tensor,
         ids: Tensor,
         visual: Tensor,
         positions: Tensor,
@@ -66,6 +68,12 @@ class Joint(nn.Module):
         share = torch.where(full, 1.0, 0.2)
         glyph_loss = (F.cross_entropy(glyphs, wanted, reduction="none") * share).sum() / share.sum()
         hit = ((glyphs.argmax(-1) == wanted) & full).sum() / full.sum()
+        seen = self.aux_things(table[: 80 * s.pictures]).float()
+        colours, shapes = seen.split([COLOUR_CLASSES, SHAPE_CLASSES], -1)
+        there = torch.where(things[:, 0] > 0, 1.0, 0.1)
+        thing_loss = F.cross_entropy(colours, things[:, 0].long(), reduction="none")
+        thing_loss = thing_loss + F.cross_entropy(shapes, things[:, 1].long(), reduction="none")
+        glyph_loss = glyph_loss + (thing_loss * there).sum() / there.sum()
         hidden = self.text(ids, visual, table, positions, block).flatten(0, 1)
         logits = F.linear(
             hidden.index_select(0, places), self.text.text.embed_tokens.weight

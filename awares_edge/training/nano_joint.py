@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import time
 from collections import defaultdict
 from dataclasses import asdict
@@ -20,10 +19,11 @@ from awares_edge.training.joint import Joint
 from awares_edge.training.nano_config import build_model
 from awares_edge.training.optim import MixedOptimizer
 from awares_edge.training.views import Slots
+from awares_edge.training.workers import be_nice
 
 ARRAYS = (
-    "windows", "one", "wide", "tall", "aux", "ids", "visual", "positions", "block", "places",
-    "targets", "weights",
+    "windows", "one", "wide", "tall", "aux", "things", "ids", "visual", "positions", "block",
+    "places", "targets", "weights",
 )  # fmt: skip
 
 
@@ -68,9 +68,12 @@ def main() -> None:
     p.add_argument("--steps", type=int, default=6000)
     p.add_argument("--cooldown", type=int, default=1500)
     p.add_argument("--lr", type=float, default=0.015)
+    p.add_argument("--adam-lr", type=float, default=1.5e-3)
+    p.add_argument("--fresh-text", action="store_true")
     p.add_argument("--aux", type=float, default=0.3)
     p.add_argument("--two-turn", type=float, default=0.5)
     p.add_argument("--high", type=float, default=0.45)
+    p.add_argument("--read-all", type=float, default=0.0)
     p.add_argument("--seconds", type=float, default=1e9)
     p.add_argument("--log-every", type=int, default=25)
     for name, value in asdict(Slots()).items():
@@ -87,14 +90,23 @@ def main() -> None:
             setattr(mine, name, b)
     start = 0
     if a.init:
-        joint.load_state_dict(torch.load(a.init, weights_only=True)["model"], strict=False)
-    opt = MixedOptimizer(list(joint.named_parameters()), lr=a.lr)
+        weights = torch.load(a.init, weights_only=True)["model"]
+        kept = {k: v for k, v in weights.items() if not (a.fresh_text and k.startswith("text."))}
+        joint.load_state_dict(kept, strict=False)
+    opt = MixedOptimizer(
+        list(joint.named_parameters()),
+        lr=a.lr,
+        adam_ratio=a.adam_lr / a.lr,
+        muon=lambda name: "tower" in name,
+    )
     ckpt = a.out / "state.pt"
     if ckpt.exists():
         state: dict[str, Any] = torch.load(ckpt, weights_only=True)
         opt.load_state_dict(state["opt"])
         start = state["next"]
-    data = Batches("train", a.seed, slots, Mix(two_turn=a.two_turn, high=a.high))
+    data = Batches(
+        "train", a.seed, slots, Mix(two_turn=a.two_turn, high=a.high, read_all=a.read_all)
+    )
     call_token = data.packer.encode("GET_CROPS: ['0']")[0]
     forward = torch.compile(joint, dynamic=False)
     loader = DataLoader(
@@ -103,7 +115,7 @@ def main() -> None:
         sampler=range(start, a.steps),
         num_workers=1,
         prefetch_factor=6,
-        worker_init_fn=lambda _: os.nice(5) and None,
+        worker_init_fn=be_nice,
     )
     log = (a.out / "metrics.jsonl").open("a")
     began, scores, sums, waited = time.time(), Scores(), np.zeros(3), 0.0

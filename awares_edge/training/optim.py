@@ -8,6 +8,7 @@ steps cost a few batched matmuls.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -23,11 +24,17 @@ def orthogonalise(x: Tensor, steps: int = 5) -> Tensor:
     for _ in range(steps):
         gram = y @ y.mT
         y = a * y + (b * gram + c * gram @ gram) @ y
-    return (y.mT if tall else y).float()
+    result: Tensor = (y.mT if tall else y).float()
+    return result
 
 
 class MixedOptimizer:
-    """Updates ``modules``' parameters in place from their gradients."""
+    """Updates named parameters in place from their gradients.
+
+    ``muon`` says which matrices Muon takes. It suits dense supervision (the vision
+    tower's glyphs); where a batch supervises few tokens its full-length steps follow
+    the noise, so the language model gets AdamW.
+    """
 
     def __init__(
         self,
@@ -38,7 +45,7 @@ class MixedOptimizer:
         weight_decay: float = 0.01,
         momentum: float = 0.95,
         betas: tuple[float, float] = (0.9, 0.98),
-        muon: bool = True,
+        muon: Callable[[str], bool] = lambda _: True,
     ) -> None:
         self.named = named
         self.lr, self.adam_ratio, self.weight_decay = lr, adam_ratio, weight_decay
@@ -50,7 +57,7 @@ class MixedOptimizer:
         self.groups: dict[tuple[int, int], list[tuple[int, int, int]]] = defaultdict(list)
         for i, (name, p) in enumerate(named):
             hidden = p.ndim == 2 and "embed" not in name and "aux" not in name
-            if muon and hidden:
+            if hidden and muon(name):
                 parts = 3 if name.endswith("qkv.weight") else 1
                 rows = p.shape[0] // parts
                 for part in range(parts):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from awares_edge.training.fast import FastVision
 from awares_edge.training.nano_config import build_model
 from awares_edge.training.optim import MixedOptimizer
 from awares_edge.training.patches import window_patches
+from awares_edge.training.workers import be_nice
 
 SINGLES, FOURS = 32, 4
 
@@ -98,7 +98,9 @@ def main() -> None:
     stage.bfloat16()
     vision.scale, vision.shift = FastVision(model).scale, FastVision(model).shift
     named = [(n, q) for n, q in stage.named_parameters()]
-    opt = MixedOptimizer(named, lr=a.lr, muon=not a.adam, adam_ratio=1.0 if a.adam else 0.1)
+    opt = MixedOptimizer(
+        named, lr=a.lr, muon=lambda _: not a.adam, adam_ratio=1.0 if a.adam else 0.1
+    )
     start = 0
     ckpt = a.out / "state.pt"
     if ckpt.exists():
@@ -112,7 +114,7 @@ def main() -> None:
         sampler=range(start, a.steps),
         num_workers=1,
         prefetch_factor=6,
-        worker_init_fn=lambda _: os.nice(5) and None,
+        worker_init_fn=be_nice,
     )
     log = (a.out / "metrics.jsonl").open("a")
     began = time.time()

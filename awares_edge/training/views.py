@@ -43,7 +43,8 @@ class Slots:
 def window_order(rows: int, columns: int) -> NDArray[np.int64]:
     """Index in window order of each row-major merged token of a rows x columns grid of windows."""
     r, c = np.divmod(np.arange(rows * columns * 16), columns * 4)
-    return ((r // 4) * columns + c // 4) * 16 + (r % 4) * 4 + c % 4
+    order: NDArray[np.int64] = ((r // 4) * columns + c // 4) * 16 + (r % 4) * 4 + c % 4
+    return order
 
 
 _ORDER = {"four": window_order(2, 2), "wide": window_order(1, 2), "tall": window_order(2, 1)}
