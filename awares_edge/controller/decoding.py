@@ -163,7 +163,8 @@ class TurnDecoder:
                 break
             with trace.time("decode"):
                 draft = self._expected(turn) if allow_call else ()
-                logits = self._step(token, draft[: room - 1], turn, trace)
+                room = min(room - 1, limits.max_new_tokens - len(turn.ids))
+                logits = self._step(token, draft[:room], turn, trace)
         if piece := turn.release(last=True):
             yield piece
         ended = not uncached
