@@ -166,5 +166,3 @@ def _disk_error(error: OSError, output: Path) -> ExportError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return ExportError(f"no space left for {output}: free some, or export to another disk")
     return ExportError(f"cannot write {output}: {error.strerror or error}")
-
-

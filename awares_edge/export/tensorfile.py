@@ -12,7 +12,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,8 +104,8 @@ def _read_entry(path: Path, name: str, entry: Any, base: int, size: int) -> Stor
     broken = CheckpointError(f"{path}: the entry of {name} is broken: download the file again")
     if not isinstance(entry, dict):
         raise broken
-    dtype, shape, span = (entry.get(key) for key in ("dtype", "shape", "data_offsets"))
-    if not _naturals(shape) or not _naturals(span) or len(span) != 2:
+    dtype, shape, span = entry.get("dtype"), entry.get("shape"), entry.get("data_offsets")
+    if not (_naturals(shape) and _naturals(span) and len(span) == 2):
         raise broken
     if dtype not in _ITEM_BYTES:
         raise CheckpointError(
@@ -119,5 +119,5 @@ def _read_entry(path: Path, name: str, entry: Any, base: int, size: int) -> Stor
     return Stored(path, dtype, tuple(shape), base + start)
 
 
-def _naturals(value: Any) -> bool:
+def _naturals(value: Any) -> TypeGuard[list[int]]:
     return isinstance(value, list) and all(type(i) is int and 0 <= i < 1 << 48 for i in value)

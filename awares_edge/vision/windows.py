@@ -89,4 +89,5 @@ def vision_rotary(
 def rotary_frequencies(exponents: NDArray[np.float32], theta: float) -> NDArray[np.float32]:
     """theta ** -exponents, rounded as torch rounds it (the power first, then its inverse)."""
     powers = np.power(np.float64(theta), exponents.astype(np.float64)).astype(np.float32)
-    return np.float32(1) / powers
+    inverse: NDArray[np.float32] = np.float32(1) / powers
+    return inverse

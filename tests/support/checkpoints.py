@@ -73,7 +73,7 @@ class Shape:
 
 SHAPES: dict[str, Shape] = {
     "untied": Shape(),
-    "tied-deep": Shape(
+    "tied": Shape(
         layers=4,
         hidden=96,
         heads=3,
@@ -89,7 +89,7 @@ SHAPES: dict[str, Shape] = {
         vision_intermediate=96,
         full_attention=(0, 3),
     ),
-    "wide-heads": Shape(
+    "wide": Shape(
         layers=1,
         hidden=128,
         heads=2,

@@ -184,9 +184,7 @@ class Graph:
             initializers.append(_external(weight.name, storage, weight.shape, locations))
         for name, location in self.outside.items():
             initializers.append(_external(name, storage, location.shape, self.outside))
-        graph = helper.make_graph(
-            self._nodes, self.name, self._inputs, self._outputs, initializers
-        )
+        graph = helper.make_graph(self._nodes, self.name, self._inputs, self._outputs, initializers)
         opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(MICROSOFT, MICROSOFT_OPSET)]
         return helper.make_model(
             graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="awares-edge"

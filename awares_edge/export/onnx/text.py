@@ -21,7 +21,7 @@ import numpy as np
 
 from awares_edge.bundle.manifest import ModelSpec
 from awares_edge.export.names import EMBEDDING, HEAD
-from awares_edge.export.onnx.graph import FP32, MICROSOFT, Graph, Precision
+from awares_edge.export.onnx.graph import FP32, MICROSOFT, Graph, Precision, Shape
 from awares_edge.export.onnx.weights import Location
 from awares_edge.export.tensorfile import Weights
 
@@ -41,7 +41,7 @@ def build_text(
     g.input("logits_index", np.int64, ["kept"])
     g.input("rotary_cos", precision.compute, ["rows", spec.head_dim // 2])
     g.input("rotary_sin", precision.compute, ["rows", spec.head_dim // 2])
-    cache = [1, spec.kv_heads, "cells", spec.head_dim]
+    cache: Shape = [1, spec.kv_heads, "cells", spec.head_dim]
     for layer in range(spec.layers):
         for part in ("key", "value"):
             g.input(f"past_key_values.{layer}.{part}", precision.compute, cache)
@@ -58,9 +58,7 @@ def build_text(
             attended = g.op("Gather", attended, "logits_index", axis=0)
             x = g.op("Gather", x, "logits_index", axis=0)
         attended = g.linear(attended, f"{at}.self_attn.o_proj")
-        normed, x = g.add_rms_norm(
-            attended, x, f"{at}.post_attention_layernorm", spec.norm_eps
-        )
+        normed, x = g.add_rms_norm(attended, x, f"{at}.post_attention_layernorm", spec.norm_eps)
         down = _mlp(g, at, normed)
         after = "text.norm" if last else f"text.layers.{layer + 1}.input_layernorm"
         normed, x = g.add_rms_norm(down, x, after, spec.norm_eps)

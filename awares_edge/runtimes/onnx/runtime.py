@@ -28,7 +28,7 @@ from awares_edge.vision.geometry import Grid
 from awares_edge.vision.patches import Patches
 from awares_edge.vision.windows import attention_windows, vision_rotary
 
-_DTYPES = {
+_DTYPES: dict[str, np.dtype[Any]] = {
     "tensor(float)": np.dtype(np.float32),
     "tensor(float16)": np.dtype(np.float16),
 }
@@ -43,9 +43,7 @@ class OnnxRuntime(Runtime):
 
     name = "onnx"
 
-    def __init__(
-        self, bundle: Bundle, device: Device, threads: int | None, context: int
-    ) -> None:
+    def __init__(self, bundle: Bundle, device: Device, threads: int | None, context: int) -> None:
         manifest = bundle.manifest
         spec = manifest.model
         self.precision = manifest.precision
@@ -189,9 +187,7 @@ def _grid_tables(
 ) -> dict[str, NDArray[Any]]:
     """Inputs of the vision graph that depend on the grid alone."""
     vision = bundle.manifest.model.vision
-    windows = attention_windows(
-        grid, window_size=vision.window_size, patch_size=vision.patch_size
-    )
+    windows = attention_windows(grid, window_size=vision.window_size, patch_size=vision.patch_size)
     cos, sin = vision_rotary(grid, head_dim=vision.hidden_size // vision.heads)
     tables = {
         "patch_order": windows.patch_order,

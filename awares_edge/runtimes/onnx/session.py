@@ -46,9 +46,7 @@ class OnnxSession(Session):
 
     def _fork(self) -> Session:
         assert self._cache is not None
-        return OnnxSession(
-            self._runtime, self.context, self._cache.copy(self.cells), self.mark()
-        )
+        return OnnxSession(self._runtime, self.context, self._cache.copy(self.cells), self.mark())
 
     def _close(self) -> None:
         self._cache = None
