@@ -14,6 +14,7 @@ from awares_edge.apps.console import (
     describe_tokens,
     err,
     print_json,
+    printable,
 )
 from awares_edge.apps.options import (
     BundleOption,
@@ -133,7 +134,7 @@ def ask(
         if json:
             print_json(answer.to_dict())
         elif not stream:
-            print(answer.text)
+            print(printable(answer.text))
         if not json:
             summary = (describe_path(answer), describe_tokens(answer), describe_time(answer))
             err.print(" · ".join(summary), style="dim", markup=False, soft_wrap=True)
@@ -150,7 +151,7 @@ def ask(
 def _stream(picture: Picture, question: str, options: AskOptions) -> Answer:
     for event in picture.stream(question, options):
         if isinstance(event, TextDelta):
-            print(event.text, end="", flush=True)
+            print(printable(event.text), end="", flush=True)
         elif isinstance(event, CropsRequested):
             names = ", ".join(crop.name for crop in event.crops)
             err.print(f"looking closer: {names}", style="dim", markup=False)

@@ -68,6 +68,13 @@ def test_a_stream_prints_text_as_it_comes(picture, replies, capsys):
     assert "looking closer: bottom-right" in printed.err
 
 
+def test_generated_text_cannot_command_the_terminal(picture, replies, capsys):
+    for flag in ([], ["--stream"]):
+        replies("\x1b[2Jred\x07")
+        assert main(["ask", str(picture), "?", *flag]) == 0
+        assert capsys.readouterr().out == "\ufffd[2Jred\ufffd\n"
+
+
 def test_modes_and_policies_reach_the_loop(picture, replies, capsys):
     replies("GET_CROPS: ['3', '0']", "42")
     arguments = ["ask", str(picture), "?", "--json", "--max-crops", "1", "--protocol", "evaluator"]
