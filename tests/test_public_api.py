@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -109,3 +110,14 @@ print(sorted(heavy & set(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_floors_that_ci_runs_are_the_ones_that_are_promised():
+    root = PACKAGE.parent
+    project = (root / "pyproject.toml").read_text(encoding="utf-8")
+    block = project.split("\ndependencies = [")[1].split("]")[0]
+    promised = dict(re.findall(r'"([a-z]+)>=([0-9.]+)"', block))
+    tested = dict(re.findall(r"^([a-z]+)==([0-9.]+)$", (root / ".ci/floors.txt").read_text(), re.M))
+    assert promised.keys() == tested.keys()
+    for name, floor in promised.items():
+        assert f"{tested[name]}.".startswith(f"{floor}."), name
