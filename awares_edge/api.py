@@ -9,7 +9,7 @@ from pathlib import Path
 from awares_edge.bundle.manifest import TOKENIZER_NAME
 from awares_edge.bundle.store import Bundle, Progress
 from awares_edge.controller.model import Model
-from awares_edge.errors import BundleError, CheckpointError
+from awares_edge.errors import BundleError, CheckpointError, InputError
 from awares_edge.protocol.profiles import get_profile
 from awares_edge.protocol.tokenizer import TextTokenizer
 from awares_edge.runtimes.null import NullRuntime, Reply
@@ -43,7 +43,7 @@ def load(
         progress: told of each verified file.
 
     Raises:
-        BundleError, CheckpointError: what is at `path` cannot be used.
+        BundleError, CheckpointError, InputError: what is at `path` cannot be used.
         RuntimeUnavailable: a package is missing; the message says how to install it.
         InputError: no such runtime or profile.
     """
@@ -51,6 +51,10 @@ def load(
     options = RuntimeOptions(device, threads, context)
     root = embedded_bundle() if path is None else Path(path)
     if runtime is not None and get_runtime(runtime).reads != "bundle":
+        if path is None:
+            raise InputError(
+                f"the {runtime} runtime reads a checkpoint folder: name one (--bundle)"
+            )
         return _load_checkpoint(root, runtime, protocol or "paper", options)
     if not (root / "manifest.json").exists() and (root / "config.json").is_file():
         raise BundleError(

@@ -74,6 +74,9 @@ class Picture:
         Closing the iterator early cancels the question and leaves the picture usable.
         """
         check_question(question)
+        return self._answer(question, options or AskOptions())
+
+    def _answer(self, question: str, options: AskOptions) -> Iterator[Event]:
         if not self._busy.acquire(blocking=False):
             raise SessionError(
                 "this picture is answering another question: finish or close that one first"
@@ -81,7 +84,7 @@ class Picture:
         try:
             if self._closed:
                 raise SessionError("this picture is closed: open it again")
-            yield from answer_question(self, question, options or AskOptions())
+            yield from answer_question(self, question, options)
         finally:
             for view in self._views.values():
                 view.session.rewind(view.mark or view.base)
