@@ -1,0 +1,77 @@
+"""The main job on real input: the embedded model answers the packaged pictures."""
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import awares_edge
+from awares_edge.apps.cli import main
+from awares_edge.apps.demo import load_samples
+
+CHECKPOINT = Path(__file__).parents[2] / "checkpoints" / "nano"
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory):
+    """What `demo --json` prints, and the picture it draws."""
+    import contextlib
+    import io
+
+    picture = tmp_path_factory.mktemp("demo") / "demo.png"
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        assert main(["demo", "--json", "--output", str(picture)]) == 0
+    with Image.open(picture) as image:
+        assert min(image.size) > 600
+    return json.loads(out.getvalue())
+
+
+def test_every_sample_is_answered_and_accounted_for(rows):
+    assert [row["image"] for row in rows] == [sample.path.name for sample in load_samples()]
+    for row in rows:
+        tokens = row["visual_tokens"]
+        assert row["answer"]
+        assert row["rtr"] == pytest.approx((tokens["low"] + tokens["crops"]) / tokens["full"])
+        assert row["timings_ms"]["total"] > 0
+        assert row["runtime"] == "onnx"
+
+
+def test_some_samples_are_answered_directly_and_some_after_a_closer_look(rows):
+    assert {bool(row["crops"]) for row in rows} == {True, False}
+    for row in rows:
+        assert row["reused_tokens"][0] > 0
+        if row["crops"]:
+            before = row["reused_tokens"][0] + row["prefill_tokens"][0]
+            assert row["reused_tokens"][1] > before
+
+
+def test_most_answers_are_right(rows):
+    right = sum(row["answer"] == row["expected"] for row in rows)
+    assert right >= len(rows) - 1
+
+
+def test_the_embedded_bundle_decides_and_answers_as_its_checkpoint_does(rows):
+    pytest.importorskip("torch")
+    with awares_edge.load(CHECKPOINT, runtime="torch", protocol="nano") as reference:
+        for sample, row in zip(load_samples(), rows, strict=True):
+            answer = reference.ask(sample.path, sample.question)
+            assert [crop.id for crop in answer.crops] == row["crops"]
+            assert answer.text == row["answer"]
+
+
+def test_the_table_is_for_people(tmp_path, capsys):
+    assert main(["demo", "--output", str(tmp_path / "x.png")]) == 0
+    printed = capsys.readouterr()
+    assert "zoomed" in printed.out
+    assert "direct" in printed.out
+    assert "mean RTR" in printed.err
+
+
+def test_the_embedded_bundle_verifies(capsys):
+    assert main(["inspect", "--json"]) == 0
+    manifest = json.loads(capsys.readouterr().out)
+    assert manifest["verified"] is True
+    assert manifest["protocol"]["name"] == "nano"
+    assert sum(entry["bytes"] for entry in manifest["files"].values()) < 14e6
