@@ -1,0 +1,102 @@
+"""Graph forms and number formats of TensorRT exports.
+
+Two forms, chosen by the TensorRT version of the target:
+
+- `trt-kv` (TensorRT 10.15 and later, TensorRT-RTX): opset 24. `TensorScatter` writes new keys and
+  values into a cache of fixed length, which TensorRT turns into an in-place update; `Attention`
+  reads it under an explicit mask.
+- `trt-legacy` (TensorRT 10.3 to 10.14): primitives of opset 20. The same static cache comes in as an
+  input, new keys and values are concatenated behind it inside the graph, and only the new ones come
+  out; the runtime copies them to their place.
+
+Both share the session's bookkeeping: append is a write at an index, rewind is an index.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from awares_edge.errors import ExportError
+from awares_edge.export.onnx.graph import FP16, FP32, Precision
+
+FormName = Literal["trt-kv", "trt-legacy"]
+WeightKind = Literal["float", "int8", "int4"]
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A graph form.
+
+    Attributes:
+        opset, ir_version: of the ONNX file.
+        scatter: the cache is updated by `TensorScatter`, attention is one `Attention` node.
+    """
+
+    name: FormName
+    opset: int
+    ir_version: int
+    scatter: bool
+
+
+FORMS: dict[str, Form] = {
+    "trt-kv": Form("trt-kv", 24, 13, True),
+    "trt-legacy": Form("trt-legacy", 20, 9, False),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class NumberFormat:
+    """How a text graph stores and computes.
+
+    Attributes:
+        compute: "fp32", "fp16" or "bf16": activations, biases, norms and the KV cache.
+        weights: storage of the linear layers' matrices; int8 is per output channel, int4 in
+            blocks along the input axis. Both are dequantized in the graph (weight-only).
+    """
+
+    name: str
+    compute: Literal["fp32", "fp16", "bf16"]
+    weights: WeightKind = "float"
+
+    @property
+    def precision(self) -> Precision:
+        """The builder's numpy dtypes."""
+        dtype = compute_dtype(self.compute)
+        return Precision(dtype, dtype)
+
+
+NUMBER_FORMATS: dict[str, NumberFormat] = {
+    item.name: item
+    for item in (
+        NumberFormat("fp32", "fp32"),
+        NumberFormat("fp16", "fp16"),
+        NumberFormat("bf16", "bf16"),
+        NumberFormat("int8", "fp16", "int8"),
+        NumberFormat("int4", "fp16", "int4"),
+    )
+}
+
+
+def compute_dtype(name: str) -> np.dtype[Any]:
+    """The numpy dtype of "fp32", "fp16" or "bf16" (the latter from ml_dtypes)."""
+    if name == "bf16":
+        import ml_dtypes
+
+        return np.dtype(ml_dtypes.bfloat16)
+    return FP32 if name == "fp32" else FP16
+
+
+def check_combination(form: Form, numbers: NumberFormat) -> None:
+    """
+    Raises:
+        ExportError: the form cannot express the number format.
+    """
+    # Blocked DequantizeLinear and the INT4 type entered ONNX in opset 21.
+    if numbers.weights == "int4" and form.opset < 21:
+        raise ExportError(
+            f"int4 needs opset 21, and the {form.name} form is held to opset {form.opset}: use "
+            "--precision int8 or fp16, or a target with TensorRT 10.15 or later"
+        )

@@ -1,0 +1,151 @@
+"""Symmetric weight quantization while matrices stream by, and the file that holds the result."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import TensorProto
+
+from awares_edge.export.onnx.graph import StoredWeight
+from awares_edge.export.onnx.weights import Location, WeightFile
+from awares_edge.export.tensorfile import Array, Tensor, chunks
+
+INT4_BLOCKS = (128, 64, 32)
+_ALIGNMENT = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class QuantizedWeight:
+    """A matrix to store quantized, and its scales.
+
+    Attributes:
+        source: the float matrix [out, in].
+        block: 0 for int8 with one scale per output channel, stored [out, in] with scales [out];
+            else int4 in blocks of this many inputs, stored transposed as [in, out] with scales
+            [in / block, out]: the layout TensorRT documents for blocked weights of a matrix product.
+        scale_dtype: of the scales, which is also the dtype the graph dequantizes to.
+    """
+
+    source: StoredWeight
+    block: int
+    scale_dtype: np.dtype[Any]
+
+    @property
+    def name(self) -> str:
+        return f"{self.source.name}:{'int4' if self.block else 'int8'}"
+
+    @property
+    def scale_name(self) -> str:
+        return f"{self.name}.scale"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        out, inner = self.source.shape
+        return (inner, out) if self.block else (out, inner)
+
+    @property
+    def scale_shape(self) -> tuple[int, ...]:
+        out, inner = self.source.shape
+        return (inner // self.block, out) if self.block else (out,)
+
+    @property
+    def onnx_type(self) -> int:
+        return int(TensorProto.INT4 if self.block else TensorProto.INT8)
+
+
+def int4_block(inner: int) -> int:
+    """The largest supported block that divides a row of `inner` numbers; 0 where none does."""
+    return next((block for block in INT4_BLOCKS if inner % block == 0), 0)
+
+
+def quantize_rows(
+    rows: Array, scale_dtype: np.dtype[Any], limit: int = 127
+) -> tuple[NDArray[np.int8], NDArray[Any]]:
+    """Round each row to whole multiples of its own scale.
+
+    Args:
+        rows: float32 [n, k].
+        scale_dtype: the scale is rounded to this first, so that no error of it adds up.
+        limit: largest magnitude of a quantized number.
+
+    Returns:
+        int8 [n, k], and scales [n].
+    """
+    scale = (np.abs(rows).max(axis=1) / limit).astype(scale_dtype)
+    # A row of zeros, or of numbers below the format's smallest scale, becomes zeros.
+    scale = np.where(scale.astype(np.float32) > 0, scale, np.ones_like(scale)).astype(scale_dtype)
+    steps = np.rint(rows / scale.astype(np.float32)[:, None])
+    return np.clip(steps, -limit - (limit == 7), limit).astype(np.int8), scale
+
+
+def pack_int4(values: NDArray[np.int8]) -> NDArray[np.uint8]:
+    """Two numbers a byte, the first in the low half, as ONNX stores them."""
+    flat = values.reshape(-1).view(np.uint8) & 15
+    if flat.size % 2:
+        flat = np.append(flat, np.uint8(0))
+    packed: NDArray[np.uint8] = flat[0::2] | (flat[1::2] << 4)
+    return packed
+
+
+class TensorrtWeightFile(WeightFile):
+    """A weight file that takes quantized matrices as well."""
+
+    def write_quantized(self, weight: QuantizedWeight) -> dict[str, Location]:
+        """Quantize a matrix and append it and its scales.
+
+        Holds the quantized matrix in memory, at one byte a number; the float one streams by.
+        """
+        values, scales = _int4(weight) if weight.block else _int8(weight)
+        self._written(values.size)
+        payload = pack_int4(values) if weight.block else values
+        return {
+            weight.name: self._append(payload, weight.shape),
+            weight.scale_name: self._append(scales, weight.scale_shape),
+        }
+
+    def _append(self, array: NDArray[Any], shape: tuple[int, ...]) -> Location:
+        raw = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+        offset = -(-self._file.tell() // _ALIGNMENT) * _ALIGNMENT
+        self._file.write(b"\0" * (offset - self._file.tell()))
+        raw.tofile(self._file)
+        return Location(self._name, offset, raw.size, shape)
+
+
+def _pieces(parts: tuple[Tensor, ...]) -> Iterator[Array]:
+    for part in parts:
+        for piece in chunks(part):
+            yield piece.reshape(piece.shape[0], -1)
+
+
+def _int8(weight: QuantizedWeight) -> tuple[NDArray[np.int8], NDArray[Any]]:
+    pairs = [quantize_rows(piece, weight.scale_dtype) for piece in _pieces(weight.source.parts)]
+    return np.concatenate([p[0] for p in pairs]), np.concatenate([p[1] for p in pairs])
+
+
+def _int4(weight: QuantizedWeight) -> tuple[NDArray[np.int8], NDArray[Any]]:
+    out, inner = weight.source.shape
+    values = np.empty((inner, out), dtype=np.int8)
+    scales = np.empty(weight.scale_shape, dtype=weight.scale_dtype)
+    start = 0
+    for piece in _pieces(weight.source.parts):
+        count = piece.shape[0]
+        blocks = piece.reshape(-1, weight.block)
+        steps, scale = quantize_rows(blocks, weight.scale_dtype, limit=7)
+        stop = start + count
+        values[:, start:stop] = steps.reshape(count, inner).T
+        scales[:, start:stop] = scale.reshape(count, -1).T
+        start = stop
+    return values, scales
+
+
+def stored_bytes(shape: tuple[int, ...], block: int, scale_bytes: int) -> int:
+    """Bytes of an [out, in] matrix and its scales once quantized."""
+    out, inner = shape
+    if block:
+        return math.ceil(out * inner / 2) + out * inner // block * scale_bytes
+    return out * inner + out * scale_bytes
