@@ -107,7 +107,7 @@ def _load_checkpoint(root: Path, runtime: str, protocol: str, options: RuntimeOp
     entry.require()
     if not root.is_dir():
         raise CheckpointError(f"no such checkpoint: {root}")
-    from awares_edge.export.preprocessor import read_eos, read_preprocessing
+    from awares_edge.checkpoint.preprocessor import read_eos, read_preprocessing
 
     loaded = entry.load(root, options)
     tokenizer = TextTokenizer.from_file(root / TOKENIZER_NAME)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -14,11 +14,11 @@ from typing import Any
 from awares_edge._version import __version__
 from awares_edge.bundle.manifest import TOKENIZER_NAME, Manifest
 from awares_edge.bundle.store import BundleWriter, Progress
+from awares_edge.checkpoint.checkpoint import Checkpoint
+from awares_edge.checkpoint.lora import Adapter, merge
+from awares_edge.checkpoint.preprocessor import read_eos, read_preprocessing
+from awares_edge.checkpoint.reading import Config
 from awares_edge.errors import CheckpointError, ExportError, RuntimeUnavailable
-from awares_edge.export.checkpoint import Checkpoint
-from awares_edge.export.lora import Adapter, merge
-from awares_edge.export.preprocessor import read_eos, read_preprocessing
-from awares_edge.export.reading import Config
 from awares_edge.protocol.profiles import ProtocolProfile
 from awares_edge.protocol.tokenizer import SpecialTokens, TextTokenizer
 from awares_edge.vision.patches import Preprocessing
@@ -29,7 +29,8 @@ class Format:
     """An export format.
 
     Attributes:
-        module: offers `PRECISIONS` and `write_files(spec, weights, precision, writer, written)`.
+        module: offers `PRECISIONS` and
+            `write_files(source, weights, precision, writer, written, **options)`.
         runtime: name of the runtime that reads the bundle.
         needs: packages that the module imports.
         extra: what to install where they are not.
@@ -54,6 +55,7 @@ def export_checkpoint(
     profile: ProtocolProfile,
     progress: Callable[[str, int, int], None] | None = None,
     overwrite: bool = False,
+    options: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write a bundle. It appears at `output` when it is complete, or not at all.
 
@@ -66,6 +68,7 @@ def export_checkpoint(
         profile: protocol that the checkpoint was trained with.
         progress: told (what, done, total) as weights are written and hashed.
         overwrite: replace a bundle that is at `output`.
+        options: what the format alone knows, by name.
 
     Returns:
         `output`.
@@ -89,7 +92,7 @@ def export_checkpoint(
         with BundleWriter(output, overwrite=overwrite) as writer:
             shutil.copyfile(source.root / TOKENIZER_NAME, writer.path(TOKENIZER_NAME))
             written = _counter(progress, source.parameters)
-            module.write_files(source.spec, weights, precision, writer, written)
+            module.write_files(source, weights, precision, writer, written, **(options or {}))
             manifest = Manifest(
                 runtime=target.runtime,
                 precision=precision,

@@ -15,15 +15,15 @@ from pathlib import Path
 
 import onnx
 
-from awares_edge.bundle.manifest import ModelSpec
 from awares_edge.bundle.store import BundleWriter
+from awares_edge.checkpoint.checkpoint import Checkpoint
+from awares_edge.checkpoint.names import EMBEDDING
+from awares_edge.checkpoint.tensorfile import Weights
 from awares_edge.errors import ExportError
-from awares_edge.export.names import EMBEDDING
 from awares_edge.export.onnx.graph import FP16, FP32, Graph, Precision
 from awares_edge.export.onnx.text import build_text
 from awares_edge.export.onnx.vision import build_vision
 from awares_edge.export.onnx.weights import Location, WeightFile, Written, write_npy
-from awares_edge.export.tensorfile import Weights
 
 PRECISIONS = {"fp32": FP32, "fp16": FP16}
 
@@ -31,17 +31,19 @@ _HEAD_DIM_STEP = 16
 
 
 def write_files(
-    spec: ModelSpec, weights: Weights, precision: str, writer: BundleWriter, written: Written
+    source: Checkpoint, weights: Weights, precision: str, writer: BundleWriter, written: Written
 ) -> None:
     """Write graphs and weights into a bundle.
 
     Args:
+        weights: the checkpoint's, or with an adapter merged in.
         precision: a key of `PRECISIONS`.
         written: told of the count of numbers in each piece as it is written.
 
     Raises:
         ExportError: the runtime cannot compute a model of this shape.
     """
+    spec = source.spec
     if spec.head_dim % _HEAD_DIM_STEP:
         raise ExportError(
             f"onnxruntime's attention needs a head_dim that is a multiple of {_HEAD_DIM_STEP}, "

@@ -16,8 +16,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from awares_edge.checkpoint.tensorfile import Tensor, Weights
 from awares_edge.export.onnx.weights import Location
-from awares_edge.export.tensorfile import Tensor, Weights
 
 OPSET, MICROSOFT_OPSET, IR_VERSION = 21, 1, 10
 MICROSOFT = "com.microsoft"

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from awares_edge.export.tensorfile import Tensor, chunks
+from awares_edge.checkpoint.tensorfile import Tensor, chunks
 
 # onnxruntime maps weights that start on a page of their own.
 _ALIGNMENT = 4096

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from awares_edge.bundle.manifest import TOKENIZER_NAME, ModelSpec
+from awares_edge.checkpoint.config import read_spec
+from awares_edge.checkpoint.names import EMBEDDING, HEAD, canonical, expected_shapes, ignorable
+from awares_edge.checkpoint.reading import Config
+from awares_edge.checkpoint.tensorfile import Stored, chunks, read_header
 from awares_edge.errors import CheckpointError
-from awares_edge.export.config import read_spec
-from awares_edge.export.names import EMBEDDING, HEAD, canonical, expected_shapes, ignorable
-from awares_edge.export.reading import Config
-from awares_edge.export.tensorfile import Stored, chunks, read_header
 
 _SINGLE = "model.safetensors"
 _INDEX = "model.safetensors.index.json"

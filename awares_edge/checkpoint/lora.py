@@ -7,11 +7,11 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from awares_edge.checkpoint.checkpoint import Checkpoint
+from awares_edge.checkpoint.names import canonical
+from awares_edge.checkpoint.reading import Config
+from awares_edge.checkpoint.tensorfile import Array, Stored, Tensor, Weights, read_header
 from awares_edge.errors import CheckpointError
-from awares_edge.export.checkpoint import Checkpoint
-from awares_edge.export.names import canonical
-from awares_edge.export.reading import Config
-from awares_edge.export.tensorfile import Array, Stored, Tensor, Weights, read_header
 
 _FILE = "adapter_model.safetensors"
 _PREFIX = "base_model.model."

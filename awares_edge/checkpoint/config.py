@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 from awares_edge.bundle.manifest import ModelSpec, VisionSpec
+from awares_edge.checkpoint.reading import Config
 from awares_edge.errors import CheckpointError
-from awares_edge.export.reading import Config
 
 ARCHITECTURE = "qwen2_5_vl"
 VISION_ROPE_THETA = 10_000.0

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from awares_edge.checkpoint.reading import Config
 from awares_edge.errors import CheckpointError
-from awares_edge.export.reading import Config
 from awares_edge.vision.patches import Preprocessing
 
 _BICUBIC = 3
