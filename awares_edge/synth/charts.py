@@ -29,13 +29,15 @@ def title(canvas: Canvas, y: int, ink: tuple[int, int, int] | None = None) -> Qu
     return Question("What is the title?", word, "title", (box,), size_name)  # type: ignore[arg-type]
 
 
-def chart(rng: np.random.Generator, *, sideways: bool = False, family: str = "chart") -> Sample:
-    """3 to 5 bars; ``sideways`` lays them (the held-back family)."""
+def chart(
+    rng: np.random.Generator, limit: int = 0, *, sideways: bool = False, family: str = "chart"
+) -> Sample:
+    """3 to 5 bars (or ``limit``); ``sideways`` lays them (the held-back family)."""
     canvas = Canvas(rng)
-    count = int(rng.integers(3, 6))
+    count = limit or int(rng.integers(3, 6))
     colours = [str(c) for c in rng.permutation(list(COLOURS))[:count]]
     values = [int(v) for v in rng.permutation(np.arange(10, 100))[:count]]
-    for _ in range(50):
+    for _ in range(50 if count > 1 else 0):
         ordered = sorted(values)
         if ordered[-1] - ordered[-2] >= 8 and ordered[1] - ordered[0] >= 8:
             break
@@ -49,7 +51,7 @@ def chart(rng: np.random.Generator, *, sideways: bool = False, family: str = "ch
         text = str(value)
         width, cap = canvas.width(text, size), cap_height(canvas.font, size)
         if sideways:
-            pitch = 178 // count
+            pitch = 178 // max(3, count)
             top = 38 + pitch * i + int(rng.integers(0, 4))
             thick = min(pitch - 8, 26)
             length = 12 + int(value * 1.3)
@@ -58,7 +60,7 @@ def chart(rng: np.random.Generator, *, sideways: bool = False, family: str = "ch
             label = canvas.text(12 + length, top + (thick + cap) // 2, text, size)
             tip = (8 + length - 10, top, 8 + length, top + thick)
         else:
-            pitch = 208 // count
+            pitch = 208 // max(3, count)
             centre = 8 + pitch * i + pitch // 2 + int(rng.integers(-3, 4))
             half = int(rng.integers(9, min(15, pitch // 2 - 2) + 1))
             top = 206 - 10 - int(value * 1.2)

@@ -11,16 +11,19 @@ from awares_edge.synth.sample import SIDE, Question, Sample, Size
 from awares_edge.synth.text import Box, cap_height
 
 
-def document(rng: np.random.Generator, *, family: str = "document") -> Sample:
-    """A form: fields in one or two columns, each a large letter and a small or large code."""
+def document(rng: np.random.Generator, limit: int = 0, *, family: str = "document") -> Sample:
+    """A form: fields in one or two columns, each a large letter and a small or large code.
+
+    ``limit`` is the number of fields, in one column; without it there are 3 to 6.
+    """
     canvas = Canvas(rng)
     banner = str(rng.choice([c for c in COLOURS if c != "yellow"]))
     canvas.rect((0, 0, SIDE, 36), canvas.tint(banner))
     questions = [title(canvas, 6, (255, 255, 255))]
     questions.append(Question("What color is the banner?", banner, "color"))
     foot = int(rng.integers(3))  # 0 nothing, 1 total, 2 reference
-    columns = int(rng.integers(1, 3))
-    rows = int(rng.integers(3, 5)) if columns == 1 else int(rng.integers(2, 4))
+    columns = 1 if limit else int(rng.integers(1, 3))
+    rows = limit or int(rng.integers(3, 5)) if columns == 1 else int(rng.integers(2, 4))
     top, bottom = 44, 214 if foot == 0 else 176
     pitch = (bottom - top) // rows
     indents = [int(rng.integers(6, 100))] if columns == 1 else [6, 118]

@@ -16,34 +16,40 @@ Split = Literal["train", "validation", "test"]
 SPLITS: dict[Split, int] = {"train": 1, "validation": 2, "test": 3}
 
 
-def _gauges(rng: np.random.Generator) -> Sample:
-    return chart(rng, sideways=True, family="gauges")
+def _gauges(rng: np.random.Generator, limit: int = 0) -> Sample:
+    return chart(rng, limit, sideways=True, family="gauges")
 
 
-def _products(rng: np.random.Generator) -> Sample:
-    return scene(rng, beside=True, family="products")
+def _products(rng: np.random.Generator, limit: int = 0) -> Sample:
+    return scene(rng, limit, beside=True, family="products")
 
 
-FAMILIES: dict[str, Callable[[np.random.Generator], Sample]] = {
+Maker = Callable[[np.random.Generator, int], Sample]
+
+FAMILIES: dict[str, Maker] = {
     "scene": scene,
     "chart": chart,
     "document": document,
 }
-HELD_BACK: dict[str, Callable[[np.random.Generator], Sample]] = {
+HELD_BACK: dict[str, Maker] = {
     "gauges": _gauges,
     "products": _products,
 }
 
 
-def generate(split: Split, seed: int, index: int, *, family: str | None = None) -> Sample:
+def generate(
+    split: Split, seed: int, index: int, *, family: str | None = None, limit: int = 0
+) -> Sample:
     """One sample of a split; ``family`` (held-back ones too) or, without it, one in turn.
 
-    The splits' random streams are disjoint by construction: the split is part of the seed.
+    ``limit`` draws that many objects instead of the family's own number (an easier
+    picture, for the beginning of training). The splits' random streams are disjoint by
+    construction: the split is part of the seed.
     """
     rng = np.random.default_rng([SPLITS[split], seed, index])
     name = family or list(FAMILIES)[index % len(FAMILIES)]
     make = FAMILIES.get(name) or HELD_BACK[name]
-    return make(rng)
+    return make(rng, limit)
 
 
 def balanced(

@@ -10,10 +10,12 @@ from awares_edge.synth.sample import SIDE, Question, Sample
 from awares_edge.synth.text import Box, cap_height
 
 
-def scene(rng: np.random.Generator, *, beside: bool = False, family: str = "scene") -> Sample:
-    """3 to 5 shapes of different colours and kinds with small or large codes."""
+def scene(
+    rng: np.random.Generator, limit: int = 0, *, beside: bool = False, family: str = "scene"
+) -> Sample:
+    """3 to 5 shapes (or ``limit``) of different colours and kinds with small or large codes."""
     canvas = Canvas(rng)
-    count = int(rng.integers(3, 6))
+    count = limit or int(rng.integers(3, 6))
     colours = [str(c) for c in rng.permutation(list(COLOURS))[:count]]
     shapes = [str(s) for s in rng.permutation(SHAPES)[:count]]
     placed: list[Box] = []

@@ -19,7 +19,29 @@ from awares_edge.synth.text import Glyph
 CELL, ROWS, COLUMNS = 28, 2, 6
 SLOTS = ROWS * COLUMNS
 CLASSES = len(ALPHABET) + 1  # 0 is empty
+ORDER = 8
+"""Glyphs of a cell that are also told in reading order."""
+TARGETS = SLOTS + ORDER
 _INDEX = {c: i + 1 for i, c in enumerate(ALPHABET)}
+
+
+def glyph_targets(glyphs: Iterable[Glyph], width: int, height: int) -> NDArray[np.int16]:
+    """Slots, then the first glyphs in reading order: [height/28, width/28, TARGETS].
+
+    The reading order is what a language model needs: the k-th character of a cell,
+    wherever in the cell it stands.
+    """
+    listed = list(glyphs)
+    slots = glyph_slots(listed, width, height)
+    order = np.zeros((*slots.shape[:2], ORDER), np.int16)
+    filled = np.zeros(slots.shape[:2], np.int64)
+    inside = [g for g in listed if 0 <= g.x < width and 0 <= g.y < height and g.char in _INDEX]
+    for g in sorted(inside, key=lambda g: (g.y % CELL >= CELL / ROWS, g.x)):
+        cell = int(g.y // CELL), int(g.x // CELL)
+        if filled[cell] < ORDER:
+            order[cell[0], cell[1], filled[cell]] = _INDEX[g.char]
+            filled[cell] += 1
+    return np.concatenate([slots, order], axis=-1)
 
 
 def glyph_slots(glyphs: Iterable[Glyph], width: int, height: int) -> NDArray[np.int16]:

@@ -12,7 +12,7 @@ from awares_edge.synth.generate import Split, balanced, generate
 from awares_edge.synth.oracle import is_clear, smallest_crops
 from awares_edge.synth.pages import glyph_page, reduced_page
 from awares_edge.synth.sample import READ_ALL, SIDE, Question, Sample
-from awares_edge.training.aux_targets import SLOTS, glyph_slots, thing_cells
+from awares_edge.training.aux_targets import TARGETS, glyph_targets, thing_cells
 from awares_edge.training.pack import Packer, Row
 from awares_edge.training.views import Slots, ViewTable, window_order
 
@@ -29,6 +29,9 @@ class Mix:
         length: tokens in a row.
         high: share of small-text questions.
         jitter: of the dense glyph pages.
+        easy_steps: batches over which pictures of one to three objects give way to whole ones;
+            matching a question to one object among many is learnt after reading, not with it.
+        easy_floor: share of easy pictures that stays.
         read_all: share of pictures whose whole text is read out (a dense exercise).
     """
 
@@ -37,6 +40,8 @@ class Mix:
     high: float = 0.45
     jitter: float = 1.0
     read_all: float = 0.0
+    easy_steps: int = 1
+    easy_floor: float = 0.0
 
 
 class Batches(Dataset[dict[str, Any]]):
@@ -53,14 +58,16 @@ class Batches(Dataset[dict[str, Any]]):
         s, mix = self.slots, self.mix
         rng = np.random.default_rng([self.seed, i, 77])
         table = ViewTable(s)
-        aux = np.zeros((s.pictures * 64 + s.pages * 16, SLOTS), np.int16)
+        aux = np.zeros((s.pictures * 64 + s.pages * 16, TARGETS), np.int16)
         things = np.zeros((s.pictures * (64 + 16), 2), np.int16)
         order = np.argsort(window_order(2, 2))
         rows: list[Row] = []
         for n in range(s.pictures):
-            sample = generate(self.split, self.seed, i * s.pictures + n)
+            easy = rng.random() < max(mix.easy_floor, 0.9 * (1 - i / mix.easy_steps))
+            limit = int(rng.choice((1, 1, 2, 2, 3))) if easy and mix.easy_steps > 1 else 0
+            sample = generate(self.split, self.seed, i * s.pictures + n, limit=limit)
             picture = table.add_picture(sample.picture)
-            cells = glyph_slots(sample.glyphs, 224, 224).reshape(64, SLOTS)
+            cells = glyph_targets(sample.glyphs, 224, 224).reshape(64, TARGETS)
             aux[64 * n : 64 * n + 64] = cells[order]
             found = thing_cells(sample.things, 28, SIDE).reshape(64, 2)
             things[64 * n : 64 * n + 64] = found[order]
@@ -73,7 +80,7 @@ class Batches(Dataset[dict[str, Any]]):
             page, glyphs = make(rng, mix.jitter)
             table.add_page(k, page)
             at = 64 * s.pictures + 16 * k
-            aux[at : at + 16] = glyph_slots(glyphs, 112, 112).reshape(16, SLOTS)
+            aux[at : at + 16] = glyph_targets(glyphs, 112, 112).reshape(16, TARGETS)
         one, wide, tall = table.arrays()
         targets, places, weights = self._targets(rows)
         return {

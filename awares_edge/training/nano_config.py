@@ -37,7 +37,7 @@ def nano_config() -> Qwen2_5_VLConfig:
         "intermediate_size": 512,
         "num_hidden_layers": 4,
         "num_attention_heads": 6,
-        "num_key_value_heads": 2,
+        "num_key_value_heads": 6,
         "max_position_embeddings": 2048,
         "rms_norm_eps": 1e-6,
         "rope_parameters": {

@@ -44,6 +44,9 @@ class Scores:
                 continue
             right = predicted[at] == targets[at]
             self.count(kind, bool(right.all()))
+            if kind in ("full small", "full large", "crop", "read"):
+                for hit in right[:-1]:
+                    self.count(f"{kind} chars", bool(hit))
             if kind == "call":
                 self.count("called", bool(right[0]))
             if kind.startswith("low"):
@@ -69,10 +72,13 @@ def main() -> None:
     p.add_argument("--cooldown", type=int, default=1500)
     p.add_argument("--lr", type=float, default=0.015)
     p.add_argument("--adam-lr", type=float, default=1.5e-3)
+    p.add_argument("--freeze-vision", action="store_true")
     p.add_argument("--fresh-text", action="store_true")
     p.add_argument("--aux", type=float, default=0.3)
     p.add_argument("--two-turn", type=float, default=0.5)
     p.add_argument("--high", type=float, default=0.45)
+    p.add_argument("--easy-steps", type=int, default=1)
+    p.add_argument("--muon", choices=("vision", "all"), default="all")
     p.add_argument("--read-all", type=float, default=0.0)
     p.add_argument("--seconds", type=float, default=1e9)
     p.add_argument("--log-every", type=int, default=25)
@@ -93,19 +99,25 @@ def main() -> None:
         weights = torch.load(a.init, weights_only=True)["model"]
         kept = {k: v for k, v in weights.items() if not (a.fresh_text and k.startswith("text."))}
         joint.load_state_dict(kept, strict=False)
+    if a.freeze_vision:
+        joint.freeze_vision()
     opt = MixedOptimizer(
-        list(joint.named_parameters()),
+        [(n, q) for n, q in joint.named_parameters() if q.requires_grad],
         lr=a.lr,
         adam_ratio=a.adam_lr / a.lr,
-        muon=lambda name: "tower" in name,
+        muon=lambda name: a.muon == "all" or "tower" in name,
     )
     ckpt = a.out / "state.pt"
     if ckpt.exists():
         state: dict[str, Any] = torch.load(ckpt, weights_only=True)
+        joint.load_state_dict(state["model"])
         opt.load_state_dict(state["opt"])
         start = state["next"]
     data = Batches(
-        "train", a.seed, slots, Mix(two_turn=a.two_turn, high=a.high, read_all=a.read_all)
+        "train",
+        a.seed,
+        slots,
+        Mix(two_turn=a.two_turn, high=a.high, read_all=a.read_all, easy_steps=a.easy_steps),
     )
     call_token = data.packer.encode("GET_CROPS: ['0']")[0]
     forward = torch.compile(joint, dynamic=False)

@@ -65,6 +65,12 @@ class MixedOptimizer:
             else:
                 self.second[i] = torch.zeros_like(self.masters[i])
 
+    @torch.no_grad()
+    def read_weights(self) -> None:
+        """Take the parameters' present values as the masters'."""
+        for (_, p), master in zip(self.named, self.masters, strict=True):
+            master.copy_(p)
+
     def clip(self, limit: float) -> float:
         """Scale gradients to a global norm of at most ``limit``; return the norm."""
         grads = [p.grad for _, p in self.named if p.grad is not None]

@@ -11,22 +11,41 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from awares_edge.protocol import get_profile
+from awares_edge.synth.generate import generate
 from awares_edge.synth.pages import glyph_page, reduced_page
-from awares_edge.training.aux_targets import CLASSES, SLOTS, glyph_slots
+from awares_edge.synth.sample import SIDE
+from awares_edge.synth.text import Glyph
+from awares_edge.training.aux_targets import (
+    CLASSES,
+    COLOUR_CLASSES,
+    SHAPE_CLASSES,
+    TARGETS,
+    glyph_targets,
+    thing_cells,
+)
 from awares_edge.training.fast import FastVision
 from awares_edge.training.nano_config import build_model
 from awares_edge.training.optim import MixedOptimizer
 from awares_edge.training.patches import window_patches
+from awares_edge.training.views import window_order
 from awares_edge.training.workers import be_nice
 
-SINGLES, FOURS = 32, 4
+SINGLES, FOURS = 24, 6
+CELLS = 16 * SINGLES + 64 * FOURS
 
 
-class Pages(Dataset[tuple[np.ndarray, np.ndarray]]):
-    """Batch ``i`` is a function of (seed, i) alone, so a resumed run sees the same data."""
+class Pages(Dataset[tuple[NDArray[np.uint8], NDArray[np.int16], NDArray[np.int16]]]):
+    """Batch ``i`` is a function of (seed, i) alone, so a resumed run sees the same data.
+
+    Single windows are glyph pages, then low-res views; fours are whole pictures.
+    Until type is half free, everything is glyph pages.
+    """
 
     def __init__(self, seed: int, ramp: int) -> None:
         self.seed, self.ramp = seed, ramp
@@ -34,37 +53,75 @@ class Pages(Dataset[tuple[np.ndarray, np.ndarray]]):
     def __len__(self) -> int:
         return 1 << 30
 
-    def __getitem__(self, i: int) -> tuple[np.ndarray, np.ndarray]:
+    def jitter(self, i: int) -> float:
+        return float(np.clip((i - self.ramp * 0.15) / self.ramp, 0.0, 1.0))
+
+    def __getitem__(self, i: int) -> tuple[NDArray[np.uint8], NDArray[np.int16], NDArray[np.int16]]:
+        """windows [W, 64, 588], glyph targets [W, 16, TARGETS], thing targets [W, 16, 2]."""
         rng = np.random.default_rng([self.seed, i])
-        jitter = float(np.clip((i - self.ramp * 0.15) / self.ramp, 0.0, 1.0))
-        windows, slots = [], []
-        for n in range(SINGLES + 4 * FOURS):
+        jitter = self.jitter(i)
+        pictures = FOURS if jitter > 0.5 else 0
+        windows: list[NDArray[np.uint8]] = []
+        glyphs: list[NDArray[np.int16]] = []
+        things = np.zeros((SINGLES + 4 * FOURS, 16, 2), np.int16)
+        samples = [
+            generate("train", self.seed + 1000, i * FOURS + k, limit=int(rng.integers(0, 4)))
+            for k in range(pictures)
+        ]
+        for n in range(SINGLES - pictures + 4 * (FOURS - pictures)):
             make = reduced_page if n % 4 == 3 and jitter > 0 else glyph_page
-            page, glyphs = make(rng, jitter)
+            page, drawn = make(rng, jitter)
             windows.append(window_patches(page))
-            slots.append(glyph_slots(glyphs, 112, 112).reshape(16, SLOTS))
-        return np.concatenate(windows), np.stack(slots)
+            glyphs.append(glyph_targets(drawn, 112, 112).reshape(1, 16, TARGETS))
+        for k, sample in enumerate(samples):
+            low = get_profile("nano").low_res_view(Image.fromarray(sample.picture))
+            windows.append(window_patches(np.asarray(low)))
+            large = [Glyph(g.char, g.x / 2, g.y / 2, g.size) for g in sample.glyphs if g.size > 14]
+            glyphs.append(glyph_targets(large, 112, 112).reshape(1, 16, TARGETS))
+            things[SINGLES - pictures + k] = thing_cells(sample.things, 56, SIDE).reshape(16, 2)
+        order = np.argsort(window_order(2, 2))
+        for k, sample in enumerate(samples):
+            windows.append(window_patches(sample.picture))
+            cells = glyph_targets(sample.glyphs, SIDE, SIDE).reshape(64, TARGETS)
+            glyphs.append(cells[order].reshape(4, 16, TARGETS))
+            found = thing_cells(sample.things, 28, SIDE).reshape(64, 2)
+            things[SINGLES + 4 * k : SINGLES + 4 * k + 4] = found[order].reshape(4, 16, 2)
+        return np.concatenate(windows), np.concatenate(glyphs), things
 
 
 class Stage0(nn.Module):
+    """Loss of the auxiliary heads on one batch of ``Pages``."""
+
     def __init__(self, vision: FastVision) -> None:
         super().__init__()
         self.vision = vision
-        self.aux = nn.Linear(192, SLOTS * CLASSES)
+        self.aux = nn.Linear(192, TARGETS * CLASSES)
+        self.aux_things = nn.Linear(192, COLOUR_CLASSES + SHAPE_CLASSES)
 
-    def forward(self, patches: Tensor, slots: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, patches: Tensor, glyphs: Tensor, things: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Loss, glyph accuracy, accuracy of things' colours and shapes together."""
         x = self.vision.windows(patches)
-        one = self.vision.finish(x[:SINGLES], "one")
-        four = self.vision.finish(x[SINGLES:].reshape(FOURS, 256, 192), "four")
-        tokens = torch.cat([one, four.reshape(4 * FOURS, 16, 192)])
-        logits = F.linear(tokens, self.aux.weight, self.aux.bias).float()
-        logits = logits.view(-1, CLASSES)
-        target = slots.reshape(-1).long()
-        loss = F.cross_entropy(logits, target, reduction="none")
+        one = self.vision.finish(x[:SINGLES], "one").flatten(0, 1)
+        four = self.vision.finish(x[SINGLES:].reshape(FOURS, 256, 192), "four").flatten(0, 1)
+        tokens = torch.cat([one, four])
+        logits = F.linear(tokens, self.aux.weight, self.aux.bias).float().view(-1, CLASSES)
+        target = glyphs.reshape(-1).long()
         full = target > 0
         weight = torch.where(full, 1.0, 0.3)
+        loss = (F.cross_entropy(logits, target, reduction="none") * weight).sum() / weight.sum()
         hit = ((logits.argmax(-1) == target) & full).sum() / full.sum()
-        return (loss * weight).sum() / weight.sum(), hit
+        wanted = things.reshape(-1, 2).long()
+        seen = F.linear(tokens, self.aux_things.weight, self.aux_things.bias).float()
+        colours, shapes = seen[:, :COLOUR_CLASSES], seen[:, COLOUR_CLASSES:]
+        there = wanted[:, 0] > 0
+        share = torch.where(there, 1.0, 0.05)
+        both = F.cross_entropy(colours, wanted[:, 0], reduction="none")
+        both = both + F.cross_entropy(shapes, wanted[:, 1], reduction="none")
+        loss = loss + 0.2 * (both * share).sum() / share.sum()
+        named = (colours.argmax(-1) == wanted[:, 0]) & (shapes.argmax(-1) == wanted[:, 1])
+        return loss, hit, (named & there).sum() / there.sum().clamp(min=1)
 
 
 def whiten(vision: FastVision, patches: Tensor) -> None:
@@ -85,6 +142,8 @@ def main() -> None:
     p.add_argument("--ramp", type=int, default=1200)
     p.add_argument("--lr", type=float, default=0.02)
     p.add_argument("--seconds", type=float, default=1e9)
+    p.add_argument("--init", type=Path)
+    p.add_argument("--start", type=int, default=0)
     p.add_argument("--adam", action="store_true")
     a = p.parse_args()
     torch.set_num_threads(1)
@@ -101,7 +160,11 @@ def main() -> None:
     opt = MixedOptimizer(
         named, lr=a.lr, muon=lambda _: not a.adam, adam_ratio=1.0 if a.adam else 0.1
     )
-    start = 0
+    start = a.start
+    if a.init:
+        weights = torch.load(a.init, weights_only=True)["model"]
+        stage.load_state_dict(weights, strict=False)
+        opt.read_weights()
     ckpt = a.out / "state.pt"
     if ckpt.exists():
         state: dict[str, Any] = torch.load(ckpt, weights_only=True)
@@ -118,13 +181,13 @@ def main() -> None:
     )
     log = (a.out / "metrics.jsonl").open("a")
     began = time.time()
-    sums = np.zeros(2)
-    for i, (patches, slots) in zip(range(start, a.steps), loader, strict=False):
-        loss, hit = forward(patches, slots)
+    sums = np.zeros(3)
+    for i, batch in zip(range(start, a.steps), loader, strict=False):
+        loss, hit, named = forward(*batch)
         loss.backward()
         opt.clip(1.0)
-        opt.step(min(1.0, (i + 1) / 30))
-        sums += [float(loss), float(hit)]
+        opt.step(min(1.0, (i + 1 - a.start) / 30))
+        sums += [float(loss.detach()), float(hit), float(named)]
         if (i + 1) % 20 == 0:
             line = {
                 "step": i + 1,
