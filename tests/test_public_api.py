@@ -53,9 +53,10 @@ LAYERS = {
     "vision": {"errors"},
     "protocol": {"errors", "vision"},
     "bundle": {"errors", "vision", "protocol"},
-    "runtimes": {"errors", "vision", "protocol", "bundle"},
+    "checkpoint": {"errors", "vision", "protocol", "bundle"},
+    "runtimes": {"errors", "vision", "protocol", "bundle", "checkpoint"},
     "controller": {"errors", "vision", "protocol", "runtimes"},
-    "api": {"errors", "vision", "protocol", "bundle", "runtimes", "controller", "export"},
+    "api": {"errors", "vision", "protocol", "bundle", "runtimes", "controller", "checkpoint"},
 }
 
 
