@@ -103,6 +103,21 @@ def _torch_devices() -> Sequence[str]:
     return ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
 
 
+def _load_llamacpp(source: Bundle | Path, options: RuntimeOptions) -> Runtime:
+    from awares_edge.runtimes.llamacpp import LlamaRuntime
+
+    assert isinstance(source, Bundle)
+    return LlamaRuntime.load(
+        source, device=options.device, threads=options.threads, context=options.context
+    )
+
+
+def _llamacpp_devices() -> Sequence[str]:
+    from awares_edge.runtimes.llamacpp import usable_devices
+
+    return usable_devices()
+
+
 def _load_null(source: Bundle | Path, options: RuntimeOptions) -> Runtime:  # noqa: ARG001
     raise InputError("the null runtime reads no model: use awares_edge.scripted() in your tests")
 
@@ -127,6 +142,15 @@ RUNTIMES: dict[str, RuntimeEntry] = {
             "torch",
             _load_torch,
             _torch_devices,
+        ),
+        RuntimeEntry(
+            "llamacpp",
+            "llama.cpp: GGUF files, quantized, on CPU and GPU",
+            "bundle",
+            ("llama_cpp",),
+            "gguf",
+            _load_llamacpp,
+            _llamacpp_devices,
         ),
         RuntimeEntry(
             "null",

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -55,4 +55,23 @@ def _torch(factory) -> Iterator[Loaded]:
         yield Loaded(model, 2e-5)
 
 
-LOADERS = {"onnx": _onnx, "torch": _torch}
+@contextmanager
+def _llamacpp(factory) -> Iterator[Loaded]:
+    pytest.importorskip("llama_cpp", reason="llama.cpp is not installed (extra gguf)")
+    pytest.importorskip("gguf", reason="gguf is not installed (extra gguf)")
+    from awares_edge.export import export_checkpoint
+
+    # llama.cpp holds full-attention blocks at even steps only, so a sibling of the others' model.
+    pytest.importorskip("torch")
+    from tests.support.checkpoints import SHAPES, make_checkpoint
+
+    root = factory.mktemp("gguf")
+    shape = replace(SHAPES["tied"], full_attention=(1, 3))
+    checkpoint = make_checkpoint(root / "checkpoint", shape, seed=1)
+    profile = PROFILES["paper"]
+    export_checkpoint(checkpoint, root / "b", format="gguf", precision="f32", profile=profile)
+    with awares_edge.load(root / "b", threads=1, context=4096) as model:
+        yield Loaded(model, 5e-5)
+
+
+LOADERS = {"onnx": _onnx, "torch": _torch, "llamacpp": _llamacpp}

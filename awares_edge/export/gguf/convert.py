@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from awares_edge.checkpoint.tensorfile import Stored, Tensor, Weights
 from awares_edge.errors import CheckpointError, ExportError
 from awares_edge.export.gguf.layout import Kind, Planned
-from awares_edge.export.tensorfile import Stored, Tensor, Weights
 
 _PIECE_NUMBERS = 4 << 20
 _Q8_BLOCK = 32

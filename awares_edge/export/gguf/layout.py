@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from awares_edge.bundle.manifest import ModelSpec
-from awares_edge.export.names import EMBEDDING, HEAD, expected_shapes
+from awares_edge.checkpoint.names import EMBEDDING, HEAD, expected_shapes
 
 Kind: TypeAlias = Literal["f32", "f16", "bf16", "q8_0"]
 """How a file's numbers are stored before any quantization by llama.cpp."""
@@ -75,7 +75,11 @@ class Planned:
 
 def text_name(source: str) -> str:
     """Name in the text file of a canonical text tensor."""
-    top = {EMBEDDING: "token_embd.weight", HEAD: "output.weight", "text.norm.weight": "output_norm.weight"}
+    top = {
+        EMBEDDING: "token_embd.weight",
+        HEAD: "output.weight",
+        "text.norm.weight": "output_norm.weight",
+    }
     if source in top:
         return top[source]
     _, _, layer, rest = source.split(".", 3)
@@ -116,9 +120,7 @@ def _frames(source: str, shape: tuple[int, ...], kind: Kind) -> Iterator[Planned
         yield Planned(name, source, (rows, channels, *patch), stored, frame=frame)
 
 
-def _block(
-    spec: ModelSpec, source: str, shape: tuple[int, ...], kind: Kind
-) -> Iterator[Planned]:
+def _block(spec: ModelSpec, source: str, shape: tuple[int, ...], kind: Kind) -> Iterator[Planned]:
     _, _, block, rest = source.split(".", 3)
     if rest.startswith("attn.qkv."):
         width = spec.vision.hidden_size

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from awares_edge.checkpoint.reading import Config
 from awares_edge.errors import ExportError
-from awares_edge.export.reading import Config
 
 NORMAL, CONTROL, USER_DEFINED, UNUSED = 1, 3, 4, 5
 
@@ -44,7 +44,9 @@ def read_vocabulary(path: Path, rows: int) -> Vocabulary:
     whole = Config.read(path)
     model = whole.child("model")
     if model.data.get("type", "BPE") != "BPE" or not isinstance(model.data.get("vocab"), dict):
-        raise ExportError(f"{path} is no byte-level BPE tokenizer, which is all that GGUF's qwen2 is")
+        raise ExportError(
+            f"{path} is no byte-level BPE tokenizer, which is all that GGUF's qwen2 is"
+        )
     tokens: list[str | None] = [None] * rows
     types = [UNUSED] * rows
     entries = [(text, i, NORMAL) for text, i in model.data["vocab"].items()]

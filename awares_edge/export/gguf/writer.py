@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -11,11 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from awares_edge.bundle.store import Progress
+from awares_edge.checkpoint.tensorfile import Weights
 from awares_edge.errors import ExportError
 from awares_edge.export.gguf.convert import pieces, stored_bytes
 from awares_edge.export.gguf.layout import Planned
-from awares_edge.export.tensorfile import Weights
 
 if TYPE_CHECKING:
     from gguf import GGUFWriter
@@ -30,45 +30,43 @@ def write_file(
     describe: Callable[[GGUFWriter], None],
     plan: Sequence[Planned],
     weights: Weights,
-    progress: Progress | None = None,
+    written: Callable[[int], None],
 ) -> None:
     """Write a GGUF file; never more than one piece of one tensor is in memory.
 
     Args:
         describe: adds the file's keys.
         plan: its tensors, in their order in the file.
-        progress: told of the bytes written so far.
+        written: told how many more numbers are written.
 
     Raises:
         ExportError: out of disk, or a number that the format cannot hold.
     """
     from gguf import GGMLQuantizationType, GGUFWriter
 
-    total = sum(map(stored_bytes, plan))
-    require_space(path.parent, total)
+    size_of = {planned.name: stored_bytes(planned) for planned in plan}
+    require_space(path.parent, sum(size_of.values()))
     writer: Any = GGUFWriter(path, architecture)
     try:
         describe(writer)
         for planned in plan:
             kind = GGMLQuantizationType[planned.kind.upper()]
             # Shape and type alone; bytes come later. Any dtype but uint8 leaves the shape as it is.
-            size = stored_bytes(planned)
+            size = size_of[planned.name]
             writer.add_tensor_info(planned.name, planned.shape, np.dtype("f4"), size, kind)
         with disk_errors(path):
             writer.write_header_to_file()
             writer.write_kv_data_to_file()
             writer.write_ti_data_to_file()
             file = writer.fout[0]
-            done = 0
             writer.write_padding(file, file.tell())
             for planned in plan:
+                numbers = math.prod(planned.shape)
                 for piece in pieces(weights, planned):
                     # Not `tofile`, which loses the reason of a failed write.
-                    file.write(memoryview(piece).cast("B"))
-                    done += piece.nbytes
-                    if progress:
-                        progress(f"writing {path.name}", done, total)
-                writer.write_padding(file, stored_bytes(planned))
+                    file.write(piece.data.cast("B"))
+                    written(numbers * piece.nbytes // size_of[planned.name])
+                writer.write_padding(file, size_of[planned.name])
             writer.flush()
     finally:
         with contextlib.suppress(OSError):

@@ -1,0 +1,83 @@
+"""Quantization of a text file by llama.cpp itself (`llama_model_quantize`)."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from awares_edge.errors import ExportError
+from awares_edge.runtimes.llamacpp.library import library
+
+QUANTIZATIONS = {
+    "q8_0": 7,
+    "q6_k": 18,
+    "q5_k_m": 17,
+    "q5_k_s": 16,
+    "q5_0": 8,
+    "q4_k_m": 15,
+    "q4_k_s": 14,
+    "q4_0": 2,
+    "iq4_xs": 30,
+    "iq4_nl": 25,
+    "q3_k_m": 12,
+}
+"""Names as people know them, and llama.cpp's numbers for them (`enum llama_ftype`)."""
+
+# Rows in flight: llama.cpp's own default is 8 GiB.
+_BUFFER_BYTES = 256 << 20
+
+
+def quantize(
+    source: Path,
+    target: Path,
+    precision: str,
+    importance: Mapping[str, NDArray[np.float32]] | None = None,
+    threads: int = 0,
+) -> None:
+    """Quantize a text GGUF.
+
+    Args:
+        precision: a key of `QUANTIZATIONS`.
+        importance: by tensor name, float32 [row length]: mean square of each input.
+        threads: 0 for as many as there are cores.
+
+    Raises:
+        ExportError: llama.cpp refuses, or the disk is full.
+        RuntimeUnavailable: llama.cpp is not installed.
+    """
+    lib = library()
+    params = lib.llama.llama_model_quantize_default_params()
+    params.nthread = threads
+    params.ftype = QUANTIZATIONS[precision]
+    params.max_buf_size = _BUFFER_BYTES
+    entries, keep = _importance_array(lib.llama, importance or {})
+    if importance:
+        params.imatrix = ctypes.cast(entries, type(params.imatrix))
+    with lib.listening():
+        code = lib.llama.llama_model_quantize(bytes(source), bytes(target), ctypes.byref(params))
+        if code:
+            target.unlink(missing_ok=True)
+            raise ExportError(
+                f"llama.cpp could not quantize to {precision}{lib.complaint()}: use q8_0 or f16"
+            )
+    del keep
+
+
+def _importance_array(
+    llama: object, importance: Mapping[str, NDArray[np.float32]]
+) -> tuple[ctypes.Array[ctypes.Structure], list[NDArray[np.float32]]]:
+    """A NULL-terminated C array, and what must live as long as it."""
+    entry = llama.llama_model_imatrix_data  # type: ignore[attr-defined]
+    array = (entry * (len(importance) + 1))()
+    keep = []
+    for slot, (name, values) in zip(array, importance.items(), strict=False):
+        data = np.ascontiguousarray(values, dtype=np.float32)
+        keep.append(data)
+        slot.name = name.encode()
+        slot.data = data.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
+        slot.size = data.size
+    return array, keep

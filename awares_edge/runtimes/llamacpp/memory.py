@@ -1,0 +1,41 @@
+"""Is there memory for a cache of this size? Asked first, for llama.cpp's answer can be a crash."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from awares_edge.bundle.manifest import ModelSpec
+from awares_edge.errors import RuntimeUnavailable
+
+_MEMINFO = Path("/proc/meminfo")
+
+
+def cache_bytes(spec: ModelSpec, cells: int, *, exact: bool) -> int:
+    """Bytes of keys and values of `cells` cells."""
+    numbers = 2 * spec.layers * spec.kv_heads * spec.head_dim * cells
+    return numbers * (4 if exact else 2)
+
+
+def require_memory(spec: ModelSpec, cells: int, *, exact: bool, gpu: bool) -> None:
+    """
+    Raises:
+        RuntimeUnavailable: the cache alone would not fit into what is available.
+    """
+    needed, available = cache_bytes(spec, cells, exact=exact), available_bytes()
+    # With layers on a GPU of its own, the cache lies there: llama.cpp says whether it fits.
+    if not gpu and available is not None and needed > available:
+        raise RuntimeUnavailable(
+            f"a context of {cells} tokens needs {needed / 1e9:.1f} GB of memory, "
+            f"{available / 1e9:.1f} GB are available: use a smaller --context"
+        )
+
+
+def available_bytes(meminfo: Path = _MEMINFO) -> int | None:
+    """Memory that can be had without swapping; None where the system does not say."""
+    try:
+        for line in meminfo.read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except (OSError, ValueError, IndexError):
+        pass
+    return None

@@ -1,0 +1,196 @@
+"""A model loaded through llama.cpp: text weights once, contexts as sessions need them."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import Any, ClassVar
+
+from awares_edge.bundle.store import Bundle
+from awares_edge.errors import BundleError, RuntimeUnavailable
+from awares_edge.runtimes.base import Capabilities, EncodedImage, Runtime
+from awares_edge.runtimes.llamacpp.devices import read_device
+from awares_edge.runtimes.llamacpp.files import check_text, check_vision, find_files
+from awares_edge.runtimes.llamacpp.library import Library, library
+from awares_edge.runtimes.llamacpp.memory import require_memory
+from awares_edge.runtimes.llamacpp.pool import Pool, PoolOptions
+from awares_edge.runtimes.llamacpp.session import LlamaSession, SavedState
+from awares_edge.runtimes.llamacpp.vision import MtmdVision, VisionEncoder
+from awares_edge.vision.patches import Patches
+
+# KV cells where nothing is asked for: a low-res view, four crops and an answer.
+DEFAULT_CONTEXT = 8192
+_BATCH = 512
+_EXACT = "f32"
+
+
+class LlamaRuntime(Runtime):
+    """llama.cpp on GGUF files.
+
+    Sessions share contexts (`Pool`); another context is made when a session outgrows its own, and
+    given back with its last session.
+
+    Attributes:
+        batch: most tokens computed at once.
+    """
+
+    name: ClassVar[str] = "llamacpp"
+    # Safe from several threads, which take turns: a context computes one batch at a time.
+    capabilities: ClassVar[Capabilities] = Capabilities(concurrent=False)
+
+    def __init__(
+        self,
+        lib: Library,
+        model: Any,
+        vision: VisionEncoder,
+        *,
+        precision: str,
+        device: str,
+        vocabulary: int,
+        width: int,
+        context: int,
+        threads: int,
+        offload: bool,
+    ) -> None:
+        self.precision = precision
+        self.device = device
+        self.vocabulary = vocabulary
+        self.context = context
+        self.batch = min(_BATCH, context)
+        self._lib = lib
+        self._model = model
+        self._vision = vision
+        self._width = width
+        self._options = PoolOptions(context, self.batch, threads, precision == _EXACT, offload)
+        self._lock = threading.Lock()
+        # The first pool is made at once, so that a lack of memory shows when the model is loaded.
+        self._pools = [self._make_pool()]
+
+    @classmethod
+    def load(
+        cls,
+        bundle: Bundle,
+        *,
+        device: str = "cpu",
+        threads: int | None = None,
+        context: int | None = None,
+        vision: VisionEncoder | None = None,
+    ) -> LlamaRuntime:
+        """Load a bundle that was exported with `--format gguf`.
+
+        Args:
+            device: "cpu"; "gpu" for all layers, "gpu:N" for N of them.
+            threads: CPU threads; None for one a core.
+            context: most KV cells of a session; None for 8192, or less where the model has less.
+            vision: encodes pictures in place of the bundle's mmproj file: another runtime of the
+                same model, such as a loaded `OnnxRuntime`.
+
+        Raises:
+            BundleError: the GGUF files are damaged, or of another model.
+            RuntimeUnavailable: llama.cpp is missing, has no such device, or memory is short.
+        """
+        lib = library()
+        layers = read_device(lib, device)
+        spec = bundle.manifest.model
+        text, mmproj = find_files(bundle)
+        check_text(text, spec)
+        if vision is None:
+            check_vision(mmproj, spec)
+        size = min(context or DEFAULT_CONTEXT, spec.context)
+        require_memory(spec, size, exact=bundle.manifest.precision == _EXACT, gpu=layers > 0)
+        threads = threads or len(os.sched_getaffinity(0))
+
+        params = lib.llama.llama_model_default_params()
+        params.n_gpu_layers = layers
+        with lib.listening():
+            model = lib.llama.llama_model_load_from_file(bytes(text), params)
+            if not model:
+                raise BundleError(f"llama.cpp cannot load {text.name}{lib.complaint()}")
+        try:
+            encoder = vision or MtmdVision(
+                lib,
+                mmproj,
+                model,
+                spec.hidden_size,
+                bundle.manifest.preprocessing,
+                threads=threads,
+                gpu=layers > 0,
+                exact=bundle.manifest.precision == _EXACT,
+            )
+            return cls(
+                lib,
+                model,
+                encoder,
+                precision=bundle.manifest.precision,
+                device=device,
+                vocabulary=spec.vocabulary,
+                width=spec.hidden_size,
+                context=size,
+                threads=threads,
+                offload=layers > 0,
+            )
+        except BaseException:
+            lib.llama.llama_model_free(model)
+            raise
+
+    def encode_image(self, patches: Patches) -> EncodedImage:
+        return self._vision.encode_image(patches)
+
+    def open_session(self, context: int | None = None) -> LlamaSession:
+        size = min(context or self.context, self.context)
+        pool, sequence = self.acquire(0)
+        return LlamaSession(self, pool, sequence, size)
+
+    def restore(self, state: SavedState, context: int | None = None) -> LlamaSession:
+        """A session that goes on from a saved one.
+
+        Raises:
+            SessionError: the state does not fit.
+        """
+        size = min(context or self.context, self.context)
+        pool, sequence = self.acquire(state.mark.cells)
+        session = LlamaSession(self, pool, sequence, size)
+        session.adopt(state)
+        return session
+
+    def acquire(self, cells: int, *, avoid: Pool | None = None) -> tuple[Pool, int]:
+        """An empty sequence in a pool with room for `cells`; a new pool where there is none."""
+        with self._lock:
+            for pool in self._pools:
+                if pool is avoid or pool.used + cells > pool.cells:
+                    continue
+                sequence = pool.acquire()
+                if sequence is not None:
+                    return pool, sequence
+            pool = self._make_pool()
+            self._pools.append(pool)
+            sequence = pool.acquire()
+            assert sequence is not None
+            return pool, sequence
+
+    def release(self, pool: Pool, sequence: int, cells: int) -> None:
+        """Take a sequence of `cells` cells back; an empty extra pool is given back too."""
+        with self._lock:
+            if pool not in self._pools:
+                return
+            pool.release(sequence)
+            pool.used -= cells
+            if not pool.sessions and pool is not self._pools[0]:
+                self._pools.remove(pool)
+                pool.close()
+
+    def _make_pool(self) -> Pool:
+        return Pool(self._lib, self._model, self.vocabulary, self._width, self._options)
+
+    def close(self) -> None:
+        with self._lock:
+            for pool in self._pools:
+                pool.close()
+            self._pools.clear()
+            self._vision.close()
+            if self._model:
+                self._lib.llama.llama_model_free(self._model)
+                self._model = None
+
+
+__all__ = ["DEFAULT_CONTEXT", "LlamaRuntime", "RuntimeUnavailable"]
