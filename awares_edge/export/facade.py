@@ -42,7 +42,10 @@ class Format:
     extra: str
 
 
-FORMATS = {"onnx": Format("awares_edge.export.onnx", "onnx", ("onnx",), "export")}
+FORMATS = {
+    "onnx": Format("awares_edge.export.onnx", "onnx", ("onnx",), "export"),
+    "gguf": Format("awares_edge.export.gguf", "llamacpp", ("gguf",), "gguf"),
+}
 
 
 def export_checkpoint(
