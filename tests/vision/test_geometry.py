@@ -1,16 +1,12 @@
-"""Sizes, patches and positions against transformers."""
+"""Sizes and positions; pixels are held against transformers in tests/parity."""
 
-import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
 
 from awares_edge.errors import ImageError
 from awares_edge.vision import (
     Grid,
-    Preprocessing,
-    extract_patches,
     image_advance,
     image_positions,
     smart_resize,
@@ -57,19 +53,6 @@ def test_smart_resize_equals_transformers(width, height, limits):
 def test_a_picture_without_area_is_refused(size):
     with pytest.raises(ImageError, match="no area"):
         smart_resize(*size, min_pixels=1, max_pixels=10)
-
-
-@settings(max_examples=25)
-@given(st.integers(20, 300), st.integers(20, 300), st.integers(0, 99))
-def test_patches_are_bit_for_bit_those_of_the_pillow_processor(width, height, seed):
-    module = pytest.importorskip("transformers.models.qwen2_vl.image_processing_pil_qwen2_vl")
-    processor = module.Qwen2VLImageProcessorPil(min_pixels=3136, max_pixels=50_176)
-    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    image = Image.fromarray(pixels)
-    expected = processor(images=[image], return_tensors="np")
-    ours = extract_patches(image, Preprocessing(), min_pixels=3136, max_pixels=50_176)
-    assert [1, ours.grid.height, ours.grid.width] == expected["image_grid_thw"][0].tolist()
-    assert np.array_equal(ours.pixels, expected["pixel_values"])
 
 
 def test_text_and_images_take_turns_in_positions():

@@ -35,9 +35,7 @@ def test_order_and_lengths_equal_transformers(grid, window_size):
 @given(grids, window_sizes)
 def test_token_place_undoes_token_order(grid, window_size):
     windows = attention_windows(grid, window_size=window_size, patch_size=14)
-    np.testing.assert_array_equal(
-        windows.token_order[windows.token_place], np.arange(grid.tokens)
-    )
+    np.testing.assert_array_equal(windows.token_order[windows.token_place], np.arange(grid.tokens))
 
 
 @given(grids, window_sizes)
