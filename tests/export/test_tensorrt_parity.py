@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from awares_edge.bundle import Bundle
-from awares_edge.export.checkpoint import Checkpoint
+from awares_edge.checkpoint.checkpoint import Checkpoint
 from awares_edge.runtimes.base import ImageSegment, TextSegment
 from awares_edge.vision import Preprocessing, extract_patches
 from tests.support.checkpoints import SHAPES, make_checkpoint

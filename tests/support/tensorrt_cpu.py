@@ -12,8 +12,8 @@ import onnxruntime as ort
 
 from awares_edge.bundle import Bundle, BundleWriter, Manifest
 from awares_edge.bundle.manifest import TOKENIZER_NAME
-from awares_edge.export.checkpoint import Checkpoint
-from awares_edge.export.preprocessor import read_eos
+from awares_edge.checkpoint.checkpoint import Checkpoint
+from awares_edge.checkpoint.preprocessor import read_eos
 from awares_edge.export.tensorrt.files import write_plan
 from awares_edge.export.tensorrt.formats import NUMBER_FORMATS
 from awares_edge.protocol import PROFILES

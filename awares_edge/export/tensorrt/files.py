@@ -16,9 +16,9 @@ import onnx
 
 from awares_edge.bundle.manifest import ModelSpec
 from awares_edge.bundle.store import BundleWriter
-from awares_edge.export.names import EMBEDDING
+from awares_edge.checkpoint.names import EMBEDDING
 from awares_edge.export.onnx.weights import Location, Written, write_npy
-from awares_edge.export.tensorfile import Weights
+from awares_edge.checkpoint.tensorfile import Weights
 from awares_edge.export.tensorrt.formats import FORMS, NUMBER_FORMATS, NumberFormat
 from awares_edge.export.tensorrt.graph import TensorrtGraph, embedding_dtype
 from awares_edge.export.tensorrt.lint import require_clean

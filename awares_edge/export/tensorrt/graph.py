@@ -13,10 +13,10 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from awares_edge.export.names import EMBEDDING
+from awares_edge.checkpoint.names import EMBEDDING
 from awares_edge.export.onnx.graph import FP16, FP32, Graph, StoredWeight
 from awares_edge.export.onnx.weights import Location
-from awares_edge.export.tensorfile import Weights
+from awares_edge.checkpoint.tensorfile import Weights
 from awares_edge.export.tensorrt.formats import Form, NumberFormat, WeightKind
 from awares_edge.export.tensorrt.quantize import QuantizedWeight, int4_block
 
@@ -54,6 +54,7 @@ class TensorrtGraph(Graph):
         self.form = form
         self.quantized: dict[str, QuantizedWeight] = {}
         self._kind: WeightKind = weight_kind or numbers.weights
+        self._shared: dict[tuple[str, ...], str] = {}
 
     @property
     def compute(self) -> np.dtype[Any]:
@@ -170,9 +171,10 @@ class TensorrtGraph(Graph):
         Returns:
             [B, heads, S, width].
         """
-        if self.form.scatter:
-            inputs = [q, k, v] if mask is None else [q, k, v, mask]
+        if self.form.scatter and self.compute != FP32:
+            inputs = [q, k, v] if mask is None else [q, k, v, self._bias(mask)]
             return self.op("Attention", *inputs, scale=width**-0.5)
+        # In float32 TensorRT has no attention kernel, and refuses the node.
         q = self.op("Mul", q, self.scalar(width**-0.5, self.compute))
         group = heads // kv_heads
         if group > 1:
@@ -180,11 +182,25 @@ class TensorrtGraph(Graph):
             q = self.reshape(q, 1, kv_heads, -1, width)
         scores = self.op("MatMul", q, self.op("Transpose", k, perm=[0, 1, 3, 2]))
         if mask is not None:
+            bias = self._bias(mask)
             if group > 1:
-                mask = self.op("Tile", mask, self.integers([1, 1, group, 1]))
-            scores = self.op("Where", mask, scores, self.scalar(LOWEST, self.compute))
+                bias = self._once("Tile", bias, self.integers([1, 1, group, 1]))
+            scores = self.op("Add", scores, bias)
         out = self.op("MatMul", self.op("Softmax", scores, axis=-1), v)
         return self.reshape(out, 1, heads, -1, width) if group > 1 else out
+
+    def _bias(self, mask: str) -> str:
+        """A boolean mask as what is added to scores: TensorRT-RTX 1.7 cannot build a text graph
+        whose `Attention` nodes share a boolean one."""
+        low, zero = (self.scalar(value, self.compute) for value in (LOWEST, 0.0))
+        return self._once("Where", mask, zero, low)
+
+    def _once(self, kind: str, *inputs: str) -> str:
+        """A node that several layers share."""
+        key = (kind, *inputs)
+        if key not in self._shared:
+            self._shared[key] = self.op(kind, *inputs)
+        return self._shared[key]
 
     def model(self, locations: Mapping[str, Location]) -> onnx.ModelProto:
         """The finished graph, its matrices pointing into files.

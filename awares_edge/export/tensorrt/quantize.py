@@ -13,7 +13,7 @@ from onnx import TensorProto
 
 from awares_edge.export.onnx.graph import StoredWeight
 from awares_edge.export.onnx.weights import Location, WeightFile
-from awares_edge.export.tensorfile import Array, Tensor, chunks
+from awares_edge.checkpoint.tensorfile import Array, Tensor, chunks
 
 INT4_BLOCKS = (128, 64, 32)
 _ALIGNMENT = 4096

@@ -19,7 +19,7 @@ import numpy as np
 
 from awares_edge.bundle.manifest import ModelSpec, VisionSpec
 from awares_edge.export.onnx.graph import FP32
-from awares_edge.export.tensorfile import Weights
+from awares_edge.checkpoint.tensorfile import Weights
 from awares_edge.export.tensorrt.formats import Form, NumberFormat
 from awares_edge.export.tensorrt.graph import TensorrtGraph
 
