@@ -7,10 +7,12 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from awares_edge.checkpoint.checkpoint import Checkpoint
 from awares_edge.checkpoint.names import canonical
 from awares_edge.checkpoint.reading import Config
-from awares_edge.checkpoint.tensorfile import Array, Stored, Tensor, Weights, read_header
+from awares_edge.checkpoint.tensorfile import Array, Stored, Tensor, Weights, chunks, read_header
 from awares_edge.errors import CheckpointError
 
 _FILE = "adapter_model.safetensors"
@@ -70,6 +72,8 @@ class Adapter:
         pairs: dict[str, _Pair] = {}
         for key, stored in read_header(root / _FILE).items():
             match = _KEY.fullmatch(key.removeprefix(_PREFIX))
+            if match is None and _repeats_base(base, key, stored):
+                continue
             name = canonical(f"{match[1]}.weight") if match else None
             if match is None or name is None:
                 raise CheckpointError(
@@ -121,6 +125,15 @@ class _Updated:
         merged: Array = self._base.rows(start, stop)
         merged += self._update.scale * (up @ self._down)
         return merged
+
+
+def _repeats_base(base: Checkpoint, key: str, stored: Stored) -> bool:
+    """Whether a tensor is the checkpoint's own: PEFT saves the embedding layers it adapts."""
+    name = canonical(key.removeprefix(_PREFIX).replace(".base_layer.", "."))
+    if name is None or not base.has(name) or base.tensor(name).shape != stored.shape:
+        return False
+    pieces = zip(chunks(stored), chunks(base.tensor(name)), strict=True)
+    return all(np.array_equal(a, b) for a, b in pieces)
 
 
 def _check_kind(config: Config) -> None:

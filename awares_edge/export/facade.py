@@ -23,6 +23,8 @@ from awares_edge.protocol.profiles import ProtocolProfile
 from awares_edge.protocol.tokenizer import SpecialTokens, TextTokenizer
 from awares_edge.vision.patches import Preprocessing
 
+_WRITING = "writing weights"
+
 
 @dataclass(frozen=True, slots=True)
 class Format:
@@ -96,6 +98,8 @@ def export_checkpoint(
             shutil.copyfile(source.root / TOKENIZER_NAME, writer.path(TOKENIZER_NAME))
             written = _counter(progress, source.parameters)
             module.write_files(source, weights, precision, writer, written, **(options or {}))
+            if progress:  # norms and biases went uncounted into the graphs
+                progress(_WRITING, source.parameters, source.parameters)
             manifest = Manifest(
                 runtime=target.runtime,
                 precision=precision,
@@ -163,7 +167,7 @@ def _counter(progress: Progress | None, total: int) -> Callable[[int], None]:
         nonlocal done
         done += count
         if progress:
-            progress("writing weights", done, total)
+            progress(_WRITING, done, total)
 
     return written
 

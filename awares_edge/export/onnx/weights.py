@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from awares_edge.checkpoint.tensorfile import Tensor, chunks
 
@@ -56,10 +57,15 @@ class WeightFile:
         self._file.write(b"\0" * (offset - self._file.tell()))
         for part in parts:
             for piece in chunks(part):
-                piece.astype(self._dtype, copy=False).tofile(self._file)
+                write_array(self._file, piece, self._dtype)
                 self._written(piece.size)
         length = math.prod(shape) * self._dtype.itemsize
         return Location(self._name, offset, length, shape)
+
+
+def write_array(file: BinaryIO, array: NDArray[Any], dtype: np.dtype[Any]) -> None:
+    """Write an array's numbers. (numpy's own `tofile` hides why a write failed.)"""
+    file.write(np.ascontiguousarray(array, dtype=dtype).data)
 
 
 def write_npy(path: Path, tensor: Tensor, dtype: np.dtype[Any], written: Written) -> Location:
@@ -73,7 +79,7 @@ def write_npy(path: Path, tensor: Tensor, dtype: np.dtype[Any], written: Written
         np.lib.format.write_array_header_1_0(file, header)
         offset = file.tell()
         for piece in chunks(tensor):
-            piece.astype(dtype, copy=False).tofile(file)
+            write_array(file, piece, dtype)
             written(piece.size)
     length = math.prod(tensor.shape) * dtype.itemsize
     return Location(path.name, offset, length, tensor.shape)
