@@ -47,6 +47,8 @@ def file_names(name: str, precision: str) -> tuple[str, str]:
     Programs that scan a folder know a vision tower by the prefix.
     """
     base = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "model"
+    if base.lower().startswith("mmproj"):
+        base = f"model-{base}"
     vision = vision_kind(precision)
     return f"{base}-{precision.upper()}.gguf", f"mmproj-{base}-{vision.upper()}.gguf"
 

@@ -7,7 +7,7 @@ import threading
 from typing import Any, ClassVar
 
 from awares_edge.bundle.store import Bundle
-from awares_edge.errors import BundleError, RuntimeUnavailable
+from awares_edge.errors import BundleError, InputError
 from awares_edge.runtimes.base import Capabilities, EncodedImage, Runtime
 from awares_edge.runtimes.llamacpp.devices import read_device
 from awares_edge.runtimes.llamacpp.files import check_text, check_vision, find_files
@@ -83,10 +83,11 @@ class LlamaRuntime(Runtime):
             threads: CPU threads; None for one a core.
             context: most KV cells of a session; None for 8192, or less where the model has less.
             vision: encodes pictures in place of the bundle's mmproj file: another runtime of the
-                same model, such as a loaded `OnnxRuntime`.
+                same model, such as a loaded `OnnxRuntime`. It stays the caller's to close.
 
         Raises:
             BundleError: the GGUF files are damaged, or of another model.
+            InputError: a context out of range, or no device name.
             RuntimeUnavailable: llama.cpp is missing, has no such device, or memory is short.
         """
         lib = library()
@@ -96,9 +97,13 @@ class LlamaRuntime(Runtime):
         check_text(text, spec)
         if vision is None:
             check_vision(mmproj, spec)
-        size = min(context or DEFAULT_CONTEXT, spec.context)
+        if context is not None and not 1 <= context <= spec.context:
+            raise InputError(
+                f"a context of {context} is not within 1 and the model's {spec.context}"
+            )
+        size = context or min(DEFAULT_CONTEXT, spec.context)
         require_memory(spec, size, exact=bundle.manifest.precision == _EXACT, gpu=layers > 0)
-        threads = threads or len(os.sched_getaffinity(0))
+        threads = threads or _cores()
 
         params = lib.llama.llama_model_default_params()
         params.n_gpu_layers = layers
@@ -137,7 +142,7 @@ class LlamaRuntime(Runtime):
         return self._vision.encode_image(patches)
 
     def open_session(self, context: int | None = None) -> LlamaSession:
-        size = min(context or self.context, self.context)
+        size = self._context(context)
         pool, sequence = self.acquire(0)
         return LlamaSession(self, pool, sequence, size)
 
@@ -147,11 +152,16 @@ class LlamaRuntime(Runtime):
         Raises:
             SessionError: the state does not fit.
         """
-        size = min(context or self.context, self.context)
+        size = self._context(context)
         pool, sequence = self.acquire(state.mark.cells)
         session = LlamaSession(self, pool, sequence, size)
         session.adopt(state)
         return session
+
+    def _context(self, context: int | None) -> int:
+        if context is not None and not 1 <= context <= self.context:
+            raise InputError(f"a context of {context} is not within 1 and {self.context}")
+        return context or self.context
 
     def acquire(self, cells: int, *, avoid: Pool | None = None) -> tuple[Pool, int]:
         """An empty sequence in a pool with room for `cells`; a new pool where there is none."""
@@ -187,10 +197,14 @@ class LlamaRuntime(Runtime):
             for pool in self._pools:
                 pool.close()
             self._pools.clear()
-            self._vision.close()
+            if isinstance(self._vision, MtmdVision):
+                self._vision.close()
             if self._model:
                 self._lib.llama.llama_model_free(self._model)
                 self._model = None
 
 
-__all__ = ["DEFAULT_CONTEXT", "LlamaRuntime", "RuntimeUnavailable"]
+def _cores() -> int:
+    """Cores that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1

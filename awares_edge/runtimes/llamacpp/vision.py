@@ -30,8 +30,6 @@ class VisionEncoder(Protocol):
 
     def encode_image(self, patches: Patches) -> EncodedImage: ...
 
-    def close(self) -> None: ...
-
 
 class MtmdVision:
     """llama.cpp's vision tower. One picture at a time; safe to share between threads."""
