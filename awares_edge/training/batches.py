@@ -31,6 +31,7 @@ class Mix:
         jitter: of the dense glyph pages.
         easy_steps: batches over which pictures of one to three objects give way to whole ones;
             matching a question to one object among many is learnt after reading, not with it.
+        easy_start: share of easy pictures at the beginning.
         easy_floor: share of easy pictures that stays.
         read_all: share of pictures whose whole text is read out (a dense exercise).
     """
@@ -41,6 +42,7 @@ class Mix:
     jitter: float = 1.0
     read_all: float = 0.0
     easy_steps: int = 1
+    easy_start: float = 0.9
     easy_floor: float = 0.0
 
 
@@ -63,7 +65,7 @@ class Batches(Dataset[dict[str, Any]]):
         order = np.argsort(window_order(2, 2))
         rows: list[Row] = []
         for n in range(s.pictures):
-            easy = rng.random() < max(mix.easy_floor, 0.9 * (1 - i / mix.easy_steps))
+            easy = rng.random() < max(mix.easy_floor, mix.easy_start * (1 - i / mix.easy_steps))
             limit = int(rng.choice((1, 1, 2, 2, 3))) if easy and mix.easy_steps > 1 else 0
             sample = generate(self.split, self.seed, i * s.pictures + n, limit=limit)
             picture = table.add_picture(sample.picture)

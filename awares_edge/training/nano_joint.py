@@ -77,6 +77,9 @@ def main() -> None:
     p.add_argument("--aux", type=float, default=0.3)
     p.add_argument("--two-turn", type=float, default=0.5)
     p.add_argument("--high", type=float, default=0.45)
+    p.add_argument("--vision-scale", type=float, default=1.0)
+    p.add_argument("--easy-start", type=float, default=0.9)
+    p.add_argument("--easy-floor", type=float, default=0.0)
     p.add_argument("--easy-steps", type=int, default=1)
     p.add_argument("--muon", choices=("vision", "all"), default="all")
     p.add_argument("--read-all", type=float, default=0.0)
@@ -105,6 +108,7 @@ def main() -> None:
         [(n, q) for n, q in joint.named_parameters() if q.requires_grad],
         lr=a.lr,
         adam_ratio=a.adam_lr / a.lr,
+        scale=lambda name: a.vision_scale if "vision." in name else 1.0,
         muon=lambda name: a.muon == "all" or "tower" in name,
     )
     ckpt = a.out / "state.pt"
@@ -117,7 +121,14 @@ def main() -> None:
         "train",
         a.seed,
         slots,
-        Mix(two_turn=a.two_turn, high=a.high, read_all=a.read_all, easy_steps=a.easy_steps),
+        Mix(
+            two_turn=a.two_turn,
+            high=a.high,
+            read_all=a.read_all,
+            easy_steps=a.easy_steps,
+            easy_start=a.easy_start,
+            easy_floor=a.easy_floor,
+        ),
     )
     call_token = data.packer.encode("GET_CROPS: ['0']")[0]
     forward = torch.compile(joint, dynamic=False)

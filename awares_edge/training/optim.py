@@ -33,7 +33,8 @@ class MixedOptimizer:
 
     ``muon`` says which matrices Muon takes. It suits dense supervision (the vision
     tower's glyphs); where a batch supervises few tokens its full-length steps follow
-    the noise, so the language model gets AdamW.
+    the noise, so the language model may want AdamW. ``scale`` multiplies the rate of
+    single parameters.
     """
 
     def __init__(
@@ -46,11 +47,13 @@ class MixedOptimizer:
         momentum: float = 0.95,
         betas: tuple[float, float] = (0.9, 0.98),
         muon: Callable[[str], bool] = lambda _: True,
+        scale: Callable[[str], float] = lambda _: 1.0,
     ) -> None:
         self.named = named
         self.lr, self.adam_ratio, self.weight_decay = lr, adam_ratio, weight_decay
         self.momentum, self.betas = momentum, betas
         self.step_count = 0
+        self.scales = [scale(name) for name, _ in named]
         self.masters = [p.detach().float().clone() for _, p in named]
         self.first = [torch.zeros_like(m) for m in self.masters]
         self.second: dict[int, Tensor] = {}
@@ -93,11 +96,12 @@ class MixedOptimizer:
                 continue
             self.first[i].lerp_(grad, 1 - b1)
             second.mul_(b2).addcmul_(grad, grad, value=1 - b2)
+            rate = lr * self.adam_ratio * self.scales[i]
             m = self.first[i] / (1 - b1**self.step_count)
             v = second / (1 - b2**self.step_count)
             if self.masters[i].ndim > 1:
-                self.masters[i].mul_(1 - lr * self.adam_ratio * self.weight_decay)
-            self.masters[i].addcdiv_(m, v.sqrt().add_(1e-8), value=-lr * self.adam_ratio)
+                self.masters[i].mul_(1 - rate * self.weight_decay)
+            self.masters[i].addcdiv_(m, v.sqrt().add_(1e-8), value=-rate)
         for (rows, columns), members in self.groups.items():
             live = [x for x in members if grads[x[0]] is not None]
             if not live:
@@ -110,10 +114,11 @@ class MixedOptimizer:
                 momentum.lerp_(grad[lo:hi], 1 - self.momentum)
                 stack.append(torch.lerp(grad[lo:hi], momentum, self.momentum))
             update = orthogonalise(torch.stack(stack))
-            factor = lr * max(1.0, rows / columns) ** 0.5
             for (i, lo, hi), u in zip(live, update, strict=True):
+                rate = lr * self.scales[i]
+                factor = rate * max(1.0, rows / columns) ** 0.5
                 master = self.masters[i][lo:hi]
-                master.mul_(1 - lr * self.weight_decay).add_(u, alpha=-factor)
+                master.mul_(1 - rate * self.weight_decay).add_(u, alpha=-factor)
         for (_, p), master in zip(self.named, self.masters, strict=True):
             p.copy_(master)
             p.grad = None

@@ -1,0 +1,165 @@
+"""`awares-edge evaluate`: measure a model on data whose answers are known."""
+
+from __future__ import annotations
+
+import json as jsonlib
+from dataclasses import asdict
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from awares_edge.apps.console import err, out, print_json, progress_bar
+from awares_edge.apps.options import (
+    BundleOption,
+    DeviceOption,
+    JsonOption,
+    ProtocolOption,
+    RuntimeOption,
+    ThreadsOption,
+    load_model,
+)
+from awares_edge.errors import InputError
+from awares_edge.synth.evaluate import MODES, EvalMode, Report, evaluate
+from awares_edge.synth.generate import FAMILIES, HELD_BACK
+
+app = typer.Typer(
+    name="evaluate", help="Measure a model on data whose answers are known.", no_args_is_help=True
+)
+
+
+class SplitName(str, Enum):
+    """Names for `--split`."""
+
+    train = "train"
+    validation = "validation"
+    test = "test"
+
+
+class ControlName(str, Enum):
+    """Names for `--control`."""
+
+    right = "right"
+    blank = "blank"
+    other = "other"
+
+
+@app.callback()
+def _group() -> None:
+    """Keep `synth` a command of its own while it is the only one."""
+
+
+@app.command("synth")
+def synth(
+    bundle: BundleOption = None,
+    runtime: RuntimeOption = None,
+    mode: Annotated[
+        list[str] | None,
+        typer.Option(help=f"One of {', '.join(MODES)}; may be repeated. Default: awares."),
+    ] = None,
+    all_modes: Annotated[
+        bool, typer.Option("--all-modes", help="Every mode, in one table.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Seed of the questions.")] = 0,
+    limit: Annotated[int, typer.Option(min=1, help="Number of questions.")] = 2000,
+    split: Annotated[SplitName, typer.Option(help="Split to draw from.")] = SplitName.test,
+    family: Annotated[
+        list[str] | None,
+        typer.Option(help="Only these families; held-back ones too. Default: the trained ones."),
+    ] = None,
+    control: Annotated[
+        ControlName,
+        typer.Option(help="Show a blank or another picture instead, to see what guessing gives."),
+    ] = ControlName.right,
+    protocol: ProtocolOption = None,
+    device: DeviceOption = "cpu",
+    threads: ThreadsOption = None,
+    save: Annotated[
+        Path | None, typer.Option(help="Write every question's outcome to this JSONL file.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Ask the synthetic suite's questions and report accuracy, tokens, calls and latency."""
+    modes = _modes(mode, all_modes)
+    families = tuple(family or ())
+    for name in families:
+        if name not in FAMILIES and name not in HELD_BACK:
+            known = ", ".join([*FAMILIES, *HELD_BACK])
+            raise InputError(f"no family {name!r}: choose from {known}")
+    if save:
+        # Found out now rather than after the last question.
+        save.parent.mkdir(parents=True, exist_ok=True)
+        save.write_text("")
+    reports: list[Report] = []
+    with load_model(bundle, runtime, protocol, device, threads, None) as model:
+        for name in modes:
+            with progress_bar() as update:
+                report = evaluate(
+                    model,
+                    name,
+                    split=split.value,
+                    seed=seed,
+                    limit=limit,
+                    families=families,
+                    control=control.value,
+                    progress=lambda done, total, name=name: update(name, done, total),  # type: ignore[misc]
+                )
+            reports.append(report)
+            if save:
+                with save.open("a") as file:
+                    for outcome in report.outcomes:
+                        file.write(jsonlib.dumps({"mode": name, **asdict(outcome)}) + "\n")
+    results = [report.to_dict() for report in reports]
+    if json:
+        print_json(results[0] if len(results) == 1 else results)
+        return
+    _print_table(results)
+    if len(results) == 1:
+        _print_kinds(results[0])
+    if save:
+        err.print(f"outcomes written to {save}", style="dim", markup=False)
+
+
+def _modes(mode: list[str] | None, all_modes: bool) -> list[EvalMode]:
+    if all_modes:
+        return list(MODES)
+    chosen: list[EvalMode] = []
+    for name in mode or ["awares"]:
+        if name not in MODES:
+            raise InputError(f"no mode {name!r}: choose one of {', '.join(MODES)}")
+        chosen.append(name)
+    return chosen
+
+
+def _print_table(results: list[dict[str, object]]) -> None:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    columns = (
+        ("mode", "mode"),
+        ("accuracy", "accuracy"),
+        ("rtr", "RTR"),
+        ("direct_share", "direct"),
+        ("accuracy_needs_zoom", "small text"),
+        ("accuracy_other", "other"),
+        ("call_recall", "recall"),
+        ("call_precision", "precision"),
+        ("right_crop", "right crop"),
+        ("valid_calls", "valid"),
+        ("ms_p50", "ms p50"),
+    )
+    for _, title in columns:
+        table.add_column(title, justify="left" if title == "mode" else "right")
+    for result in results:
+        cells = [result[key] for key, _ in columns]
+        table.add_row(*(f"{c:.3f}" if isinstance(c, float) else str(c) for c in cells))
+    out.print(table)
+
+
+def _print_kinds(result: dict[str, object]) -> None:
+    kinds = result["by_kind"]
+    assert isinstance(kinds, dict)
+    for kind, row in kinds.items():
+        text = f"  {kind:24} {row['accuracy']:.3f}  zoomed {row['zoomed']:.2f}"
+        out.print(f"{text}  of {row['questions']}", markup=False)

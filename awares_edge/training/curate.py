@@ -1,0 +1,141 @@
+"""Curation: when to look closer, from outcomes; where, from an oracle's evidence.
+
+For every row the model answers at low and at full resolution; a judge compares both
+with the reference. Tie or low-res right: LR (answer at once). Otherwise HR, with the
+crops that hold the oracle's boxes under a named rule. The result is appended row by
+row, so an interrupted run goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from PIL import Image
+
+from awares_edge.errors import ImageError, QuestionError
+from awares_edge.training.crop_rules import CropRule, crops_for
+from awares_edge.training.errors import TrainingError
+from awares_edge.training.judges import Judge
+from awares_edge.training.oracles import Oracle
+from awares_edge.training.trajectories import Row, Trajectory, open_image, read_trajectories
+
+
+class Answerer(Protocol):
+    """Answers one question at low and at full resolution."""
+
+    def __call__(self, image: Image.Image, question: str) -> tuple[str, str]: ...
+
+
+@dataclass
+class CurationReport:
+    """Counts of a run, and the reasons of skipped rows (the first 100)."""
+
+    kept: int = 0
+    resumed: int = 0
+    labels: dict[str, int] = field(default_factory=lambda: {"LR": 0, "HR": 0})
+    skipped: int = 0
+    reasons: list[str] = field(default_factory=list)
+
+    def skip(self, reason: str) -> None:
+        self.skipped += 1
+        if len(self.reasons) < 100:
+            self.reasons.append(reason)
+
+
+def curate(
+    rows: Iterable[Row],
+    folder: Path,
+    out: Path,
+    answer: Answerer,
+    judge: Judge,
+    oracle: Oracle,
+    *,
+    rule: CropRule = "coverage",
+    threshold: float | None = None,
+    progress: Callable[[CurationReport], None] | None = None,
+) -> CurationReport:
+    """Label ``rows`` (image paths relative to ``folder``) and append them to ``out``.
+
+    Rows that ``out`` already holds are not done again.
+
+    Raises:
+        EndpointError: a judge or oracle server stayed away; what was done is kept.
+    """
+    report = CurationReport()
+    done = _finished(out, report)
+    with out.open("a", encoding="utf-8") as file:
+        for row in rows:
+            if row.id in done:
+                report.resumed += 1
+                continue
+            try:
+                trajectory = label_row(
+                    row, folder, answer, judge, oracle, rule=rule, threshold=threshold
+                )
+            except (ImageError, QuestionError) as error:
+                report.skip(f"{row.id}: {error}")
+                continue
+            if trajectory is None:
+                report.skip(f"{row.id}: needs a closer look, but rule {rule!r} finds no crop")
+                continue
+            done.add(row.id)
+            file.write(trajectory.to_json() + "\n")
+            file.flush()
+            report.kept += 1
+            report.labels[trajectory.label] += 1
+            if progress:
+                progress(report)
+    return report
+
+
+def label_row(
+    row: Row,
+    folder: Path,
+    answer: Answerer,
+    judge: Judge,
+    oracle: Oracle,
+    *,
+    rule: CropRule = "coverage",
+    threshold: float | None = None,
+) -> Trajectory | None:
+    """The trajectory of one row; None where it needs crops and none are found."""
+    image = open_image(row.image, folder)
+    low, full = answer(image, row.question)
+    zoom = judge.needs_zoom(row.question, row.answer, low, full)
+    crops: tuple[str, ...] = ()
+    boxes = list(row.boxes)
+    if zoom:
+        boxes = oracle.boxes(image, row.question, row.answer, row.boxes)
+        crops = crops_for(boxes, image.size, rule=rule, threshold=threshold)
+        if not crops:
+            return None
+    return Trajectory(
+        id=row.id,
+        image=row.image,
+        question=row.question,
+        answer=row.answer,
+        label="HR" if zoom else "LR",
+        crops=crops,
+        boxes=tuple(boxes),
+        low_answer=low,
+        full_answer=full,
+        judge=judge.name,
+        oracle=oracle.name if zoom else "",
+        rule=rule if zoom else "",
+    )
+
+
+def _finished(out: Path, report: CurationReport) -> set[str]:
+    """Ids already in ``out``; a line cut off by a crash is removed."""
+    if not out.exists():
+        if not out.parent.is_dir():
+            raise TrainingError(f"no such folder: {out.parent}")
+        return set()
+    data = out.read_bytes()
+    if data and not data.endswith(b"\n"):
+        out.write_bytes(data[: data.rfind(b"\n") + 1])
+        report.reasons.append(f"{out.name}: an unfinished last line was removed")
+    return {t.id for t in read_trajectories(out, report.skip)}

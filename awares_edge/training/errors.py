@@ -1,0 +1,13 @@
+"""Errors of training runs."""
+
+from __future__ import annotations
+
+from awares_edge.errors import AwaresError
+
+
+class TrainingError(AwaresError):
+    """A training run cannot start or go on; the message says what to do."""
+
+
+class EndpointError(TrainingError):
+    """An OpenAI-compatible endpoint did not give a usable answer."""
