@@ -9,6 +9,9 @@ import typer
 
 from awares_edge.apps.console import out, print_json, progress_bar
 from awares_edge.apps.options import JsonOption
+from awares_edge.bundle.store import Bundle
+from awares_edge.errors import InputError
+from awares_edge.export.facade import FORMATS, export_checkpoint
 from awares_edge.protocol.profiles import get_profile
 
 EPILOG = """
@@ -17,6 +20,11 @@ Examples:
     awares-edge export ./AWARES-Qwen2.5-VL-7B -o awares-7b --precision fp16
 
     awares-edge export ./Qwen2.5-VL-3B -o awares-3b --adapter ./my-lora --protocol paper
+
+    awares-edge export ./AWARES-Qwen2.5-VL-7B -o awares-q4 --format gguf --precision q4_k_m
+
+Precisions of onnx: fp32, fp16. Of gguf: f16, bf16, f32, q8_0, q6_k, q5_k_m, q4_k_m, q4_0, iq4_xs
+and others that a wrong name lists; the vision tower is never stored below f16.
 """
 
 
@@ -25,14 +33,21 @@ def export(
         Path, typer.Argument(help="Hugging Face Qwen2.5-VL checkpoint folder (safetensors).")
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Bundle folder to write.")],
-    format: Annotated[str, typer.Option(help="What to export to: onnx.")] = "onnx",
-    precision: Annotated[str, typer.Option(help="Of the weights: fp32 or fp16.")] = "fp32",
+    format: Annotated[str, typer.Option(help=f"What to export to: {', '.join(FORMATS)}.")] = "onnx",
+    precision: Annotated[
+        str | None,
+        typer.Option(help="Of the weights. Default: the format's first, see below."),
+    ] = None,
     adapter: Annotated[
         Path | None, typer.Option(help="LoRA adapter folder (PEFT) to merge on the way.")
     ] = None,
     protocol: Annotated[
         str, typer.Option(help="Profile the model was trained with: paper, readme, evaluator.")
     ] = "paper",
+    importance: Annotated[
+        Path | None,
+        typer.Option(help="gguf: importance matrix that `awares-edge importance` measured."),
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a bundle that is there.")
     ] = False,
@@ -40,8 +55,8 @@ def export(
 ) -> None:
     """Export a checkpoint to a bundle that a device runs without torch."""
     profile = get_profile(protocol)
-    from awares_edge.export import export_checkpoint
-
+    if importance and format != "gguf":
+        raise InputError(f"--importance is for --format gguf, not for {format}: leave it out")
     with progress_bar() as progress:
         path = export_checkpoint(
             checkpoint,
@@ -52,7 +67,9 @@ def export(
             profile=profile,
             progress=progress,
             overwrite=overwrite,
+            options={"importance": importance} if importance else None,
         )
+    precision = Bundle.open(path, verify=False).manifest.precision
     size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
     if json:
         print_json({"bundle": str(path), "bytes": size, "format": format, "precision": precision})

@@ -55,7 +55,7 @@ def export_checkpoint(
     output: str | Path,
     *,
     format: str = "onnx",
-    precision: str = "fp32",
+    precision: str | None = None,
     adapter: str | Path | None = None,
     profile: ProtocolProfile,
     progress: Callable[[str, int, int], None] | None = None,
@@ -68,7 +68,7 @@ def export_checkpoint(
         checkpoint: Hugging Face Qwen2.5-VL folder (safetensors).
         output: the bundle's folder.
         format: a key of `FORMATS`.
-        precision: of the weights, as the format offers them.
+        precision: of the weights, as the format offers them; None for its first.
         adapter: PEFT LoRA folder to merge on the way.
         profile: protocol that the checkpoint was trained with.
         progress: told (what, done, total) as weights are written and hashed.
@@ -85,6 +85,8 @@ def export_checkpoint(
     """
     target = _format(format)
     module = import_module(target.module)
+    if precision is None:
+        precision = next(iter(module.PRECISIONS))
     if precision not in module.PRECISIONS:
         raise ExportError(
             f"no precision {precision!r} for {format}: choose {', '.join(module.PRECISIONS)}"

@@ -268,7 +268,7 @@ class TestRefusals:
         refused(copy, "token", error=(ExportError, CheckpointError))
 
     def test_precisions(self, checkpoint, refused):
-        refused(checkpoint, "no precision 'fp32' for gguf: choose f32, f16", precision="fp32")
+        refused(checkpoint, "no precision 'fp32' for gguf: choose f16, bf16, f32", precision="fp32")
 
     def test_importance_matrices(self, checkpoint, tmp_path, refused):
         path = tmp_path / "i.gguf"

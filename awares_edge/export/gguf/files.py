@@ -34,7 +34,7 @@ from awares_edge.runtimes.llamacpp.library import library
 if TYPE_CHECKING:
     from gguf import GGUFWriter
 
-PRECISIONS = ("f32", "f16", "bf16", *QUANTIZATIONS)
+PRECISIONS = ("f16", "bf16", "f32", *QUANTIZATIONS)
 # `general.file_type`: enum llama_ftype.
 _FILE_TYPES: dict[str, int] = {"f32": 0, "f16": 1, "bf16": 32, **QUANTIZATIONS}
 _KINDS: dict[str, Kind] = {"f32": "f32", "f16": "f16", "bf16": "bf16"}

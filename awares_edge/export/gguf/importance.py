@@ -15,38 +15,41 @@ from numpy.typing import NDArray
 
 from awares_edge.bundle.manifest import ModelSpec
 from awares_edge.errors import ExportError
-from awares_edge.export.gguf.layout import text_tensors
+from awares_edge.export.gguf.layout import text_name, text_tensors
+from awares_edge.export.gguf.writer import disk_errors
 
 _SUMS, _COUNTS = ".in_sum2", ".counts"
 
 
 def save_importance(
-    path: Path,
-    sums: Mapping[str, NDArray[np.float32]],
-    counts: Mapping[str, int],
-    *,
-    datasets: tuple[str, ...] = ("two-turn trajectories",),
+    path: Path, sums: Mapping[str, NDArray[Any]], counts: Mapping[str, int], dataset: str
 ) -> None:
     """Write an importance matrix.
 
     Args:
-        sums: by tensor name, float32 [row length]: sum of squares of each input.
-        counts: by tensor name, how many inputs were summed.
+        sums: by canonical tensor name, [row length]: sum of squares of each input.
+        counts: by canonical tensor name, how many inputs were summed.
+        dataset: what it was measured on, for people.
+
+    Raises:
+        ExportError: the file cannot be written.
     """
     from gguf import GGUFWriter
 
-    writer: Any = GGUFWriter(path, "imatrix")
-    writer.add_type("imatrix")
-    writer.add_array("imatrix.datasets", list(datasets))
-    writer.add_uint32("imatrix.chunk_count", max(counts.values(), default=0))
-    writer.add_uint32("imatrix.chunk_size", 1)
-    for name, values in sums.items():
-        writer.add_tensor(name + _SUMS, np.asarray(values, dtype=np.float32)[None])
-        writer.add_tensor(name + _COUNTS, np.full((1, 1), counts[name], dtype=np.float32))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    with disk_errors(path):
+        writer: Any = GGUFWriter(path, "imatrix")
+        writer.add_type("imatrix")
+        writer.add_array("imatrix.datasets", [dataset])
+        writer.add_uint32("imatrix.chunk_count", max(counts.values(), default=0))
+        writer.add_uint32("imatrix.chunk_size", 1)
+        for source, values in sums.items():
+            name = text_name(source)
+            writer.add_tensor(name + _SUMS, np.asarray(values, dtype=np.float32)[None])
+            writer.add_tensor(name + _COUNTS, np.full((1, 1), counts[source], dtype=np.float32))
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
 
 
 def read_importance(path: Path, spec: ModelSpec) -> dict[str, NDArray[np.float32]]:

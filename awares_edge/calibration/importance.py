@@ -1,20 +1,13 @@
-"""Measures an importance matrix on two-turn trajectories: low-res and crop turns both.
+"""Measures which inputs of each text matrix matter, on two-turn questions.
 
 The questions go through the product's own loop on transformers (runtime `torch`), with a hook on
-each matrix of the text model that sums the squares of its inputs: text and pictures, prompt and
-answer, as the deployed model will see them.
-
-    python -m awares_edge.export.gguf.trajectories CHECKPOINT samples.jsonl -o importance.gguf
-
-A line of `samples.jsonl`: {"image": "a.png", "question": "What ...?", "crops": ["3"]}; with "crops"
-left out the model chooses for itself, with an empty list it answers from the low-res view.
+each matrix of the text model that sums the squares of its inputs: text and pictures, low-res and
+crop turns, prompt and answer, as the deployed model will see them.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,15 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from awares_edge.api import load
-from awares_edge.checkpoint.names import HEAD, canonical
+from awares_edge.checkpoint.names import EMBEDDING, HEAD, canonical
 from awares_edge.controller.loop import AskOptions
 from awares_edge.controller.model import Model
-from awares_edge.errors import AwaresError, InputError
-from awares_edge.export.gguf.importance import save_importance
-from awares_edge.export.gguf.layout import text_name
+from awares_edge.errors import InputError
 from awares_edge.vision.load import ImageSource
 
 _ANSWER_TOKENS = 32
+_NOISE_QUESTIONS = ("What is written here?", "What color is the circle?", "How many are there?")
+_NOISE_CROPS: tuple[tuple[str, ...], ...] = ((), ("0",), ("3",), ("4",), ("1", "2"), ("all",))
+_NOISE_SIZE = 448
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +46,9 @@ class Importance:
     """Sums over the inputs of each matrix of a text model.
 
     Attributes:
-        sums: by GGUF tensor name, float64 [row length]: sum of squares.
-        counts: by GGUF tensor name, inputs summed.
+        sums: by canonical tensor name, float64 [row length]: sum of squares. A tied head is stored
+            under the embedding's name.
+        counts: by canonical tensor name, inputs summed.
     """
 
     def __init__(self) -> None:
@@ -65,11 +60,6 @@ class Importance:
         squares = np.square(inputs, dtype=np.float64).sum(axis=0)
         self.sums[name] = self.sums.get(name, 0.0) + squares
         self.counts[name] = self.counts.get(name, 0) + len(inputs)
-
-    def save(self, path: Path) -> None:
-        """Write it for `export --format gguf`."""
-        sums = {name: values.astype(np.float32) for name, values in self.sums.items()}
-        save_importance(path, sums, self.counts)
 
 
 def measure(
@@ -106,6 +96,44 @@ def measure(
     return importance
 
 
+def noise_trajectories(count: int = 12) -> list[Trajectory]:
+    """Blurred noise with fixed questions, from a seed: for where there is nothing better."""
+    rng = np.random.default_rng(0)
+    found = []
+    for i in range(count):
+        coarse = rng.integers(0, 256, (_NOISE_SIZE // 8,) * 2 + (3,), dtype=np.uint8)
+        picture = np.repeat(np.repeat(coarse, 8, axis=0), 8, axis=1)
+        question = _NOISE_QUESTIONS[i % len(_NOISE_QUESTIONS)]
+        found.append(Trajectory(picture, question, _NOISE_CROPS[i % len(_NOISE_CROPS)]))
+    return found
+
+
+def read_trajectories(path: Path) -> list[Trajectory]:
+    """Read a file of lines {"image": "a.png", "question": "...", "crops": ["3"]}.
+
+    Image paths are relative to the file; "crops" may be left out, see `Trajectory`.
+
+    Raises:
+        InputError: no such file, or a line of another form.
+    """
+    if not path.is_file():
+        raise InputError(f"no such file of questions: {path}")
+    found = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            crops = row.get("crops")
+            image, question = path.parent / str(row["image"]), str(row["question"])
+            found.append(Trajectory(image, question, crops if crops is None else tuple(crops)))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(
+                f'{path}, line {number}: wanted {{"image": ..., "question": ..., "crops": [...]}}'
+            ) from error
+    return found
+
+
 def _options(trajectory: Trajectory) -> AskOptions:
     if trajectory.crops is None:
         return AskOptions(max_new_tokens=_ANSWER_TOKENS)
@@ -123,13 +151,9 @@ def _hook(model: Model, importance: Importance) -> list[Any]:
     handles = []
     for name, module in network.named_modules():
         source = canonical(f"{name}.weight")
-        if not isinstance(module, torch.nn.Linear) or not source:
-            continue
-        if source.startswith("visual."):
-            continue
-        # A tied head is stored once, under the embedding's name.
-        target = "token_embd.weight" if source == HEAD and tied else text_name(source)
-        handles.append(module.register_forward_hook(_hook_for(target, importance)))
+        if isinstance(module, torch.nn.Linear) and source and not source.startswith("visual."):
+            target = EMBEDDING if source == HEAD and tied else source
+            handles.append(module.register_forward_hook(_hook_for(target, importance)))
     return handles
 
 
@@ -139,60 +163,3 @@ def _hook_for(name: str, importance: Importance) -> Callable[[Any, tuple[Any, ..
         importance.add(name, values.reshape(-1, values.shape[-1]).numpy())
 
     return hook
-
-
-def read_trajectories(path: Path) -> list[Trajectory]:
-    """Read a `samples.jsonl`; image paths are relative to it.
-
-    Raises:
-        InputError: no such file, or a line that is not as described above.
-    """
-    if not path.is_file():
-        raise InputError(f"no such file of samples: {path}")
-    found = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            sample = json.loads(line)
-            crops = sample.get("crops")
-            found.append(
-                Trajectory(
-                    path.parent / str(sample["image"]),
-                    str(sample["question"]),
-                    None if crops is None else tuple(map(str, crops)),
-                )
-            )
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(
-                f'{path}, line {number}: wanted {{"image": ..., "question": ..., "crops": [...]}}'
-            ) from error
-    return found
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Command line; prints one line an error and returns 2."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("samples", type=Path)
-    parser.add_argument("-o", "--output", type=Path, required=True)
-    parser.add_argument("--protocol", default="paper")
-    parser.add_argument("--device", default="cpu")
-    options = parser.parse_args(arguments)
-    try:
-        importance = measure(
-            options.checkpoint,
-            read_trajectories(options.samples),
-            protocol=options.protocol,
-            device=options.device,
-        )
-        importance.save(options.output)
-    except AwaresError as error:
-        print(error, file=sys.stderr)
-        return 2
-    print(f"{options.output}: {len(importance.sums)} tensors")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
