@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from awares_edge.bundle import Bundle
 from awares_edge.checkpoint.checkpoint import Checkpoint
 from awares_edge.runtimes.base import ImageSegment, TextSegment
 from awares_edge.vision import Preprocessing, extract_patches

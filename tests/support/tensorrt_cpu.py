@@ -50,9 +50,7 @@ class CpuText:
         }
 
     def append(self, cache, inputs, start):
-        results = dict(
-            zip(self.outputs, self.session.run(None, {**inputs, **cache}), strict=True)
-        )
+        results = dict(zip(self.outputs, self.session.run(None, {**inputs, **cache}), strict=True))
         count = inputs["inputs_embeds"].shape[1]
         self.calls.append(count)
         for name in cache:
@@ -119,9 +117,7 @@ def tiny_plan(form: str, precision: str, **changes) -> Plan:
     return replace(plan, **changes)
 
 
-def write_bundle(
-    target: Path, source: Checkpoint, form: str, precision: str, **changes
-) -> Bundle:
+def write_bundle(target: Path, source: Checkpoint, form: str, precision: str, **changes) -> Bundle:
     """A TensorRT bundle of a tiny checkpoint, by plan instead of by target."""
     with BundleWriter(target) as writer:
         shutil.copyfile(source.root / TOKENIZER_NAME, writer.path(TOKENIZER_NAME))

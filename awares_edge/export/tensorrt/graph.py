@@ -14,11 +14,12 @@ import onnx
 from onnx import TensorProto, helper
 
 from awares_edge.checkpoint.names import EMBEDDING
+from awares_edge.checkpoint.tensorfile import Weights
 from awares_edge.export.onnx.graph import FP16, FP32, Graph, StoredWeight
 from awares_edge.export.onnx.weights import Location
-from awares_edge.checkpoint.tensorfile import Weights
 from awares_edge.export.tensorrt.formats import Form, NumberFormat, WeightKind
 from awares_edge.export.tensorrt.quantize import QuantizedWeight, int4_block
+
 
 def embedding_dtype(compute: np.dtype[Any]) -> np.dtype[Any]:
     """Of `embedding.npy`: numpy alone, on the device, knows no bf16."""
@@ -85,7 +86,9 @@ class TensorrtGraph(Graph):
             its name, and whether it is transposed ([in, out] in place of [out, in]).
         """
         weight = self._quantize(names, kind or self._kind)
-        attributes = {"axis": 0, "block_size": weight.block} if weight.block else {"axis": 0}
+        attributes: dict[str, Any] = (
+            {"axis": 0, "block_size": weight.block} if weight.block else {"axis": 0}
+        )
         matrix = self.op("DequantizeLinear", weight.name, weight.scale_name, **attributes)
         return matrix, bool(weight.block)
 

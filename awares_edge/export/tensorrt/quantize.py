@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto
 
+from awares_edge.checkpoint.tensorfile import Array, Tensor, chunks
 from awares_edge.export.onnx.graph import StoredWeight
 from awares_edge.export.onnx.weights import Location, WeightFile
-from awares_edge.checkpoint.tensorfile import Array, Tensor, chunks
 
 INT4_BLOCKS = (128, 64, 32)
 _ALIGNMENT = 4096
@@ -95,6 +95,9 @@ def pack_int4(values: NDArray[np.int8]) -> NDArray[np.uint8]:
 class TensorrtWeightFile(WeightFile):
     """A weight file that takes quantized matrices as well."""
 
+    def __enter__(self) -> TensorrtWeightFile:
+        return self
+
     def write_quantized(self, weight: QuantizedWeight) -> dict[str, Location]:
         """Quantize a matrix and append it and its scales.
 
@@ -102,7 +105,7 @@ class TensorrtWeightFile(WeightFile):
         """
         values, scales = _int4(weight) if weight.block else _int8(weight)
         self._written(values.size)
-        payload = pack_int4(values) if weight.block else values
+        payload: NDArray[Any] = pack_int4(values) if weight.block else values
         return {
             weight.name: self._append(payload, weight.shape),
             weight.scale_name: self._append(scales, weight.scale_shape),

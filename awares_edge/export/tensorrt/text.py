@@ -26,10 +26,10 @@ import numpy as np
 
 from awares_edge.bundle.manifest import ModelSpec
 from awares_edge.checkpoint.names import EMBEDDING, HEAD
+from awares_edge.checkpoint.tensorfile import Weights
 from awares_edge.export.onnx.graph import FP32, Shape
 from awares_edge.export.onnx.weights import Location
-from awares_edge.checkpoint.tensorfile import Weights
-from awares_edge.export.tensorrt.formats import Form, NumberFormat, check_combination
+from awares_edge.export.tensorrt.formats import Form, NumberFormat
 from awares_edge.export.tensorrt.graph import TensorrtGraph
 from awares_edge.vision.windows import rotary_frequencies
 
@@ -47,11 +47,7 @@ def build_text(
     Args:
         embedding: where the embedding lies; a tied head of float format reads it there.
         cache_length: cells of the cache, C.
-
-    Raises:
-        ExportError: the form cannot express the number format.
     """
-    check_combination(form, numbers)
     g = TensorrtGraph("text", weights, numbers, form)
     cache: Shape = [1, spec.kv_heads, cache_length, spec.head_dim]
     g.input("inputs_embeds", FP32, [1, "tokens", spec.hidden_size])

@@ -18,8 +18,8 @@ from __future__ import annotations
 import numpy as np
 
 from awares_edge.bundle.manifest import ModelSpec, VisionSpec
-from awares_edge.export.onnx.graph import FP32
 from awares_edge.checkpoint.tensorfile import Weights
+from awares_edge.export.onnx.graph import FP32
 from awares_edge.export.tensorrt.formats import Form, NumberFormat
 from awares_edge.export.tensorrt.graph import TensorrtGraph
 
@@ -44,7 +44,9 @@ def build_vision(
     g = TensorrtGraph("vision", weights, numbers, form, weight_kind="float")
     half = v.hidden_size // v.heads // 2
     length = window_patches(v)
-    g.input("pixel_values", FP32, ["patches", v.in_channels * v.temporal_patch_size * v.patch_size**2])
+    g.input(
+        "pixel_values", FP32, ["patches", v.in_channels * v.temporal_patch_size * v.patch_size**2]
+    )
     g.input("patch_order", np.int64, ["patches"])
     g.input("token_place", np.int64, ["tokens"])
     g.input("rotary_cos", FP32, ["patches", half])
@@ -95,7 +97,9 @@ def _attention(
         return g.linear(g.joined(out, d), f"{at}.attn.proj", bias=True)
     flat = g.joined(q, d), g.joined(k, d), parts[2]
     q, k, values = (
-        g.heads(g.op("Gather", part, "window_index", axis=0), v.heads, width, rows=window_patches(v))
+        g.heads(
+            g.op("Gather", part, "window_index", axis=0), v.heads, width, rows=window_patches(v)
+        )
         for part in flat
     )
     out = g.attend(q, k, values, "window_mask", heads=v.heads, kv_heads=v.heads, width=width)

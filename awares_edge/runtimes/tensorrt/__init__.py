@@ -1,0 +1,19 @@
+"""The `tensorrt` runtime: engines built on the device, or ahead of time with TensorRT-RTX.
+
+Nothing here imports TensorRT or CUDA before a bundle is loaded or built.
+"""
+
+from awares_edge.runtimes.tensorrt.building import Built, build_engines
+from awares_edge.runtimes.tensorrt.loading import load_runtime, missing_modules, usable_devices
+from awares_edge.runtimes.tensorrt.plan import Plan
+from awares_edge.runtimes.tensorrt.runtime import TensorrtRuntime
+
+__all__ = [
+    "Built",
+    "Plan",
+    "TensorrtRuntime",
+    "build_engines",
+    "load_runtime",
+    "missing_modules",
+    "usable_devices",
+]

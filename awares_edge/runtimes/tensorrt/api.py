@@ -65,7 +65,7 @@ def load_tensorrt(*, rtx: bool) -> TensorRT:
 
 
 def version_tuple(text: str) -> tuple[int, ...]:
-    """"10.3.0.26" as (10, 3, 0, 26); what is no number ends it."""
+    """ "10.3.0.26" as (10, 3, 0, 26); what is no number ends it."""
     numbers = []
     for part in text.split("."):
         if not part.isdecimal():

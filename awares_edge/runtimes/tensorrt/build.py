@@ -80,7 +80,9 @@ def build_engine(
     parser = module.OnnxParser(network, logger)
     if not parser.parse_from_file(str(request.graph)):
         said = [parser.get_error(i).desc() for i in range(parser.num_errors)]
-        raise ExportError(f"{trt.product} {trt.version} refuses {request.name}: {_first(said, log)}")
+        raise ExportError(
+            f"{trt.product} {trt.version} refuses {request.name}: {_first(said, log)}"
+        )
     if ignored := log.ignored_inputs:
         raise ExportError(
             f"{trt.product} {trt.version} would leave out part of {request.name}: {ignored[0]}"
@@ -102,7 +104,9 @@ def build_engine(
         config.set_timing_cache(cache, ignore_mismatch=False)
     blob = builder.build_serialized_network(network, config)
     if blob is None:
-        raise ExportError(f"{trt.product} {trt.version} cannot build {request.name}: {_first([], log)}")
+        raise ExportError(
+            f"{trt.product} {trt.version} cannot build {request.name}: {_first([], log)}"
+        )
     if cache is not None and timing_cache is not None:
         _write(timing_cache, bytes(memoryview(config.get_timing_cache().serialize())))
     return bytes(memoryview(blob))
@@ -184,7 +188,9 @@ def _profile(builder: Any, network: Any, shapes: dict[str, Shapes]) -> Any:
 
 def _set_capability(trt: TensorRT, config: Any, capability: int) -> None:
     if not trt.rtx:
-        raise ExportError("only TensorRT-RTX builds for another GPU: run build-engine on the target")
+        raise ExportError(
+            "only TensorRT-RTX builds for another GPU: run build-engine on the target"
+        )
     kinds = trt.module.ComputeCapability
     name = f"SM{capability}"
     if not hasattr(kinds, name):

@@ -84,9 +84,7 @@ class Plan:
         except (ValueError, RecursionError) as error:
             raise BundleError(f"{PLAN_NAME} is not JSON: export the bundle again") from error
         if not isinstance(body, dict) or body.pop("version", None) != _VERSION:
-            raise BundleError(
-                f"{PLAN_NAME} is of another version: export the checkpoint again"
-            )
+            raise BundleError(f"{PLAN_NAME} is of another version: export the checkpoint again")
         plan = read_dataclass(cls, body, PLAN_NAME)
         plan.prefill.check("prefill")
         plan.patches.check("patches")

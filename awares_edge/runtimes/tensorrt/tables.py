@@ -14,9 +14,7 @@ from awares_edge.vision.windows import attention_windows, vision_rotary
 
 def vision_tables(grid: Grid, vision: VisionSpec) -> dict[str, NDArray[Any]]:
     """Everything but the pixels; see `awares_edge.export.tensorrt.vision` for shapes and dtypes."""
-    windows = attention_windows(
-        grid, window_size=vision.window_size, patch_size=vision.patch_size
-    )
+    windows = attention_windows(grid, window_size=vision.window_size, patch_size=vision.patch_size)
     cos, sin = vision_rotary(grid, head_dim=vision.hidden_size // vision.heads)
     count, length = windows.padded.shape
     seen = np.arange(length) < windows.lengths[:, None]

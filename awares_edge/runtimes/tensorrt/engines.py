@@ -1,0 +1,132 @@
+"""Engines on disk: named by everything they depend on, so that a stale one is never loaded.
+
+    <folder>/<key>/text.engine, vision.engine     serialized engines
+    <folder>/<key>/engines.json                   the key's facts, and the engines' hashes
+
+The key is a hash over product and version, GPU architecture, plan and graph hashes: a new TensorRT,
+another GPU or another export gives another folder.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from awares_edge.bundle.schema import read_dataclass
+from awares_edge.bundle.store import Bundle, hash_file
+from awares_edge.errors import BundleError
+from awares_edge.runtimes.tensorrt.plan import Plan, digest
+
+GRAPHS = ("text", "vision")
+_INDEX = "engines.json"
+_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class EngineKey:
+    """Everything that an engine depends on.
+
+    Attributes:
+        product, version: "tensorrt" or "tensorrt-rtx", and the library's full version.
+        capability: compute capability of the GPU, as 87.
+        plan: hash of the build plan, profiles included.
+        graphs: hash over the ONNX files and their weights, as the manifest lists them.
+    """
+
+    product: str
+    version: str
+    capability: int
+    plan: str
+    graphs: str
+
+    @classmethod
+    def of(
+        cls, bundle: Bundle, plan: Plan, product: str, version: str, capability: int
+    ) -> EngineKey:
+        files = bundle.manifest.files
+        hashes = {
+            name: entry.sha256 for name, entry in files.items() if name.endswith((".onnx", ".data"))
+        }
+        return cls(product, version, capability, digest(plan.to_json()), digest(hashes))
+
+    @property
+    def name(self) -> str:
+        """Name of the folder: readable, and different for every key."""
+        version = self.version.replace("/", "_")
+        return f"{self.product}-{version}-sm{self.capability}-{digest(asdict(self))[:16]}"
+
+
+def default_folder() -> Path:
+    """Where engines are kept: $AWARES_EDGE_CACHE, else the user's cache folder."""
+    if chosen := os.environ.get("AWARES_EDGE_CACHE"):
+        return Path(chosen) / "engines"
+    root = os.environ.get("XDG_CACHE_HOME")
+    return (Path(root) if root else Path.home() / ".cache") / "awares-edge" / "engines"
+
+
+class EngineCache:
+    """Built engines in a folder."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder or default_folder()
+
+    def find(self, key: EngineKey, *, verify: bool = True) -> dict[str, Path] | None:
+        """Engine files by graph name; None where they were not built, or not for this key.
+
+        Args:
+            verify: compare each file with the hash it was stored under.
+        """
+        root = self.folder / key.name
+        try:
+            index = json.loads((root / _INDEX).read_text(encoding="utf-8"))
+            if index.get("version") != _VERSION:
+                return None
+            stored = read_dataclass(EngineKey, index["key"], _INDEX)
+            hashes: Mapping[str, str] = index["sha256"]
+        except (OSError, ValueError, KeyError, AttributeError, BundleError):
+            return None
+        if stored != key or set(hashes) != set(GRAPHS):
+            return None
+        found = {name: root / f"{name}.engine" for name in GRAPHS}
+        for name, path in found.items():
+            if not path.is_file() or path.is_symlink():
+                return None
+            if verify and hash_file(path).sha256 != hashes[name]:
+                return None
+        return found
+
+    def store(self, key: EngineKey, engines: Mapping[str, bytes]) -> Path:
+        """Keep engines; they appear together, or not at all.
+
+        Returns:
+            their folder.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{key.name}.", dir=self.folder))
+        try:
+            hashes = {}
+            for name, blob in engines.items():
+                path = temporary / f"{name}.engine"
+                path.write_bytes(blob)
+                hashes[name] = hash_file(path).sha256
+            index = {"version": _VERSION, "key": asdict(key), "sha256": hashes}
+            text = json.dumps(index, indent=1, sort_keys=True) + "\n"
+            (temporary / _INDEX).write_text(text, encoding="utf-8")
+            temporary.chmod(0o755)
+            target = self.folder / key.name
+            if target.exists():
+                shutil.rmtree(target)
+            temporary.replace(target)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+        return target
+
+    def timing_cache(self, key: EngineKey) -> Path:
+        """File of kernel timings; valid for one version on one architecture."""
+        return self.folder / f"timing-{key.product}-{key.version}-sm{key.capability}.bin"

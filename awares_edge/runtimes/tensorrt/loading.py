@@ -1,0 +1,109 @@
+"""From a bundle and its built engines to a runtime on a GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+from awares_edge.bundle.store import Bundle
+from awares_edge.errors import InputError, RuntimeUnavailable
+from awares_edge.runtimes.tensorrt.api import PRODUCTS, TensorRT, check_version, load_tensorrt
+from awares_edge.runtimes.tensorrt.cuda import Cuda
+from awares_edge.runtimes.tensorrt.engine import Engine
+from awares_edge.runtimes.tensorrt.engines import EngineCache, EngineKey
+from awares_edge.runtimes.tensorrt.plan import Plan
+from awares_edge.runtimes.tensorrt.runtime import TensorrtRuntime
+from awares_edge.runtimes.tensorrt.text import DeviceText
+from awares_edge.runtimes.tensorrt.visual import DeviceVision
+
+
+def load_runtime(
+    bundle: Bundle,
+    *,
+    device: str = "cuda",
+    context: int | None = None,
+    engines: Path | None = None,
+    trt: TensorRT | None = None,
+    cuda: Cuda | None = None,
+) -> TensorrtRuntime:
+    """Load a bundle's engines.
+
+    Args:
+        device: "cuda" or "cuda:N"; "cpu", the command line's default, means the first GPU.
+        context: most KV cells of a session; None for the engine's cache.
+        engines: folder of built engines; None for the user's cache.
+        trt, cuda: in place of the installed libraries, for tests.
+
+    Raises:
+        BundleError: no usable plan or engine.
+        InputError: no such device, or a context out of range.
+        RuntimeUnavailable: a library or a GPU is missing or of another version, or no engine has
+            been built for this device; the message says what to do.
+    """
+    plan = Plan.read(bundle)
+    index = device_index(device)
+    trt = trt or load_tensorrt(rtx=plan.rtx)
+    check_version(trt.version, plan.tensorrt, product=trt.product)
+    cuda = cuda or Cuda(index)
+    gpu = cuda.gpu()
+    check_capability(plan, gpu.capability, gpu.name)
+    key = EngineKey.of(bundle, plan, trt.product, trt.version, gpu.capability)
+    found = EngineCache(engines).find(key)
+    if found is None:
+        raise RuntimeUnavailable(
+            f"no engine for {gpu.name} with {trt.product} {trt.version} and this bundle: run "
+            f"awares-edge build-engine {bundle.root}"
+        )
+    profiles = {"text": 2 if plan.decode_profile else 1, "vision": 1}
+    loaded = {
+        name: Engine(trt, path.read_bytes(), cuda, name=name, profiles=profiles[name])
+        for name, path in found.items()
+    }
+    text = DeviceText(loaded["text"], cuda, plan)
+    vision = DeviceVision(loaded["vision"], cuda)
+    return TensorrtRuntime(bundle, plan, text, vision, device=f"cuda:{index}", context=context)
+
+
+def device_index(device: str) -> int:
+    """
+    Raises:
+        InputError: no such device.
+    """
+    kind, _, index = device.partition(":")
+    if device == "cpu":
+        return 0
+    if kind != "cuda" or not (index.isdecimal() or device == kind):
+        raise InputError(f"no device {device!r} for tensorrt: choose cuda or cuda:N")
+    return int(index or 0)
+
+
+def check_capability(plan: Plan, capability: int, name: str) -> None:
+    """
+    Raises:
+        RuntimeUnavailable: the bundle is for another GPU.
+    """
+    if capability not in plan.capabilities:
+        wanted = " or ".join(f"{sm // 10}.{sm % 10}" for sm in plan.capabilities)
+        raise RuntimeUnavailable(
+            f"this bundle is for {plan.target} (SM {wanted}), {name} has SM {capability // 10}."
+            f"{capability % 10}: export the checkpoint with another --target"
+        )
+
+
+def missing_modules() -> tuple[str, ...]:
+    """Packages that are not installed; either product will do."""
+    missing = []
+    if not any(find_spec(module) for module in PRODUCTS.values()):
+        missing.append("tensorrt or tensorrt_rtx")
+    if find_spec("cuda") is None:
+        missing.append("cuda")
+    return tuple(missing)
+
+
+def usable_devices() -> Sequence[str]:
+    """GPUs that are usable here."""
+    try:
+        return [f"cuda:{Cuda().index}"]
+    except RuntimeUnavailable:
+        return []
