@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from awares_edge._version import __version__
-from awares_edge.apps import ask, demo, export, importance, inspect, runtimes
+from awares_edge.apps import ask, build_engine, demo, export, importance, inspect, runtimes
 from awares_edge.errors import AwaresError
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app = typer.Typer(
 app.command("demo", epilog=demo.EPILOG)(demo.demo)
 app.command("ask", epilog=ask.EPILOG)(ask.ask)
 app.command("export", epilog=export.EPILOG)(export.export)
+app.command("build-engine", epilog=build_engine.EPILOG)(build_engine.build_engine)
 app.command("importance", epilog=importance.EPILOG)(importance.importance)
 app.command("inspect", epilog=inspect.EPILOG)(inspect.inspect)
 app.command("runtimes", epilog=runtimes.EPILOG)(runtimes.runtimes)

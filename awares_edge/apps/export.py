@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -23,8 +23,12 @@ Examples:
 
     awares-edge export ./AWARES-Qwen2.5-VL-7B -o awares-q4 --format gguf --precision q4_k_m
 
-Precisions of onnx: fp32, fp16. Of gguf: f16, bf16, f32, q8_0, q6_k, q5_k_m, q4_k_m, q4_0, iq4_xs
-and others that a wrong name lists; the vision tower is never stored below f16.
+    awares-edge export ./AWARES-Qwen2.5-VL-3B -o awares-nano --format tensorrt --target orin-nano \
+        --precision int8
+
+Precisions of onnx: fp32, fp16. Of tensorrt: fp16, fp32, bf16, int8, int4, as the target takes them.
+Of gguf: f16, bf16, f32, q8_0, q6_k, q5_k_m, q4_k_m, q4_0, iq4_xs and others that a wrong name lists;
+the vision tower is never stored below f16.
 """
 
 
@@ -48,6 +52,17 @@ def export(
         Path | None,
         typer.Option(help="gguf: importance matrix that `awares-edge importance` measured."),
     ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(help="tensorrt: the device it is for (orin-nano, rtx40, h100, ...)."),
+    ] = None,
+    cache_length: Annotated[
+        int | None, typer.Option(help="tensorrt: KV cells of a session, in place of the target's.")
+    ] = None,
+    memory: Annotated[
+        float | None,
+        typer.Option(help="tensorrt: GiB of this device, where it has more than its family's."),
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a bundle that is there.")
     ] = False,
@@ -57,6 +72,14 @@ def export(
     profile = get_profile(protocol)
     if importance and format != "gguf":
         raise InputError(f"--importance is for --format gguf, not for {format}: leave it out")
+    options: dict[str, Any] = {"importance": importance} if importance else {}
+    device = {"target": target, "cache_length": cache_length, "memory_gib": memory}
+    if given := {name: value for name, value in device.items() if value is not None}:
+        if format != "tensorrt":
+            raise InputError(
+                f"--target, --cache-length and --memory are for --format tensorrt, not for {format}"
+            )
+        options |= given
     with progress_bar() as progress:
         path = export_checkpoint(
             checkpoint,
@@ -67,7 +90,7 @@ def export(
             profile=profile,
             progress=progress,
             overwrite=overwrite,
-            options={"importance": importance} if importance else None,
+            options=options,
         )
     precision = Bundle.open(path, verify=False).manifest.precision
     size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())

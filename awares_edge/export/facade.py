@@ -32,7 +32,8 @@ class Format:
 
     Attributes:
         module: offers `PRECISIONS` and
-            `write_files(source, weights, precision, writer, written, **options)`.
+            `write_files(source, weights, precision, writer, written, **options)`; a format that
+            limits pictures also `limit_profile(profile, spec, options)`.
         runtime: name of the runtime that reads the bundle.
         needs: packages that the module imports.
         extra: what to install where they are not.
@@ -47,6 +48,7 @@ class Format:
 FORMATS = {
     "onnx": Format("awares_edge.export.onnx", "onnx", ("onnx",), "export"),
     "gguf": Format("awares_edge.export.gguf", "llamacpp", ("gguf",), "gguf"),
+    "tensorrt": Format("awares_edge.export.tensorrt", "tensorrt", ("onnx", "ml_dtypes"), "export"),
 }
 
 
@@ -93,6 +95,8 @@ def export_checkpoint(
         )
     source = Checkpoint.open(Path(checkpoint))
     weights = source if adapter is None else merge(source, Adapter.open(Path(adapter), source))
+    if hasattr(module, "limit_profile"):
+        profile = module.limit_profile(profile, source.spec, options or {})
     preprocessing = _preprocessing(source)
     tokens = _tokens(source)
     try:

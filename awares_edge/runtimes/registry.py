@@ -35,7 +35,7 @@ class RuntimeEntry:
     Attributes:
         summary: what it is, in a few words.
         reads: a bundle that names this runtime, or a Hugging Face checkpoint folder.
-        modules: packages that must be importable.
+        modules: packages that must be importable; "a or b" where either will do.
         extra: what to install where they are not: `pip install 'awares-edge[extra]'`.
         load: makes the runtime from what it reads.
         devices: devices that are usable here.
@@ -52,7 +52,7 @@ class RuntimeEntry:
     @property
     def missing(self) -> tuple[str, ...]:
         """Packages that are not installed."""
-        return tuple(module for module in self.modules if find_spec(module) is None)
+        return tuple(m for m in self.modules if not any(map(find_spec, m.split(" or "))))
 
     @property
     def install(self) -> str:
@@ -118,6 +118,19 @@ def _llamacpp_devices() -> Sequence[str]:
     return usable_devices()
 
 
+def _load_tensorrt(source: Bundle | Path, options: RuntimeOptions) -> Runtime:
+    from awares_edge.runtimes.tensorrt import load_runtime
+
+    assert isinstance(source, Bundle)
+    return load_runtime(source, device=options.device, context=options.context)
+
+
+def _tensorrt_devices() -> Sequence[str]:
+    from awares_edge.runtimes.tensorrt import usable_devices
+
+    return usable_devices()
+
+
 def _load_null(source: Bundle | Path, options: RuntimeOptions) -> Runtime:  # noqa: ARG001
     raise InputError("the null runtime reads no model: use awares_edge.scripted() in your tests")
 
@@ -151,6 +164,15 @@ RUNTIMES: dict[str, RuntimeEntry] = {
             "gguf",
             _load_llamacpp,
             _llamacpp_devices,
+        ),
+        RuntimeEntry(
+            "tensorrt",
+            "TensorRT and TensorRT-RTX engines: Jetson and NVIDIA GPUs",
+            "bundle",
+            ("tensorrt or tensorrt_rtx", "cuda"),
+            "tensorrt",
+            _load_tensorrt,
+            _tensorrt_devices,
         ),
         RuntimeEntry(
             "null",

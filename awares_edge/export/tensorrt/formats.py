@@ -5,9 +5,9 @@ Two forms, chosen by the TensorRT version of the target:
 - `trt-kv` (TensorRT 10.15 and later, TensorRT-RTX): opset 24. `TensorScatter` writes new keys and
   values into a cache of fixed length, which TensorRT turns into an in-place update; `Attention`
   reads it under an explicit mask.
-- `trt-legacy` (TensorRT 10.3 to 10.14): primitives of opset 20. The same static cache comes in as an
-  input, new keys and values are concatenated behind it inside the graph, and only the new ones come
-  out; the runtime copies them to their place.
+- `trt-legacy` (TensorRT 10.3 to 10.14): primitives of opset 20. The same static cache comes in as
+  an input, new keys and values are concatenated behind it inside the graph, and only the new ones
+  come out; the runtime copies them to their place.
 
 Both share the session's bookkeeping: append is a write at an index, rewind is an index.
 """
@@ -70,8 +70,8 @@ class NumberFormat:
 NUMBER_FORMATS: dict[str, NumberFormat] = {
     item.name: item
     for item in (
-        NumberFormat("fp32", "fp32"),
         NumberFormat("fp16", "fp16"),
+        NumberFormat("fp32", "fp32"),
         NumberFormat("bf16", "bf16"),
         NumberFormat("int8", "fp16", "int8"),
         NumberFormat("int4", "fp16", "int4"),

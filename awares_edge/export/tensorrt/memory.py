@@ -1,8 +1,8 @@
 """How much memory a model takes on a device: weights, caches and activations, from shapes alone.
 
-Weights are exact up to the engine's own overhead (1 to 5% on the engines that were built ahead of
-time); activations are an upper estimate of what TensorRT keeps at once, and were never compared with
-a running engine: not executed.
+Weights are compared with engines that were built ahead of time (a test holds them to 10%).
+Activations are an upper estimate of what TensorRT keeps at once; they were never compared with a
+running engine: not executed.
 """
 
 from __future__ import annotations

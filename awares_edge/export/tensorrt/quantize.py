@@ -27,7 +27,7 @@ class QuantizedWeight:
         source: the float matrix [out, in].
         block: 0 for int8 with one scale per output channel, stored [out, in] with scales [out];
             else int4 in blocks of this many inputs, stored transposed as [in, out] with scales
-            [in / block, out]: the layout TensorRT documents for blocked weights of a matrix product.
+            [in / block, out]: the right-hand side of a matrix product, as NVIDIA's own tool has it.
         scale_dtype: of the scales, which is also the dtype the graph dequantizes to.
     """
 
@@ -85,10 +85,9 @@ def quantize_rows(
 
 def pack_int4(values: NDArray[np.int8]) -> NDArray[np.uint8]:
     """Two numbers a byte, the first in the low half, as ONNX stores them."""
-    flat = values.reshape(-1).view(np.uint8) & 15
-    if flat.size % 2:
-        flat = np.append(flat, np.uint8(0))
-    packed: NDArray[np.uint8] = flat[0::2] | (flat[1::2] << 4)
+    nibbles = values.reshape(-1).view(np.uint8) & np.uint8(15)
+    flat: NDArray[np.uint8] = np.append(nibbles, np.zeros(nibbles.size % 2, dtype=np.uint8))
+    packed: NDArray[np.uint8] = flat[0::2] | np.left_shift(flat[1::2], np.uint8(4))
     return packed
 
 

@@ -1,8 +1,8 @@
 """Devices that engines are built for: what their TensorRT takes, and what fits into their memory.
 
 Versions: JetPack 6.1/6.2 (Orin) has TensorRT 10.3, JetPack 7.1 (Thor) 10.13, JetPack 7.2 10.16 and
-later 11. Consumer GPUs use TensorRT-RTX. Refusals are by architecture: SM 7.5 has neither bf16 nor a
-kernel for blocked int4, fp8 begins with SM 8.9.
+later 11. Consumer GPUs use TensorRT-RTX. Refusals are by architecture: SM 7.5 has neither bf16 nor
+a kernel for blocked int4, fp8 begins with SM 8.9.
 """
 
 from __future__ import annotations

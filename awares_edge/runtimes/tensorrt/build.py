@@ -83,10 +83,7 @@ def build_engine(
         raise ExportError(
             f"{trt.product} {trt.version} refuses {request.name}: {_first(said, log)}"
         )
-    if ignored := log.ignored_inputs:
-        raise ExportError(
-            f"{trt.product} {trt.version} would leave out part of {request.name}: {ignored[0]}"
-        )
+    _require_whole(trt, request, log)
     config = builder.create_builder_config()
     for shapes in request.profiles:
         config.add_optimization_profile(_profile(builder, network, shapes))
@@ -107,9 +104,18 @@ def build_engine(
         raise ExportError(
             f"{trt.product} {trt.version} cannot build {request.name}: {_first([], log)}"
         )
+    _require_whole(trt, request, log)
     if cache is not None and timing_cache is not None:
         _write(timing_cache, bytes(memoryview(config.get_timing_cache().serialize())))
     return bytes(memoryview(blob))
+
+
+def _require_whole(trt: TensorRT, request: BuildRequest, log: BuildLog) -> None:
+    # Some of these are said by the parser, others only when the network is built.
+    if ignored := log.ignored_inputs:
+        raise ExportError(
+            f"{trt.product} {trt.version} would leave out part of {request.name}: {ignored[0]}"
+        )
 
 
 def make_logger(module: Any, log: BuildLog) -> Any:
