@@ -27,8 +27,8 @@ Examples:
         --precision int8
 
 Precisions of onnx: fp32, fp16. Of tensorrt: fp16, fp32, bf16, int8, int4, as the target takes them.
-Of gguf: f16, bf16, f32, q8_0, q6_k, q5_k_m, q4_k_m, q4_0, iq4_xs and others that a wrong name lists;
-the vision tower is never stored below f16.
+Of gguf: f16, bf16, f32, q8_0, q6_k, q5_k_m, q4_k_m, q4_0, iq4_xs and others that a wrong name
+lists; the vision tower is never stored below f16.
 """
 
 

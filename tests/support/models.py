@@ -74,4 +74,18 @@ def _llamacpp(factory) -> Iterator[Loaded]:
         yield Loaded(model, 5e-5)
 
 
-LOADERS = {"onnx": _onnx, "torch": _torch, "llamacpp": _llamacpp}
+@contextmanager
+def _tensorrt(factory, form) -> Iterator[Loaded]:
+    """The adapter and its graphs, over a stand-in for TensorRT and CUDA that runs on a CPU."""
+    from awares_edge.checkpoint.checkpoint import Checkpoint
+    from tests.support.tensorrt_fake import fake_model
+
+    source = Checkpoint.open(_checkpoint(factory))
+    with fake_model(source, factory.mktemp(form), form) as model:
+        yield Loaded(model, 2e-5)
+
+
+LOADERS = {
+    "tensorrt-kv": lambda factory: _tensorrt(factory, "trt-kv"),
+    "tensorrt-legacy": lambda factory: _tensorrt(factory, "trt-legacy"),
+"onnx": _onnx, "torch": _torch, "llamacpp": _llamacpp}
