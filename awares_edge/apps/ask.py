@@ -26,7 +26,7 @@ from awares_edge.apps.options import (
     ThreadsOption,
     load_model,
 )
-from awares_edge.controller.loop import AskOptions
+from awares_edge.controller.options import AskOptions
 from awares_edge.controller.picture import Picture
 from awares_edge.controller.policies import InvalidCallPolicy, Policies, TooManyPolicy
 from awares_edge.controller.trace import Answer, CropsRequested, Mode, TextDelta

@@ -24,8 +24,7 @@ _ZOOM, _DIRECT = (220, 50, 47), (38, 139, 80)
 
 def answer_panel(picture: Picture, question: str, answer: Answer) -> Image.Image:
     """One RGB panel: the picture with its crops, the first view, the crops, and a caption."""
-    first = picture.source if answer.mode == "full" else picture.low_res_view()
-    views = [("seen first", first)]
+    views = [("seen first", picture.first_view(answer))]
     views += [(crop.name, picture.image.crop(crop.box)) for crop in answer.crops[:2]]
     width = _GAP + (_SIDE + _GAP) * 3
     panel = Image.new("RGB", (width, _SIDE + _CAPTION + 3 * _GAP + 20), _PAPER)

@@ -1,7 +1,7 @@
 """The AwaRes loop: low-res view, decision, crops, answer. Knows no runtime."""
 
-from awares_edge.controller.loop import AskOptions
 from awares_edge.controller.model import Model
+from awares_edge.controller.options import AskOptions
 from awares_edge.controller.picture import Picture
 from awares_edge.controller.policies import Policies
 from awares_edge.controller.trace import (

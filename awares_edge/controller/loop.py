@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, field
 from time import monotonic, perf_counter
-from typing import TYPE_CHECKING
 
 from awares_edge.controller.decoding import Generated, Limits, TurnDecoder
+from awares_edge.controller.options import AskOptions
 from awares_edge.controller.policies import (
     CALL_BARRED,
     FORCED_CROPS,
     SMALL_IMAGE,
-    Policies,
     Selection,
     select_crops,
 )
@@ -21,60 +18,22 @@ from awares_edge.controller.trace import (
     Answer,
     CropsRequested,
     Event,
-    Mode,
     TextDelta,
     TurnTrace,
     ZoomedCrop,
 )
+from awares_edge.controller.views import PictureViews, View, ViewState
 from awares_edge.errors import InputError
 from awares_edge.protocol.budget import VisualTokens, pixel_ratio
 from awares_edge.protocol.crops import Crop
 from awares_edge.protocol.parsing import CropCall, render_call
 from awares_edge.runtimes.base import ImageSegment, Logits, Segment, TextSegment
 
-if TYPE_CHECKING:
-    from awares_edge.controller.picture import Picture, View, ViewState
-
 # KV cells that a second turn must leave free for its answer.
 _ANSWER_ROOM = 16
 
 
-@dataclass(frozen=True, slots=True)
-class AskOptions:
-    """How to ask.
-
-    Attributes:
-        mode: "awares"; or a baseline through the same code: "full" shows the whole picture at full
-            resolution at once, "low" never zooms.
-        max_new_tokens: most tokens of one turn.
-        timeout: seconds until `DeadlineExceeded`; None for no deadline.
-        cancel: an event that raises `Cancelled` as soon as it is set.
-        policies: see `Policies`.
-        crops: crop ids to zoom into without asking the model whether and where.
-        constrain: hold a tool call to its grammar once it has begun. Decisions that make a valid
-            call are the same without; what would become an invalid call is mended.
-    """
-
-    mode: Mode = "awares"
-    max_new_tokens: int = 512
-    timeout: float | None = None
-    cancel: threading.Event | None = None
-    policies: Policies = field(default_factory=Policies)
-    crops: tuple[str, ...] = ()
-    constrain: bool = True
-
-    def __post_init__(self) -> None:
-        if self.mode not in ("awares", "full", "low"):
-            raise InputError(f"no mode {self.mode!r}: choose awares, full or low")
-        if self.max_new_tokens < 1:
-            raise InputError("max_new_tokens must be at least 1")
-        if self.timeout is not None and not self.timeout > 0:
-            raise InputError("timeout must be above 0 seconds")
-        if self.crops and self.mode != "awares":
-            raise InputError(f"mode {self.mode!r} sends no crops: leave them out")
-
-
-def answer_question(picture: Picture, question: str, options: AskOptions) -> Iterator[Event]:
+def answer_question(picture: PictureViews, question: str, options: AskOptions) -> Iterator[Event]:
     """Answer one question from the picture's kept state; the caller rewinds its sessions after."""
     return _Question(picture, options).run(question)
 
@@ -82,17 +41,17 @@ def answer_question(picture: Picture, question: str, options: AskOptions) -> Ite
 class _Question:
     """State of one question on its way through the loop."""
 
-    def __init__(self, picture: Picture, options: AskOptions) -> None:
+    def __init__(self, picture: PictureViews, options: AskOptions) -> None:
         self.started = perf_counter()
         self.picture = picture
-        self.model = picture.model
+        self.engine = picture.engine
         self.options = options
         deadline = None if options.timeout is None else monotonic() + options.timeout
         self.limits = Limits(options.max_new_tokens, deadline, options.cancel)
         self.turns = [TurnTrace()]
         self.policies: list[str] = []
         self.full_tokens = picture.tokens(picture.source.size)
-        self.low_size = self.model.protocol.low_res_size(picture.source.size)
+        self.low_size = self.engine.protocol.low_res_size(picture.source.size)
 
         self.view: View = "full" if options.mode == "full" else "low"
         small = picture.tokens(self.low_size) >= self.full_tokens
@@ -107,10 +66,10 @@ class _Question:
         session = state.session
         self.decoder = TurnDecoder(
             session,
-            self.model.tokenizer,
-            self.model.special,
-            self.model.call,
-            draft=self.model.runtime.capabilities.keep_logits,
+            self.engine.tokenizer,
+            self.engine.special,
+            self.engine.call,
+            draft=self.engine.runtime.capabilities.keep_logits,
             constrain=self.options.constrain,
         )
         self.limits.check("")
@@ -123,7 +82,7 @@ class _Question:
         else:
             may_zoom = self.options.mode == "awares" and self.view == "low"
             generated = yield from self._decode(logits, allow_call=may_zoom)
-            call = self.model.call.parse(generated.text) if may_zoom else CropCall("none")
+            call = self.engine.call.parse(generated.text) if may_zoom else CropCall("none")
         if call.status == "none":
             yield self._answer(generated, call, (), "")
             return
@@ -149,9 +108,9 @@ class _Question:
         trace, session = self.turns[0], state.session
         view: list[Segment] = []
         if state.mark is None:
-            view = [TextSegment(self.model.prompt.open_picture()), ImageSegment(state.image)]
+            view = [TextSegment(self.engine.prompt.open_picture()), ImageSegment(state.image)]
         after_view = session.mark_after(view)
-        logits = self._prefill([*view, TextSegment(self.model.prompt.ask(question))], state, trace)
+        logits = self._prefill([*view, TextSegment(self.engine.prompt.ask(question))], state, trace)
         state.mark = after_view
         return logits
 
@@ -159,7 +118,7 @@ class _Question:
         self, state: ViewState, generated: Generated, crops: Sequence[Crop]
     ) -> Logits:
         """Append the crops behind the call, exactly as it was generated; logits after them."""
-        trace, prompt = self.turns[1], self.model.prompt
+        trace, prompt = self.turns[1], self.engine.prompt
         opening = prompt.open_crops()[1:] if generated.end_cached else prompt.open_crops()
         segments: list[Segment] = []
         text = (*generated.uncached, *opening)
@@ -195,18 +154,18 @@ class _Question:
         try:
             text = render_call(self.options.crops)
         except ValueError as error:
-            offered = ", ".join(self.model.protocol.crop_ids)
+            offered = ", ".join(self.engine.protocol.crop_ids)
             raise InputError(f"{error}: choose from {offered}") from error
-        ids = tuple(self.model.tokenizer.encode(text))
+        ids = tuple(self.engine.tokenizer.encode(text))
         generated = Generated(ids, text, uncached=ids)
         return generated, CropCall("ok", self.options.crops)
 
     def _select(self, call: CropCall, state: ViewState) -> list[Crop]:
-        size, prompt = self.picture.source.size, self.model.prompt
+        size, prompt = self.picture.source.size, self.engine.prompt
         text = len(prompt.open_crops()) + len(prompt.close_crops()) + _ANSWER_ROOM
 
         def crop(crop_id: str) -> Crop:
-            return self.model.protocol.crop(crop_id, size)
+            return self.engine.protocol.crop(crop_id, size)
 
         def tokens_of(crop_id: str) -> int:
             return self.picture.tokens(crop(crop_id).size)
@@ -236,9 +195,9 @@ class _Question:
     def _answer(
         self, generated: Generated, call: CropCall, crops: tuple[ZoomedCrop, ...], call_text: str
     ) -> Answer:
-        picture, runtime = self.picture, self.model.runtime
+        picture, runtime = self.picture, self.engine.runtime
         low = self.low_size if self.view == "low" else None
-        sent = [self.model.protocol.crop(crop.id, picture.source.size) for crop in crops]
+        sent = [self.engine.protocol.crop(crop.id, picture.source.size) for crop in crops]
         first = picture.tokens(low) if low else self.full_tokens
         return Answer(
             text=generated.text.strip(),
@@ -254,5 +213,5 @@ class _Question:
             total_ms=(perf_counter() - self.started) * 1e3,
             runtime=runtime.name,
             precision=runtime.precision,
-            protocol=self.model.protocol.name,
+            protocol=self.engine.protocol.name,
         )

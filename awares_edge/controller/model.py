@@ -2,46 +2,22 @@
 
 from __future__ import annotations
 
-import threading
-
-from awares_edge.controller.loop import AskOptions
+from awares_edge.controller.engine import Engine
+from awares_edge.controller.options import AskOptions
 from awares_edge.controller.picture import Picture
 from awares_edge.controller.trace import Answer
-from awares_edge.protocol.calls import CallTokens
-from awares_edge.protocol.profiles import ProtocolProfile
-from awares_edge.protocol.prompt import PromptBuilder, check_question
-from awares_edge.protocol.tokenizer import SpecialTokens, TextTokenizer
-from awares_edge.runtimes.base import Runtime, Session, TextSegment
+from awares_edge.protocol.prompt import check_question
 from awares_edge.vision.load import ImageSource
-from awares_edge.vision.patches import Preprocessing
 
 
-class Model:
-    """A model, its tokenizer and its protocol. Safe to share between threads.
+class Model(Engine):
+    """A model to ask. Safe to share between threads; close it, or use `with`.
 
     Attributes:
         runtime: what computes.
         protocol: the profile in force.
         preprocessing: how pixels become patches.
     """
-
-    def __init__(
-        self,
-        runtime: Runtime,
-        tokenizer: TextTokenizer,
-        special: SpecialTokens,
-        protocol: ProtocolProfile,
-        preprocessing: Preprocessing,
-    ) -> None:
-        self.runtime = runtime
-        self.tokenizer = tokenizer
-        self.special = special
-        self.protocol = protocol
-        self.preprocessing = preprocessing
-        self.prompt = PromptBuilder(tokenizer, special, protocol)
-        self.call = CallTokens.build(tokenizer, special, protocol)
-        self._system: Session | None = None
-        self._lock = threading.Lock()
 
     def open(self, image: ImageSource) -> Picture:
         """Load a picture to ask several questions about; its KV is computed once and kept.
@@ -62,28 +38,6 @@ class Model:
         check_question(question)
         with self.open(image) as picture:
             return picture.ask(question, options)
-
-    def open_session(self) -> Session:
-        """A session that holds the system prompt, computed once per model where sessions fork."""
-        if not self.runtime.capabilities.fork:
-            return self._prefilled()
-        with self._lock:
-            if self._system is None:
-                self._system = self._prefilled()
-            return self._system.fork()
-
-    def _prefilled(self) -> Session:
-        session = self.runtime.open_session()
-        session.prefill([TextSegment(self.prompt.system())])
-        return session
-
-    def close(self) -> None:
-        """Give all memory back. Pictures of this model must not be used any more."""
-        with self._lock:
-            if self._system is not None:
-                self._system.close()
-                self._system = None
-        self.runtime.close()
 
     def __enter__(self) -> Model:
         return self

@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from PIL import Image
 
-from awares_edge.controller.loop import AskOptions
+from awares_edge.controller.options import AskOptions
 from awares_edge.controller.model import Model
 from awares_edge.controller.picture import Picture
 from awares_edge.controller.trace import Answer

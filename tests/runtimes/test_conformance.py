@@ -175,9 +175,10 @@ class TestLoop:
         model = loaded.model
         with model.open(image) as picture:
             kept = picture.ask("What is it?", options)
-            crops = [model.protocol.crop(i, picture.source.size) for i in ("3", "5")]
-            encoded = [picture.encode_crop(c, kept.turns[0]) for c in crops]
-            low = picture.view("low", kept.turns[0]).image
+            views, trace = picture.views, kept.turns[0]
+            crops = [model.protocol.crop(i, views.source.size) for i in ("3", "5")]
+            encoded = [views.encode_crop(crop, trace) for crop in crops]
+            low = views.view("low", trace).image
         prompt = model.prompt
         history = [
             TextSegment(prompt.system() + prompt.open_picture()),

@@ -1,0 +1,45 @@
+"""How to ask one question."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+
+from awares_edge.controller.policies import Policies
+from awares_edge.controller.trace import Mode
+from awares_edge.errors import InputError
+
+
+@dataclass(frozen=True, slots=True)
+class AskOptions:
+    """How to ask.
+
+    Attributes:
+        mode: "awares"; or a baseline through the same code: "full" shows the whole picture at full
+            resolution at once, "low" never zooms.
+        max_new_tokens: most tokens of one turn.
+        timeout: seconds until `DeadlineExceeded`; None for no deadline.
+        cancel: an event that raises `Cancelled` as soon as it is set.
+        policies: see `Policies`.
+        crops: crop ids to zoom into without asking the model whether and where.
+        constrain: hold a tool call to its grammar once it has begun. Decisions that make a valid
+            call are the same without; what would become an invalid call is mended.
+    """
+
+    mode: Mode = "awares"
+    max_new_tokens: int = 512
+    timeout: float | None = None
+    cancel: threading.Event | None = None
+    policies: Policies = field(default_factory=Policies)
+    crops: tuple[str, ...] = ()
+    constrain: bool = True
+
+    def __post_init__(self) -> None:
+        if self.mode not in ("awares", "full", "low"):
+            raise InputError(f"no mode {self.mode!r}: choose awares, full or low")
+        if self.max_new_tokens < 1:
+            raise InputError("max_new_tokens must be at least 1")
+        if self.timeout is not None and not self.timeout > 0:
+            raise InputError("timeout must be above 0 seconds")
+        if self.crops and self.mode != "awares":
+            raise InputError(f"mode {self.mode!r} sends no crops: leave them out")
