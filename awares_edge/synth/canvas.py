@@ -27,7 +27,7 @@ WORDS = (
     "SUMMER", "SPRING", "AUTUMN", "BREAD", "FRUIT", "COFFEE", "SUGAR", "HONEY", "LEMON", "TRUCK",
     "BOATS", "PLANE", "METRO", "HOTEL", "BANK", "POST", "NEWS", "TEAM", "GOAL",
 )  # fmt: skip
-SMALL, LARGE = (9, 11), (24, 28)
+SMALL, LARGE = (10, 12), (24, 27)
 LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZ"  # I and O are too near 1 and 0
 
 
@@ -109,8 +109,6 @@ class Canvas:
     def size(self, small: bool) -> int:
         """A font size of the small or the large class."""
         lo, hi = SMALL if small else LARGE
-        # Thin strokes need a pixel more.
-        lo += int(small and self.font == "DejaVuSans")
         return int(self.rng.integers(lo, hi + 1))
 
     def width(self, text: str, size: int) -> int:

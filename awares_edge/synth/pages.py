@@ -30,7 +30,7 @@ def _ink_and_paper(
 
 
 def glyph_page(
-    rng: np.random.Generator, jitter: float, size: int = WINDOW, sizes: tuple[int, int] = (9, 14)
+    rng: np.random.Generator, jitter: float, size: int = WINDOW, sizes: tuple[int, int] = (10, 13)
 ) -> tuple[NDArray[np.uint8], list[Glyph]]:
     """A page [size, size, 3] filled with random codes, and its glyphs."""
     ink, paper = _ink_and_paper(rng, jitter)
@@ -64,7 +64,7 @@ def glyph_page(
             _, drawn = draw_text(page, x, baseline, text, font=font, size=pt, colour=colour)
             glyphs += drawn
             x += text_width(text, font, pt) + int(rng.integers(pt // 2, pt * 2))
-        y = baseline + int(rng.integers(2, 7 + pt // 4))
+        y = baseline + int(rng.integers(4, 13 + pt // 4))
     return page, glyphs
 
 

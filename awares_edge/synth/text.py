@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 Box = tuple[int, int, int, int]
 Colour = tuple[int, int, int]
 
-FONTS = ("DejaVuSansMono-Bold", "DejaVuSans-Bold", "DejaVuSans")
+FONTS = ("DejaVuSansMono-Bold", "DejaVuSans-Bold")
 _FONT_DIR = Path(__file__).parent / "fonts"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from PIL import Image
 
-from awares_edge.controller.loop import AskOptions
+from awares_edge.controller.options import AskOptions
 from awares_edge.controller.model import Model
 
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from awares_edge.protocol import get_profile
+from awares_edge.synth.crowds import crowd
 from awares_edge.synth.generate import generate
 from awares_edge.synth.pages import glyph_page, reduced_page
 from awares_edge.synth.sample import SIDE
@@ -36,7 +37,7 @@ from awares_edge.training.patches import window_patches
 from awares_edge.training.views import window_order
 from awares_edge.training.workers import be_nice
 
-SINGLES, FOURS = 24, 6
+SINGLES, FOURS, CROWDS = 24, 6, 4
 CELLS = 16 * SINGLES + 64 * FOURS
 
 
@@ -65,12 +66,17 @@ class Pages(Dataset[tuple[NDArray[np.uint8], NDArray[np.int16], NDArray[np.int16
         glyphs: list[NDArray[np.int16]] = []
         things = np.zeros((SINGLES + 4 * FOURS, 16, 2), np.int16)
         samples = [
-            generate("train", self.seed + 1000, i * FOURS + k, limit=int(rng.integers(0, 4)))
+            crowd(rng)
+            if k < CROWDS
+            else generate("train", self.seed + 1000, i * FOURS + k, limit=int(rng.integers(0, 4)))
             for k in range(pictures)
         ]
         for n in range(SINGLES - pictures + 4 * (FOURS - pictures)):
             make = reduced_page if n % 4 == 3 and jitter > 0 else glyph_page
-            page, drawn = make(rng, jitter)
+            if n % 6 == 5 and pictures:
+                page, drawn = glyph_page(rng, jitter, sizes=(20, 28))
+            else:
+                page, drawn = make(rng, jitter)
             windows.append(window_patches(page))
             glyphs.append(glyph_targets(drawn, 112, 112).reshape(1, 16, TARGETS))
         for k, sample in enumerate(samples):
@@ -143,6 +149,7 @@ def main() -> None:
     p.add_argument("--lr", type=float, default=0.02)
     p.add_argument("--seconds", type=float, default=1e9)
     p.add_argument("--init", type=Path)
+    p.add_argument("--cooldown", type=int, default=500)
     p.add_argument("--start", type=int, default=0)
     p.add_argument("--adam", action="store_true")
     a = p.parse_args()
@@ -186,7 +193,7 @@ def main() -> None:
         loss, hit, named = forward(*batch)
         loss.backward()
         opt.clip(1.0)
-        opt.step(min(1.0, (i + 1 - a.start) / 30))
+        opt.step(min(1.0, (i + 1 - a.start) / 30, max(0.02, (a.steps - i) / a.cooldown)))
         sums += [float(loss.detach()), float(hit), float(named)]
         if (i + 1) % 20 == 0:
             line = {
@@ -194,6 +201,7 @@ def main() -> None:
                 "s": round(time.time() - began, 1),
                 "loss": round(sums[0] / 20, 4),
                 "glyph": round(sums[1] / 20, 4),
+                "thing": round(sums[2] / 20, 4),
             }
             print(json.dumps(line), flush=True)
             log.write(json.dumps(line) + "\n")
