@@ -15,7 +15,7 @@ from awares_edge.checkpoint.preprocessor import read_eos, read_preprocessing
 from awares_edge.checkpoint.tensorfile import Weights
 from awares_edge.errors import ExportError
 from awares_edge.export.gguf.importance import read_importance
-from awares_edge.export.gguf.layout import Kind, text_tensors, vision_tensors
+from awares_edge.export.gguf.layout import PATCH_EMBEDDING, Kind, text_tensors, vision_tensors
 from awares_edge.export.gguf.limits import check_model, check_rows
 from awares_edge.export.gguf.metadata import (
     TEXT_ARCHITECTURE,
@@ -99,7 +99,7 @@ def write_files(
         writer.path(vision_file),
         VISION_ARCHITECTURE,
         describe_vision,
-        list(vision_tensors(spec, kind)),
+        list(vision_tensors(spec, kind, _patch_kind(source, kind))),
         weights,
         written,
     )
@@ -113,6 +113,13 @@ def write_files(
     require_space(unquantized.parent, unquantized.stat().st_size * 5 // 8)
     quantize(unquantized, writer.path(text_file), precision, matrix)
     unquantized.unlink()
+
+
+def _patch_kind(source: Checkpoint, kind: Kind) -> Kind:
+    """How to store the patch embedding beside a vision tower of this kind."""
+    if source.tensor(PATCH_EMBEDDING).dtype == "BF16":
+        return "bf16"
+    return "f32" if kind == "f32" else "f16"
 
 
 def _write_text(

@@ -49,7 +49,7 @@ _VISION = {
     "visual.merger.mlp.2.weight": "mm.2.weight",
     "visual.merger.mlp.2.bias": "mm.2.bias",
 }
-_PATCH_EMBEDDING = "visual.patch_embed.proj.weight"
+PATCH_EMBEDDING = "visual.patch_embed.proj.weight"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,14 +93,19 @@ def text_tensors(spec: ModelSpec, kind: Kind) -> Iterator[Planned]:
             yield Planned(text_name(source), source, shape, "f32" if len(shape) == 1 else kind)
 
 
-def vision_tensors(spec: ModelSpec, kind: Kind) -> Iterator[Planned]:
-    """Tensors of the mmproj file."""
+def vision_tensors(spec: ModelSpec, kind: Kind, patch_kind: Kind) -> Iterator[Planned]:
+    """Tensors of the mmproj file.
+
+    Args:
+        patch_kind: of the patch embedding, which is best kept as the checkpoint has it: bf16
+            weights stay exact, and llama.cpp then does not round the pixels to f16.
+    """
     for source, shape in expected_shapes(spec).items():
         if not source.startswith("visual."):
             continue
         stored: Kind = "f32" if len(shape) == 1 else kind
-        if source == _PATCH_EMBEDDING:
-            yield from _frames(source, shape, kind)
+        if source == PATCH_EMBEDDING:
+            yield from _frames(source, shape, patch_kind)
         elif source in _VISION:
             yield Planned(_VISION[source], source, shape, stored)
         else:
@@ -108,16 +113,11 @@ def vision_tensors(spec: ModelSpec, kind: Kind) -> Iterator[Planned]:
 
 
 def _frames(source: str, shape: tuple[int, ...], kind: Kind) -> Iterator[Planned]:
-    """The patch embedding, one tensor a temporal frame.
-
-    bf16 in place of f16: llama.cpp's im2col would otherwise round the pixels to f16, and Qwen's
-    own weights are bf16, so that nothing is lost.
-    """
+    """The patch embedding, one tensor a temporal frame."""
     rows, channels, frames, *patch = shape
-    stored: Kind = "f32" if kind == "f32" else "bf16"
     for frame in range(frames):
         name = "v.patch_embd.weight" + (f".{frame}" if frame else "")
-        yield Planned(name, source, (rows, channels, *patch), stored, frame=frame)
+        yield Planned(name, source, (rows, channels, *patch), kind, frame=frame)
 
 
 def _block(spec: ModelSpec, source: str, shape: tuple[int, ...], kind: Kind) -> Iterator[Planned]:

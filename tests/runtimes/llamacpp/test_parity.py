@@ -3,6 +3,8 @@
 Differences are relative: the norm of the difference over the norm of the reference.
 """
 
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -30,22 +32,12 @@ def patches(width, height):
     return extract_patches(image, Preprocessing(), min_pixels=3136, max_pixels=10**6)
 
 
-def without_eps(checkpoint):
-    """llama.cpp of 0.3.36 leaves qwen2vl's norm epsilon at 0, whatever the file says."""
-    import json
-
-    config = json.loads((checkpoint / "config.json").read_text())
-    config["text_config"]["rms_norm_eps"] = 1e-12
-    write_json(checkpoint / "config.json", config)
-
-
 @pytest.fixture(scope="module", params=[*GGUF_SHAPES, "nano"])
 def pair(request, tmp_path_factory):
     """(ours, reference) of one shape in f32."""
     root = tmp_path_factory.mktemp(request.param)
     shape = NANO if request.param == "nano" else GGUF_SHAPES[request.param]
     checkpoint = make_checkpoint(root / "checkpoint", shape, seed=3)
-    without_eps(checkpoint)
     export_gguf(checkpoint, root / "f32")
     with LlamaRuntime.load(Bundle.open(root / "f32"), threads=1, context=1024) as ours:
         yield ours, TorchRuntime.load(checkpoint)
@@ -83,6 +75,22 @@ def test_vision(pair, size):
     picture = patches(*size)
     features = reference.encode_image(picture).features.numpy()
     assert relative(ours.encode_image(picture).features, features) <= 1e-3
+
+
+def test_the_norms_epsilon_is_all_that_is_left(tmp_path):
+    """llama.cpp of 0.3.36 leaves qwen2vl's norm epsilon at 0, whatever the file says."""
+    checkpoint = make_checkpoint(tmp_path / "c", NANO, seed=3)
+    config = json.loads((checkpoint / "config.json").read_text())
+    config["text_config"]["rms_norm_eps"] = 1e-12
+    write_json(checkpoint / "config.json", config)
+    export_gguf(checkpoint, tmp_path / "f32")
+    results = []
+    with LlamaRuntime.load(Bundle.open(tmp_path / "f32"), threads=1, context=256) as ours:
+        segment = ids(ours, 120, 0)
+        for runtime in (ours, TorchRuntime.load(checkpoint)):
+            with runtime.open_session() as session:
+                results.append(session.prefill([segment], keep_logits=120))
+    assert relative(*results) <= 1e-6
 
 
 def test_two_turns_on_our_own_features(pair):
