@@ -40,14 +40,16 @@ def convert(options: argparse.Namespace) -> None:
         write_random_checkpoint(checkpoint, LARGE)
     size = (checkpoint / "model.safetensors").stat().st_size
     print(f"checkpoint: {size / 1e9:.2f} GB, bf16")
-    copy = _child(options, "copy")
-    print(f"{'plain copy':12} {copy['s']:6.1f} s  {size / copy['s'] / 1e6:6.0f} MB/s")
+    # The first reads from the disk, as may the first conversion: the faster one counts.
+    copy = min((_child(options, "copy") for _ in range(2)), key=lambda result: result["s"])
+    rate = size / copy["s"] / 1e6
+    print(f"{'plain copy':12} {copy['s']:6.1f} s  {rate:6.0f} MB/s; CPU {copy['cpu']:.1f} s")
     for precision in options.precisions:
         result = _child(options, f"convert:{precision}")
         print(
-            f"{precision:12} {result['s']:6.1f} s  {result['s'] / copy['s']:5.2f}x a copy; with "
-            f"hashing {result['total_s']:6.1f} s; peak memory {result['peak'] / 1e9:.2f} GB, "
-            f"{result['bytes'] / 1e9:.2f} GB written"
+            f"{precision:12} {result['s']:6.1f} s  {result['s'] / copy['s']:5.2f}x a copy; "
+            f"CPU {result['cpu']:.1f} s; with hashing {result['total_s']:6.1f} s; "
+            f"peak memory {result['peak'] / 1e9:.2f} GB, {result['bytes'] / 1e9:.2f} GB written"
         )
 
 
@@ -97,7 +99,7 @@ def _copy(options: argparse.Namespace, _: str) -> dict[str, float]:
         os.fsync(writer.fileno())
     seconds = time.perf_counter() - start
     target.unlink()
-    return {"s": seconds}
+    return {"s": seconds, "cpu": time.process_time()}
 
 
 def _convert(options: argparse.Namespace, precision: str) -> dict[str, float]:
@@ -108,14 +110,14 @@ def _convert(options: argparse.Namespace, precision: str) -> dict[str, float]:
     from awares_edge.protocol.profiles import get_profile
 
     target = options.work_dir / f"large-{precision}"
-    start, moments = time.perf_counter(), []
+    start, moments = time.perf_counter(), {}
     commit = BundleWriter.commit
 
     def timed(self: BundleWriter, *arguments: Any) -> Path:
         for path in Path(self.path("x")).parent.iterdir():
             with path.open("rb") as file:
                 os.fsync(file.fileno())
-        moments.append(time.perf_counter() - start)
+        moments.update(s=time.perf_counter() - start, cpu=time.process_time())
         return commit(self, *arguments)
 
     BundleWriter.commit = timed  # type: ignore[method-assign]
@@ -130,7 +132,7 @@ def _convert(options: argparse.Namespace, precision: str) -> dict[str, float]:
     size = sum(path.stat().st_size for path in target.iterdir())
     shutil.rmtree(target)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return {"s": moments[0], "total_s": total, "peak": peak, "bytes": size}
+    return {**moments, "total_s": total, "peak": peak, "bytes": size}
 
 
 def _bundle(work_dir: Path, name: str) -> Path:
