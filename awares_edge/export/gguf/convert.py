@@ -14,7 +14,7 @@ from awares_edge.checkpoint.tensorfile import Stored, Tensor, Weights
 from awares_edge.errors import CheckpointError, ExportError
 from awares_edge.export.gguf.layout import Kind, Planned
 
-_PIECE_NUMBERS = 4 << 20
+_PIECE_NUMBERS = 1 << 20
 _Q8_BLOCK = 32
 # What stays in a core's cache while it is worked on.
 _CACHED_NUMBERS = 1 << 18
