@@ -15,8 +15,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 from PIL import Image
 
-from awares_edge.controller.options import AskOptions
 from awares_edge.controller.model import Model
+from awares_edge.controller.options import AskOptions
 from awares_edge.controller.picture import Picture
 from awares_edge.controller.trace import Answer
 from awares_edge.errors import InputError

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from PIL import Image
 
-from awares_edge.controller.options import AskOptions
 from awares_edge.controller.model import Model
+from awares_edge.controller.options import AskOptions
 
 
 class ControllerAnswerer:

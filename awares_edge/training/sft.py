@@ -104,6 +104,15 @@ class WeightedTrainer(Trainer):  # type: ignore[misc]
             )
         return (loss, outputs) if return_outputs else loss
 
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        # transformers 5 saves vision-language weights under their published names, which its
+        # Trainer then reads back by internal ones: every weight would keep its start value.
+        if (Path(resume_from_checkpoint) / "adapter_config.json").is_file():
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+            return
+        saved = type(self.model).from_pretrained(resume_from_checkpoint, dtype=self.model.dtype)
+        self.model.load_state_dict(saved.state_dict())
+
 
 class _Log(TrainerCallback):  # type: ignore[misc]
     def __init__(self, log: MetricsLog) -> None:
