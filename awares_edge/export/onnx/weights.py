@@ -65,7 +65,8 @@ class WeightFile:
 
 def write_array(file: BinaryIO, array: NDArray[Any], dtype: np.dtype[Any]) -> None:
     """Write an array's numbers. (numpy's own `tofile` hides why a write failed.)"""
-    file.write(np.ascontiguousarray(array, dtype=dtype).data)
+    # As bytes: bfloat16 is no type that a buffer can have.
+    file.write(np.ascontiguousarray(array, dtype=dtype).reshape(-1).view(np.uint8).data)
 
 
 def write_npy(path: Path, tensor: Tensor, dtype: np.dtype[Any], written: Written) -> Location:

@@ -13,7 +13,7 @@ from onnx import TensorProto
 
 from awares_edge.checkpoint.tensorfile import Array, Tensor, chunks
 from awares_edge.export.onnx.graph import StoredWeight
-from awares_edge.export.onnx.weights import Location, WeightFile
+from awares_edge.export.onnx.weights import Location, WeightFile, write_array
 
 INT4_BLOCKS = (128, 64, 32)
 _ALIGNMENT = 4096
@@ -114,7 +114,7 @@ class TensorrtWeightFile(WeightFile):
         raw = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
         offset = -(-self._file.tell() // _ALIGNMENT) * _ALIGNMENT
         self._file.write(b"\0" * (offset - self._file.tell()))
-        raw.tofile(self._file)
+        write_array(self._file, raw, raw.dtype)
         return Location(self._name, offset, raw.size, shape)
 
 

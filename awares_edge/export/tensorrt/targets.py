@@ -34,7 +34,7 @@ class Target:
         cache_length: default KV cells of a session.
         prefill: tokens of one call.
         max_pixels: of every picture given to the vision tower.
-        decode_profile: a second profile, tuned for one token; it doubles an RTX engine.
+        decode_profile: a second profile, tuned for one token; it costs up to the engine again.
     """
 
     name: str

@@ -91,8 +91,9 @@ def build_engine(
         config.set_memory_pool_limit(module.MemoryPoolType.WORKSPACE, request.workspace)
     if request.capability is not None:
         _set_capability(trt, config, request.capability)
+    monitor = None
     if progress is not None:
-        config.progress_monitor = make_monitor(module, progress)
+        monitor = config.progress_monitor = make_monitor(module, progress)
     cache = None
     if timing_cache is not None and not trt.rtx:
         stored = timing_cache.read_bytes() if timing_cache.is_file() else b""
@@ -100,6 +101,8 @@ def build_engine(
         # A cache of another GPU or version is refused, and the build starts from nothing.
         config.set_timing_cache(cache, ignore_mismatch=False)
     blob = builder.build_serialized_network(network, config)
+    if monitor is not None and monitor.cancelled:
+        raise KeyboardInterrupt
     if blob is None:
         raise ExportError(
             f"{trt.product} {trt.version} cannot build {request.name}: {_first([], log)}"
@@ -142,7 +145,7 @@ def make_monitor(module: Any, progress: Progress) -> Any:
         def __init__(self) -> None:
             module.IProgressMonitor.__init__(self)
             self._totals: dict[str, int] = {}
-            self._cancelled = False
+            self.cancelled = False
 
         def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
             del parent_phase
@@ -154,13 +157,13 @@ def make_monitor(module: Any, progress: Progress) -> Any:
 
         def step_complete(self, phase_name: str, step: int) -> bool:
             self._tell(phase_name, step + 1)
-            return not self._cancelled
+            return not self.cancelled
 
         def _tell(self, phase: str, done: int) -> None:
             try:
                 progress(phase, done, self._totals.get(phase, 0))
             except KeyboardInterrupt:
-                self._cancelled = True
+                self.cancelled = True
 
     return Monitor()
 

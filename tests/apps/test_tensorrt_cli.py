@@ -1,0 +1,106 @@
+"""`export --format tensorrt` and `build-engine` from the command line."""
+
+import importlib.util
+import json
+
+import pytest
+
+from awares_edge.apps.cli import main
+
+pytest.importorskip("torch")
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    from tests.support.checkpoints import make_checkpoint
+
+    return make_checkpoint(tmp_path_factory.mktemp("cli") / "model", "tied")
+
+
+@pytest.fixture
+def export(checkpoint, tmp_path):
+    def export(*arguments, format="tensorrt"):
+        out = str(tmp_path / "bundle")
+        return main(["export", str(checkpoint), "-o", out, "--format", format, *arguments])
+
+    return export
+
+
+def test_a_bundle_with_a_plan(export, tmp_path, capsys):
+    assert export("--target", "orin-nano", "--cache-length", "512", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["precision"] == "fp16"
+    plan = json.loads((tmp_path / "bundle" / "tensorrt-plan.json").read_text())
+    assert (plan["target"], plan["form"], plan["cache_length"]) == ("orin-nano", "trt-legacy", 512)
+    assert main(["inspect", str(tmp_path / "bundle"), "--json"]) == 0
+    manifest = json.loads(capsys.readouterr().out)
+    assert (manifest["runtime"], manifest["precision"]) == ("tensorrt", "fp16")
+    assert manifest["protocol"]["max_pixels"] == 1024 * 28 * 28
+    assert set(manifest["files"]) == {
+        *("embedding.npy", "tensorrt-plan.json", "tokenizer.json"),
+        *("text.onnx", "text.data", "vision.onnx", "vision.data"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "say which device it is for: --target orin-nano"),
+        (["--target", "orin"], "no target 'orin': choose one of orin-nano"),
+        (["--target", "rtx20", "--precision", "int4"], "does not take int4"),
+        (["--target", "h100", "--precision", "q4"], "no precision 'q4' for tensorrt"),
+        (["--target", "h100", "--cache-length", "1"], "a cache of 1 cells"),
+    ],
+)
+def test_refusals_are_one_line_and_leave_nothing(export, tmp_path, capsys, arguments, message):
+    assert export(*arguments) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_target_is_for_this_format_alone(export, capsys):
+    assert export("--target", "h100", format="onnx") == 2
+    assert "--target, --cache-length and --memory are for --format tensorrt" in (
+        capsys.readouterr().err
+    )
+
+
+def test_build_engine_refuses_other_bundles(checkpoint, tmp_path, capsys):
+    out = str(tmp_path / "onnx")
+    assert main(["export", str(checkpoint), "-o", out]) == 0
+    assert main(["build-engine", out]) == 2
+    assert "is a bundle for onnx: export the checkpoint with --format tensorrt" in (
+        capsys.readouterr().err
+    )
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("tensorrt") is not None, reason="TensorRT is installed here"
+)
+def test_what_is_missing_is_named(export, tmp_path, capsys):
+    export("--target", "orin-nano")
+    assert main(["build-engine", str(tmp_path / "bundle")]) == 2
+    assert "tensorrt is not installed: pip install 'awares-edge[tensorrt]'" in (
+        capsys.readouterr().err
+    )
+    assert main(["build-engine", str(tmp_path / "bundle"), "--ahead-for", "8.7"]) == 2
+    capsys.readouterr()
+    assert main(["build-engine", str(tmp_path / "bundle"), "--ahead-for", "x"]) == 2
+    assert "no compute capability 'x'" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    importlib.util.find_spec("tensorrt_rtx") is None, reason="tensorrt-rtx is not installed"
+)
+def test_ahead_of_time(export, tmp_path, capsys):
+    assert export("--target", "rtx40") == 0
+    capsys.readouterr()
+    command = ["build-engine", str(tmp_path / "bundle"), "--engines", str(tmp_path / "engines")]
+    for built in (True, False):
+        assert main([*command, "--ahead-for", "sm_89", "--json"]) == 0
+        result = json.loads(capsys.readouterr().out)
+        assert (result["built"], result["capability"]) == (built, 89)
+    assert main([*command, "--ahead-for", "86"]) == 2
+    assert "this bundle is for rtx40 (SM 8.9)" in capsys.readouterr().err

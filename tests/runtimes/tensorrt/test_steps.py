@@ -1,0 +1,67 @@
+"""How an append is cut into calls, and what each token may see."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from awares_edge.runtimes.tensorrt.steps import appended_mask, cut, static_mask, text_inputs
+from awares_edge.runtimes.tensorrt.tables import vision_tables
+from awares_edge.vision.geometry import Grid
+from tests.support.vision_spec import TINY_VISION
+
+
+@given(
+    count=st.integers(1, 300),
+    wanted=st.integers(1, 300),
+    longest=st.integers(1, 64),
+    kept=st.integers(1, 16),
+)
+def test_pieces_cover_the_append_and_keep_its_last_rows(count, wanted, longest, kept):
+    keep = min(count, wanted)
+    pieces = list(cut(count, keep, longest=longest, kept=kept))
+    assert [piece.start for piece in pieces] == [0, *(piece.stop for piece in pieces[:-1])]
+    assert pieces[-1].stop == count
+    assert all(1 <= piece.stop - piece.start <= longest for piece in pieces)
+    assert all(piece.keep <= min(kept, piece.stop - piece.start) for piece in pieces)
+    rows = [i for piece in pieces for i in range(piece.stop - piece.keep, piece.stop)]
+    assert rows == list(range(count - keep, count))
+
+
+def test_one_call_where_it_fits():
+    assert len(list(cut(64, 4, longest=64, kept=4))) == 1
+    assert [p.stop for p in cut(130, 1, longest=64, kept=4)] == [64, 128, 130]
+
+
+def test_a_token_sees_its_own_cell_and_those_before():
+    mask = static_mask(2, 3, 8)[0, 0]
+    assert mask.astype(int).tolist() == [[1, 1, 1, 1, 0, 0, 0, 0], [1, 1, 1, 1, 1, 0, 0, 0]]
+    mask = appended_mask(2, 3, 6)[0, 0]
+    assert mask.astype(int).tolist() == [[1, 1, 1, 0, 0, 0, 1, 0], [1, 1, 1, 0, 0, 0, 1, 1]]
+
+
+def test_inputs_have_the_graphs_names_shapes_and_dtypes():
+    embeds = np.zeros((5, 8), np.float32)
+    positions = np.zeros((3, 5), np.int64)
+    made = text_inputs(embeds, positions, form="trt-kv", start=7, keep=2, cache_length=16)
+    assert {name: (array.shape, array.dtype.name) for name, array in made.items()} == {
+        "inputs_embeds": ((1, 5, 8), "float32"),
+        "position_ids": ((3, 1, 5), "int64"),
+        "logits_index": ((2,), "int64"),
+        "write_indices": ((1,), "int64"),
+        "attention_mask": ((1, 1, 5, 16), "bool"),
+    }
+    assert made["logits_index"].tolist() == [3, 4]
+    assert made["write_indices"].tolist() == [7]
+    made = text_inputs(embeds, positions, form="trt-legacy", start=7, keep=0, cache_length=16)
+    assert "write_indices" not in made
+    assert made["attention_mask"].shape == (1, 1, 5, 21)
+    assert made["logits_index"].tolist() == [4]
+
+
+def test_padding_of_a_ragged_window_is_never_seen():
+    # 5 x 6 tokens: one whole window of 4 x 4, and ragged ones at the edges.
+    tables = vision_tables(Grid(10, 12), TINY_VISION)
+    assert tables["window_mask"].shape == (4, 1, 64, 64)
+    seen = tables["window_mask"][:, 0, 0].sum(axis=1)
+    assert seen.tolist() == [64, 32, 16, 8]
+    assert seen.sum() == 120
