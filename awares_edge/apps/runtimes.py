@@ -17,7 +17,15 @@ Examples:
     awares-edge runtimes
 
     awares-edge runtimes --json
+
+Devices of llamacpp: cpu; gpu for all layers; gpu:20 for 20 of them.
 """
+
+# Distributions whose modules have another name; the first one that is installed counts.
+_DISTRIBUTIONS = {
+    "onnxruntime": ("onnxruntime", "onnxruntime-gpu"),
+    "llama_cpp": ("llama-cpp-python",),
+}
 
 
 def runtimes(json: JsonOption = False) -> None:
@@ -54,8 +62,9 @@ def _row(entry: RuntimeEntry) -> dict[str, Any]:
 
 
 def _version(module: str) -> str:
-    try:
-        return version(module)
-    except PackageNotFoundError:
-        # onnxruntime's GPU build is another distribution with the same module.
-        return version(f"{module}-gpu") if module == "onnxruntime" else "unknown"
+    for distribution in _DISTRIBUTIONS.get(module, (module,)):
+        try:
+            return version(distribution)
+        except PackageNotFoundError:
+            continue
+    return "unknown"
