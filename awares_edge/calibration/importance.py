@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from awares_edge.api import load
 from awares_edge.checkpoint.names import EMBEDDING, HEAD, canonical
-from awares_edge.controller.loop import AskOptions
 from awares_edge.controller.model import Model
+from awares_edge.controller.options import AskOptions
 from awares_edge.errors import InputError
 from awares_edge.vision.load import ImageSource
 
