@@ -12,7 +12,7 @@ from PIL import Image
 from awares_edge.checkpoint.checkpoint import Checkpoint
 from awares_edge.runtimes.base import ImageSegment, TextSegment
 from awares_edge.vision import Preprocessing, extract_patches
-from tests.support.checkpoints import SHAPES, make_checkpoint
+from tests.support.checkpoints import SHAPES, make_checkpoint, write_tensors
 from tests.support.tensorrt_cpu import cpu_runtime, write_bundle
 
 torch = pytest.importorskip("torch")
@@ -116,6 +116,31 @@ def test_turns_of_a_conversation(checkpoint, reference, tmp_path, form, precisio
         session.rewind(turn2)
         row = session.decode(33)
         assert share(row, reference.logits([*prompt, [*call, 33]], 1)[0]) <= tolerance, "rewind"
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_end_of_the_tower_may_exceed_float16(tmp_path, form):
+    """As in the published models: sums of more than 65504 in the last block's down_proj."""
+    from safetensors.torch import load_file
+
+    root = make_checkpoint(tmp_path / "model", "untied", seed=3)
+    tensors = load_file(root / "model.safetensors")
+    for name in ("up", "down"):
+        tensors[f"model.visual.blocks.2.mlp.{name}_proj.weight"] *= 2e3
+    write_tensors(root, tensors)
+    reference = Reference(root).model.model.visual
+    item = patches(196, 140, 4)
+    bundle = write_bundle(tmp_path / "bundle", Checkpoint.open(root), form, "fp16")
+    with cpu_runtime(bundle) as runtime, torch.inference_mode():
+        grid = torch.tensor([[1, item.grid.height, item.grid.width]])
+        largest = []
+        reference.blocks[2].mlp.register_forward_hook(
+            lambda _module, _inputs, out: largest.append(float(out.abs().max()))
+        )
+        out = reference(torch.from_numpy(item.pixels), grid_thw=grid)
+        expected = getattr(out, "pooler_output", out).numpy()
+        assert largest[0] > 65_504
+        assert share(runtime.encode_image(item).features, expected) <= 1e-2
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -87,6 +87,26 @@ def test_every_precision_builds(trt, write, tmp_path, precision, capability):
     ).fresh
 
 
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_turing_builds_what_its_target_offers(trt, write, tmp_path, precision):
+    bundle = write("trt-kv", precision, capabilities=(75,))
+    assert build_engines(bundle, engines=tmp_path / "engines", ahead_for=75, trt=trt).fresh
+
+
+@pytest.mark.parametrize(
+    ("precision", "message"),
+    [
+        ("bf16", "HW-specific datatypes: b16"),
+        ("int4", "HW-specific datatypes: int4"),
+        ("fp32", "FP32 GEMM is not supported"),
+    ],
+)
+def test_turing_refuses_what_its_target_does_not_offer(trt, write, tmp_path, precision, message):
+    bundle = write("trt-kv", precision, capabilities=(75,))
+    with pytest.raises(ExportError, match=message):
+        build_engines(bundle, engines=tmp_path / "engines", ahead_for=75, trt=trt)
+
+
 @pytest.mark.parametrize("precision", ["fp16", "int8", "int4"])
 def test_the_legacy_form_parses_and_builds_as_well(trt, write, precision):
     """On a newer parser than JetPack 6 has: a sign, not a proof."""

@@ -35,6 +35,7 @@ def test_every_target_takes_a_3b_model_somehow(name):
         ("rtx30", "fp8"),
         ("rtx20", "int4"),
         ("rtx20", "bf16"),
+        ("rtx20", "fp32"),
     ],
 )
 def test_arithmetic_that_a_gpu_does_not_have_is_refused(target, precision):

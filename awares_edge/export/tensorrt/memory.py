@@ -91,12 +91,10 @@ def weight_bytes(spec: ModelSpec, plan: Plan) -> tuple[int, int]:
     shapes = expected_shapes(spec)
     if spec.tied:
         shapes[HEAD] = shapes[EMBEDDING]
-    last = f"visual.blocks.{spec.vision.depth - 1}.mlp.down_proj.weight"
     for name, shape in shapes.items():
         count = math.prod(shape)
         if name.startswith("visual."):
-            # This one is widened to fp32 when the engine is built.
-            vision += count * (4 if name == last else item)
+            vision += count * item
         elif name != EMBEDDING:
             text += _stored(name, shape, plan, item)
     return text, vision

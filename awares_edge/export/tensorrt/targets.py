@@ -2,7 +2,7 @@
 
 Versions: JetPack 6.1/6.2 (Orin) has TensorRT 10.3, JetPack 7.1 (Thor) 10.13, JetPack 7.2 10.16 and
 later 11. Consumer GPUs use TensorRT-RTX. Refusals are by architecture: SM 7.5 has neither bf16 nor
-a kernel for blocked int4, fp8 begins with SM 8.9.
+int4, and no float32 matrix product in TensorRT-RTX; fp8 begins with SM 8.9.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ TARGETS: dict[str, Target] = {
             rtx=True,
             cells=4096,
             tokens=1024,
-            precisions=("fp16", "fp32", "int8"),
+            precisions=("fp16", "int8"),
         ),
         _gpu("rtx30", "GeForce RTX 30 (Ampere)", 86, 8, rtx=True, cells=4096, tokens=1280),
         _gpu(

@@ -24,6 +24,7 @@ from awares_edge.export.tensorrt.formats import Form, NumberFormat
 from awares_edge.export.tensorrt.graph import TensorrtGraph
 
 _EPS = 1e-6
+_HEADROOM = 64.0
 
 
 def window_patches(vision: VisionSpec) -> int:
@@ -108,13 +109,21 @@ def _attention(
 
 
 def _leave_tower(g: TensorrtGraph, at: str, gate: str, up: str, residual: str) -> str:
-    """The end of the last block and the merger's norm: in float32, whatever the rest is in.
+    """The end of the last block and the merger's norm: around float16's range, whatever the rest is
+    in.
 
-    The last block's down_proj exceeds float16's range in the published 3B and 7B models.
+    The last block's down_proj exceeds float16's range in the published 3B and 7B models. Its input
+    is scaled down before and its output scaled up after, in float32; the product itself stays in
+    float16, because Turing GPUs have no float32 one.
     """
-    if g.compute != FP32:
-        gate, up, residual = (g.cast(value, FP32) for value in (gate, up, residual))
+    if g.compute == FP32:
+        down = g.linear(g.op("Mul", g.silu(gate), up), f"{at}.mlp.down_proj", bias=True)
+        return g.rms_norm(g.op("Add", down, residual), "visual.merger.ln_q", _EPS)
+    gate, up, residual = (g.cast(value, FP32) for value in (gate, up, residual))
     active = g.op("Mul", g.silu(gate), up)
-    down = g.linear(active, f"{at}.mlp.down_proj", bias=True, dtype=FP32)
-    normed = g.rms_norm(g.op("Add", down, residual), "visual.merger.ln_q", _EPS, dtype=FP32)
-    return normed if g.compute == FP32 else g.cast(normed, g.compute)
+    small = g.cast(g.op("Mul", active, g.scalar(1 / _HEADROOM, FP32)), g.compute)
+    down = g.cast(g.linear(small, f"{at}.mlp.down_proj"), FP32)
+    down = g.op("Mul", down, g.scalar(_HEADROOM, FP32))
+    down = g.op("Add", down, g.vector(f"{at}.mlp.down_proj.bias", dtype=FP32))
+    total = g.op("Add", down, residual)
+    return g.cast(g.rms_norm(total, "visual.merger.ln_q", _EPS, dtype=FP32), g.compute)
