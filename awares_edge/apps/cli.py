@@ -10,7 +10,17 @@ from typing import Annotated
 import typer
 
 from awares_edge._version import __version__
-from awares_edge.apps import ask, build_engine, demo, export, importance, inspect, runtimes
+from awares_edge.apps import (
+    ask,
+    build_engine,
+    demo,
+    evaluate,
+    export,
+    importance,
+    inspect,
+    runtimes,
+    train,
+)
 from awares_edge.errors import AwaresError
 
 app = typer.Typer(
@@ -29,6 +39,8 @@ app.command("build-engine", epilog=build_engine.EPILOG)(build_engine.build_engin
 app.command("importance", epilog=importance.EPILOG)(importance.importance)
 app.command("inspect", epilog=inspect.EPILOG)(inspect.inspect)
 app.command("runtimes", epilog=runtimes.EPILOG)(runtimes.runtimes)
+app.add_typer(evaluate.app)
+app.add_typer(train.app)
 
 
 def _version(value: bool) -> None:
