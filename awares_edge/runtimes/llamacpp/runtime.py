@@ -118,6 +118,7 @@ class LlamaRuntime(Runtime):
                 model,
                 spec.hidden_size,
                 bundle.manifest.preprocessing,
+                heads=spec.vision.heads,
                 threads=threads,
                 gpu=layers > 0,
                 exact=bundle.manifest.precision == _EXACT,

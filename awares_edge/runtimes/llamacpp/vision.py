@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from awares_edge.errors import BundleError, SessionError
 from awares_edge.runtimes.base import EncodedImage
 from awares_edge.runtimes.llamacpp.library import Library
+from awares_edge.runtimes.llamacpp.memory import require_vision_memory
 from awares_edge.vision.patches import Patches, Preprocessing
 
 # No limits of mtmd's own: the protocol profile has set them before.
@@ -42,6 +43,7 @@ class MtmdVision:
         width: int,
         preprocessing: Preprocessing,
         *,
+        heads: int,
         threads: int,
         gpu: bool,
         exact: bool,
@@ -49,6 +51,7 @@ class MtmdVision:
         """
         Args:
             width: numbers a feature has.
+            heads: of the vision tower.
             exact: no flash attention, which computes with keys and values in float16.
 
         Raises:
@@ -58,6 +61,8 @@ class MtmdVision:
         self._width = width
         self._preprocessing = preprocessing
         self._lock = threading.Lock()
+        self._heads, self._exact, self._gpu = heads, exact, gpu
+        self._held = 0
         params = lib.mtmd.mtmd_context_params_default()
         params.use_gpu = gpu
         params.print_timings = False
@@ -76,12 +81,18 @@ class MtmdVision:
         """Features float32 [tokens, width] of one picture.
 
         Raises:
+            ImageError: memory is too short for a picture of this size.
             SessionError: the vision tower failed.
         """
         pixels = to_pixels(patches, self._preprocessing)
         with self._lock:
             if not self._context:
                 raise SessionError("this model is closed: load it again")
+            if not self._gpu:  # on a GPU llama.cpp has that one's memory
+                needed = require_vision_memory(
+                    patches.grid, self._heads, exact=self._exact, held=self._held
+                )
+                self._held = max(self._held, needed)
             features = self._encode(pixels, patches.grid.tokens)
         return EncodedImage(features, patches.grid)
 

@@ -4,12 +4,13 @@ import json
 import shutil
 import struct
 
+import numpy as np
 import pytest
 
 import awares_edge
 from awares_edge.bundle import Bundle
 from awares_edge.bundle.store import hash_file
-from awares_edge.errors import BundleError, InputError, RuntimeUnavailable
+from awares_edge.errors import BundleError, ImageError, InputError, RuntimeUnavailable
 from awares_edge.runtimes.llamacpp import LlamaRuntime, memory
 from awares_edge.runtimes.llamacpp.header import read_header
 from tests.support.gguf import make_bundle
@@ -120,6 +121,21 @@ def test_a_context_that_does_not_fit(bundle_root, monkeypatch):
     monkeypatch.setattr(memory, "available_bytes", lambda: 1000)
     with pytest.raises(RuntimeUnavailable, match="smaller --context"):
         LlamaRuntime.load(bundle)
+
+
+def test_a_picture_that_does_not_fit(bundle_root, monkeypatch):
+    model = awares_edge.load(bundle_root, threads=1, context=1024)
+    image = np.zeros((400, 400, 3), np.uint8)
+    options = awares_edge.AskOptions(mode="full", max_new_tokens=2)
+    monkeypatch.setattr(memory, "available_bytes", lambda: 10**6)
+    with pytest.raises(ImageError, match=r"196 visual tokens needs 0\.0 GB.*smaller picture"):
+        model.ask(image, "What?", options)
+    monkeypatch.setattr(memory, "available_bytes", lambda: 10**8)
+    model.ask(image, "What?", options)
+    # What the tower holds already can be used again.
+    monkeypatch.setattr(memory, "available_bytes", lambda: 0)
+    model.ask(image, "What?", options)
+    model.close()
 
 
 def test_devices(bundle_root):
