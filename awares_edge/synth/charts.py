@@ -45,6 +45,7 @@ def chart(
     questions = [title(canvas, 6)]
     all_small = bool(rng.random() < 0.35)
     boxes: list[Box] = []
+    located: list[Question] = []
     for i, (colour, value) in enumerate(zip(colours, values, strict=True)):
         small = all_small or bool(rng.random() < 0.55)
         size = canvas.size(small)
@@ -70,6 +71,7 @@ def chart(
             tip = (centre - half, top, centre + half, top + 8)
         box = union(label, tip)
         boxes.append(label)
+        located.append(Question(f"What crop is the {colour} bar in?", "", "locate", (box,)))
         if not small or is_clear([box]):
             question = f"What is the value of the {colour} bar?"
             size_name = "small" if small else "large"
@@ -95,4 +97,6 @@ def chart(
     name = str(rng.choice(pool))
     question = f"Is there {article(name)} {name} bar?"
     questions.append(Question(question, "yes" if there else "no", "presence"))
-    return canvas.sample(family, questions)
+    sample = canvas.sample(family, questions)
+    sample.drills = located
+    return sample

@@ -29,22 +29,27 @@ def document(rng: np.random.Generator, limit: int = 0, *, family: str = "documen
     indents = [int(rng.integers(6, 100))] if columns == 1 else [6, 118]
     shifts = [int(rng.integers(0, 12)) if columns == 2 else 0 for _ in indents]
     count = 0
+    drills: list[Question] = []
     for column, indent in enumerate(indents):
         for row in range(rows):
             key = "ABCDEFGH"[count]
             count += 1
             y = top + pitch * row + int(rng.integers(0, max(1, pitch - 27))) + 24
-            questions += _field(canvas, key, indent + shifts[column], y)
+            asked, located = _field(canvas, key, indent + shifts[column], y)
+            questions += asked
+            drills.append(located)
     questions.append(Question("How many fields are there?", str(count), "count"))
     if foot:
         questions.append(_foot(canvas, foot == 1))
     has_total = "yes" if foot == 1 else "no"
     if foot or rng.random() < 0.5:
         questions.append(Question("Is there a total?", has_total, "presence"))
-    return canvas.sample(family, questions)
+    sample = canvas.sample(family, questions)
+    sample.drills = drills
+    return sample
 
 
-def _field(canvas: Canvas, key: str, x: int, baseline: int) -> list[Question]:
+def _field(canvas: Canvas, key: str, x: int, baseline: int) -> tuple[list[Question], Question]:
     small = bool(canvas.rng.random() < 0.6)
     size = canvas.size(small)
     value = code(canvas.rng)
@@ -52,10 +57,11 @@ def _field(canvas: Canvas, key: str, x: int, baseline: int) -> list[Question]:
     lift = (cap_height(canvas.font, 22) - cap_height(canvas.font, size)) // 2
     text = canvas.text(x + 24, baseline - lift, value, size)
     box: Box = union(letter, text)
+    located = Question(f"What crop is field {key} in?", "", "locate", (box,))
     if small and not is_clear([box]):
-        return []
+        return [], located
     name: Size = "small" if small else "large"
-    return [Question(f"What is written in field {key}?", value, "field", (box,), name)]
+    return [Question(f"What is written in field {key}?", value, "field", (box,), name)], located
 
 
 def _foot(canvas: Canvas, total: bool) -> Question:

@@ -50,7 +50,11 @@ class Thing:
 
 @dataclass
 class Sample:
-    """A picture [224, 224, 3] with its questions."""
+    """A picture [224, 224, 3] with its questions.
+
+    ``drills`` are asked in training alone: where is each thing ("locate": the answer is
+    the crops of its evidence), and what goes with each colour and shape ("match").
+    """
 
     family: str
     picture: NDArray[np.uint8]
@@ -58,6 +62,7 @@ class Sample:
     glyphs: list[Glyph] = field(default_factory=list)
     things: list[Thing] = field(default_factory=list)
     texts: list[tuple[Box, str]] = field(default_factory=list)
+    drills: list[Question] = field(default_factory=list)
 
     def transcript(self) -> str:
         """Everything written, top to bottom: the answer to `READ_ALL`."""

@@ -47,6 +47,11 @@ def scene(
             break
     sample = canvas.sample(family)
     sample.questions = _questions(rng, labelled)
+    for colour, shape, _, _, box in labelled:
+        text = f"What crop is the {colour} {shape} in?"
+        sample.drills.append(Question(text, "", "locate", (box,)))
+        sample.drills.append(Question(f"What color is the {shape}?", colour, "match"))
+        sample.drills.append(Question(f"What shape is the {colour} object?", shape, "match"))
     return sample
 
 

@@ -33,6 +33,8 @@ class Mix:
             matching a question to one object among many is learnt after reading, not with it.
         easy_start: share of easy pictures at the beginning.
         easy_floor: share of easy pictures that stays.
+        drills: exercises a row in matching and in locating: content matching is what takes
+            longest to learn.
         read_all: share of pictures whose whole text is read out (a dense exercise).
     """
 
@@ -41,6 +43,7 @@ class Mix:
     high: float = 0.45
     jitter: float = 1.0
     read_all: float = 0.0
+    drills: int = 0
     easy_steps: int = 1
     easy_start: float = 0.9
     easy_floor: float = 0.0
@@ -76,7 +79,7 @@ class Batches(Dataset[dict[str, Any]]):
             low = 64 * s.pictures + 16 * n
             things[low : low + 16] = thing_cells(sample.things, 56, SIDE).reshape(16, 2)
             rows.append(self._full_row(rng, table, picture, sample))
-            rows.append(self._low_row(rng, table, picture, sample.questions))
+            rows.append(self._low_row(rng, table, picture, sample))
         for k in range(s.pages):
             make = reduced_page if k % 4 == 3 else glyph_page
             page, glyphs = make(rng, mix.jitter)
@@ -104,20 +107,34 @@ class Batches(Dataset[dict[str, Any]]):
     ) -> Row:
         view = table.view(picture, "all")
         assert view is not None
-        row = self.packer.begin(self.mix.length, view)
+        mix = self.mix
+        row = self.packer.begin(mix.length, view)
         if rng.random() < self.mix.read_all:
             self.packer.direct(row, READ_ALL, sample.transcript(), "read")
+        matches = [q for q in sample.drills if q.kind == "match"]
+        for k in rng.permutation(len(matches))[: mix.drills]:
+            self.packer.direct(row, matches[k].text, matches[k].answer, "match")
         for q in balanced(rng, sample.questions, 12, 0.6):
             self.packer.direct(row, q.text, q.answer, f"full {q.size}")
         return row
 
     def _low_row(
-        self, rng: np.random.Generator, table: ViewTable, picture: int, questions: list[Question]
+        self, rng: np.random.Generator, table: ViewTable, picture: int, sample: Sample
     ) -> Row:
         view = table.view(picture, "low")
         assert view is not None
         row = self.packer.begin(self.mix.length, view)
-        for q in balanced(rng, questions, 12, self.mix.high):
+        left = {"locate": self.mix.drills, "match": self.mix.drills // 2}
+        for k in rng.permutation(len(sample.drills)):
+            q = sample.drills[k]
+            left[q.kind] -= 1
+            if left[q.kind] < 0 or (q.kind == "locate" and not is_clear(q.evidence)):
+                continue
+            if q.kind == "match":
+                self.packer.direct(row, q.text, q.answer, "match", 2.0)
+            else:
+                self.packer.call(row, q.text, smallest_crops(q.evidence), kind="locate")
+        for q in balanced(rng, sample.questions, 12, self.mix.high):
             if q.size != "small":
                 self.packer.direct(row, q.text, q.answer, f"low {q.size}", 2.0)
                 continue

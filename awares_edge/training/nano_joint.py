@@ -77,6 +77,7 @@ def main() -> None:
     p.add_argument("--aux", type=float, default=0.3)
     p.add_argument("--two-turn", type=float, default=0.5)
     p.add_argument("--high", type=float, default=0.45)
+    p.add_argument("--drills", type=int, default=0)
     p.add_argument("--vision-scale", type=float, default=1.0)
     p.add_argument("--easy-start", type=float, default=0.9)
     p.add_argument("--easy-floor", type=float, default=0.0)
@@ -125,6 +126,7 @@ def main() -> None:
             two_turn=a.two_turn,
             high=a.high,
             read_all=a.read_all,
+            drills=a.drills,
             easy_steps=a.easy_steps,
             easy_start=a.easy_start,
             easy_floor=a.easy_floor,

@@ -181,7 +181,7 @@ class Packer:
         row.blocks += 1
         writer = _Writer(row, row.blocks, row.prefix_end)
         writer.text(ask)
-        writer.scored("call", call, weights)
+        writer.scored(kind if kind == "locate" else "call", call, weights)
         if not views:
             return True
         writer.text(opening)

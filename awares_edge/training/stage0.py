@@ -207,7 +207,7 @@ def main() -> None:
             log.write(json.dumps(line) + "\n")
             log.flush()
             sums[:] = 0
-        done = time.time() - began > a.seconds
+        done = time.time() - began > a.seconds or i + 1 == a.steps
         if (i + 1) % 200 == 0 or done:
             torch.save(
                 {"opt": opt.state_dict(), "next": i + 1, "model": stage.state_dict()},
