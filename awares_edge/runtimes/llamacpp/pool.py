@@ -72,6 +72,7 @@ class Pool:
         self._batch = o.batch
         self._lock = threading.Lock()
         self._free = list(range(SEQUENCES))[::-1]
+        self._counting = threading.Lock()
         self.used = 0
         params = lib.llama.llama_context_default_params()
         params.n_ctx = o.cells
@@ -98,6 +99,11 @@ class Pool:
     @property
     def sessions(self) -> int:
         return SEQUENCES - len(self._free)
+
+    def count(self, cells: int) -> None:
+        """Say that a session uses so many cells more (or fewer)."""
+        with self._counting:
+            self.used += cells
 
     def acquire(self) -> int | None:
         """An empty sequence, or None where all are in use."""

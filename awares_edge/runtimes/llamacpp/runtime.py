@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from awares_edge.bundle.store import Bundle
@@ -51,6 +52,7 @@ class LlamaRuntime(Runtime):
         context: int,
         threads: int,
         offload: bool,
+        require_room: Callable[[], None] = lambda: None,
     ) -> None:
         self.precision = precision
         self.device = device
@@ -62,6 +64,7 @@ class LlamaRuntime(Runtime):
         self._vision = vision
         self._width = width
         self._options = PoolOptions(context, self.batch, threads, precision == _EXACT, offload)
+        self._require_room = require_room
         self._lock = threading.Lock()
         # The first pool is made at once, so that a lack of memory shows when the model is loaded.
         self._pools = [self._make_pool()]
@@ -102,7 +105,12 @@ class LlamaRuntime(Runtime):
                 f"a context of {context} is not within 1 and the model's {spec.context}"
             )
         size = context or min(DEFAULT_CONTEXT, spec.context)
-        require_memory(spec, size, exact=bundle.manifest.precision == _EXACT, gpu=layers > 0)
+        exact = bundle.manifest.precision == _EXACT
+
+        def require_room() -> None:
+            require_memory(spec, size, exact=exact, gpu=layers > 0)
+
+        require_room()  # before the weights are read
         threads = threads or _cores()
 
         params = lib.llama.llama_model_default_params()
@@ -121,7 +129,7 @@ class LlamaRuntime(Runtime):
                 heads=spec.vision.heads,
                 threads=threads,
                 gpu=layers > 0,
-                exact=bundle.manifest.precision == _EXACT,
+                exact=exact,
             )
             return cls(
                 lib,
@@ -134,6 +142,7 @@ class LlamaRuntime(Runtime):
                 context=size,
                 threads=threads,
                 offload=layers > 0,
+                require_room=require_room,
             )
         except BaseException:
             lib.llama.llama_model_free(model)
@@ -185,12 +194,13 @@ class LlamaRuntime(Runtime):
             if pool not in self._pools:
                 return
             pool.release(sequence)
-            pool.used -= cells
+            pool.count(-cells)
             if not pool.sessions and pool is not self._pools[0]:
                 self._pools.remove(pool)
                 pool.close()
 
     def _make_pool(self) -> Pool:
+        self._require_room()
         return Pool(self._lib, self._model, self.vocabulary, self._width, self._options)
 
     def close(self) -> None:

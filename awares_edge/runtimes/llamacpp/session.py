@@ -81,7 +81,7 @@ class LlamaSession(Session):
                 here = positions[:, left:right].astype(np.int32)
                 rows.append(self._append(segment, left - start, here, outputs))
                 self._times.extend(here[0].tolist())
-                self._pool.used += right - left
+                self._pool.count(right - left)
             start = end
         return np.concatenate(rows)
 
@@ -138,7 +138,7 @@ class LlamaSession(Session):
                 ) from None
         self._runtime.release(self._pool, self._sequence, len(self._times))
         self._pool, self._sequence = pool, sequence
-        pool.used += len(self._times)
+        pool.count(len(self._times))
 
     def _truncate(self, cells: int) -> None:
         if cells >= len(self._times):
@@ -147,7 +147,7 @@ class LlamaSession(Session):
         if cells and self._times[cells - 1] == position:
             raise SessionError("cannot rewind into the middle of a picture")
         self._pool.cut(self._sequence, position)
-        self._pool.used -= len(self._times) - cells
+        self._pool.count(cells - len(self._times))
         del self._times[cells:]
 
     def _fork(self) -> LlamaSession:
@@ -161,7 +161,7 @@ class LlamaSession(Session):
                 pool.restore(sequence, self._pool.save(self._sequence))
         copy = LlamaSession(self._runtime, pool, sequence, self.context, self.mark())
         copy._times = self._times[:]
-        pool.used += len(self._times)
+        pool.count(len(self._times))
         return copy
 
     def _close(self) -> None:
@@ -173,4 +173,4 @@ class LlamaSession(Session):
         self._pool.restore(self._sequence, state.cells)
         self._times = array("i", state.times)
         self._mark = state.mark
-        self._pool.used += len(self._times)
+        self._pool.count(len(self._times))

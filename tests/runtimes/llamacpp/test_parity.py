@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from awares_edge.bundle import Bundle
+from awares_edge.protocol.tokenizer import TextTokenizer
 from awares_edge.runtimes.base import EncodedImage, ImageSegment, TextSegment
 from awares_edge.runtimes.llamacpp import LlamaRuntime
 from awares_edge.runtimes.llamacpp.vision import to_pixels
@@ -135,6 +136,10 @@ def test_another_runtimes_vision_can_be_used(tmp_path):
         runtime = LlamaRuntime.load(bundle, threads=1, vision=other.runtime)
         features = runtime.encode_image(picture).features
         assert relative(features, reference) <= 1e-5
-        with runtime.open_session() as session:
-            session.prefill([ids(runtime, 9, 0), ImageSegment(runtime.encode_image(picture))])
-        runtime.close()
+        tokenizer = TextTokenizer.from_file(bundle.path("tokenizer.json"))
+        m = bundle.manifest
+        model = awares_edge.Model(runtime, tokenizer, m.tokens, m.protocol, m.preprocessing)
+        options = awares_edge.AskOptions(crops=("3",), max_new_tokens=5)
+        image = np.random.default_rng(0).integers(0, 256, (240, 240, 3), dtype=np.uint8)
+        assert model.ask(image, "What?", options).text == other.ask(image, "What?", options).text
+        model.close()
