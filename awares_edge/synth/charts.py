@@ -6,7 +6,7 @@ import numpy as np
 
 from awares_edge.synth.canvas import COLOURS, WORDS, Canvas, article, union
 from awares_edge.synth.oracle import is_clear
-from awares_edge.synth.sample import SIDE, Question, Sample, Thing
+from awares_edge.synth.sample import SIDE, Binding, Question, Sample, Thing
 from awares_edge.synth.text import Box, cap_height
 
 
@@ -46,6 +46,7 @@ def chart(
     all_small = bool(rng.random() < 0.35)
     boxes: list[Box] = []
     located: list[Question] = []
+    bindings: list[Binding] = []
     for i, (colour, value) in enumerate(zip(colours, values, strict=True)):
         small = all_small or bool(rng.random() < 0.55)
         size = canvas.size(small)
@@ -71,6 +72,7 @@ def chart(
             tip = (centre - half, top, centre + half, top + 8)
         box = union(label, tip)
         boxes.append(label)
+        bindings.append(Binding(colour, text, small))
         located.append(Question(f"What crop is the {colour} bar in?", "", "locate", (box,)))
         if not small or is_clear([box]):
             question = f"What is the value of the {colour} bar?"
@@ -98,5 +100,5 @@ def chart(
     question = f"Is there {article(name)} {name} bar?"
     questions.append(Question(question, "yes" if there else "no", "presence"))
     sample = canvas.sample(family, questions)
-    sample.drills = located
+    sample.drills, sample.bindings = located, bindings
     return sample

@@ -7,7 +7,7 @@ import numpy as np
 from awares_edge.synth.canvas import COLOURS, Canvas, code, union
 from awares_edge.synth.charts import title
 from awares_edge.synth.oracle import is_clear
-from awares_edge.synth.sample import SIDE, Question, Sample, Size
+from awares_edge.synth.sample import SIDE, Binding, Question, Sample, Size
 from awares_edge.synth.text import Box, cap_height
 
 
@@ -30,14 +30,16 @@ def document(rng: np.random.Generator, limit: int = 0, *, family: str = "documen
     shifts = [int(rng.integers(0, 12)) if columns == 2 else 0 for _ in indents]
     count = 0
     drills: list[Question] = []
+    bindings: list[Binding] = []
     for column, indent in enumerate(indents):
         for row in range(rows):
             key = "ABCDEFGH"[count]
             count += 1
             y = top + pitch * row + int(rng.integers(0, max(1, pitch - 27))) + 24
-            asked, located = _field(canvas, key, indent + shifts[column], y)
+            asked, located, binding = _field(canvas, key, indent + shifts[column], y)
             questions += asked
             drills.append(located)
+            bindings.append(binding)
     questions.append(Question("How many fields are there?", str(count), "count"))
     if foot:
         questions.append(_foot(canvas, foot == 1))
@@ -45,11 +47,13 @@ def document(rng: np.random.Generator, limit: int = 0, *, family: str = "documen
     if foot or rng.random() < 0.5:
         questions.append(Question("Is there a total?", has_total, "presence"))
     sample = canvas.sample(family, questions)
-    sample.drills = drills
+    sample.drills, sample.bindings = drills, bindings
     return sample
 
 
-def _field(canvas: Canvas, key: str, x: int, baseline: int) -> tuple[list[Question], Question]:
+def _field(
+    canvas: Canvas, key: str, x: int, baseline: int
+) -> tuple[list[Question], Question, Binding]:
     small = bool(canvas.rng.random() < 0.6)
     size = canvas.size(small)
     value = code(canvas.rng)
@@ -57,11 +61,16 @@ def _field(canvas: Canvas, key: str, x: int, baseline: int) -> tuple[list[Questi
     lift = (cap_height(canvas.font, 22) - cap_height(canvas.font, size)) // 2
     text = canvas.text(x + 24, baseline - lift, value, size)
     box: Box = union(letter, text)
+    binding = Binding(key, value, small)
     located = Question(f"What crop is field {key} in?", "", "locate", (box,))
     if small and not is_clear([box]):
-        return [], located
+        return [], located, binding
     name: Size = "small" if small else "large"
-    return [Question(f"What is written in field {key}?", value, "field", (box,), name)], located
+    return (
+        [Question(f"What is written in field {key}?", value, "field", (box,), name)],
+        located,
+        binding,
+    )
 
 
 def _foot(canvas: Canvas, total: bool) -> Question:

@@ -48,6 +48,15 @@ class Thing:
     y: float
 
 
+@dataclass(frozen=True)
+class Binding:
+    """What belongs together: the words that name a thing, and the text written at it."""
+
+    name: str
+    text: str
+    small: bool
+
+
 @dataclass
 class Sample:
     """A picture [224, 224, 3] with its questions.
@@ -63,6 +72,7 @@ class Sample:
     things: list[Thing] = field(default_factory=list)
     texts: list[tuple[Box, str]] = field(default_factory=list)
     drills: list[Question] = field(default_factory=list)
+    bindings: list[Binding] = field(default_factory=list)
 
     def transcript(self) -> str:
         """Everything written, top to bottom: the answer to `READ_ALL`."""

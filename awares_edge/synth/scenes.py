@@ -6,7 +6,7 @@ import numpy as np
 
 from awares_edge.synth.canvas import COLOURS, SHAPES, Canvas, article, code, overlap, union
 from awares_edge.synth.oracle import is_clear
-from awares_edge.synth.sample import SIDE, Question, Sample
+from awares_edge.synth.sample import SIDE, Binding, Question, Sample
 from awares_edge.synth.text import Box, cap_height
 
 
@@ -47,9 +47,10 @@ def scene(
             break
     sample = canvas.sample(family)
     sample.questions = _questions(rng, labelled)
-    for colour, shape, _, _, box in labelled:
-        text = f"What crop is the {colour} {shape} in?"
-        sample.drills.append(Question(text, "", "locate", (box,)))
+    for colour, shape, label, small, box in labelled:
+        sample.bindings.append(Binding(f"{colour} {shape}", label, small))
+        where = f"What crop is the {colour} {shape} in?"
+        sample.drills.append(Question(where, "", "locate", (box,)))
         sample.drills.append(Question(f"What color is the {shape}?", colour, "match"))
         sample.drills.append(Question(f"What shape is the {colour} object?", shape, "match"))
     return sample

@@ -16,7 +16,7 @@ from awares_edge.training.aux_targets import TARGETS, glyph_targets, thing_cells
 from awares_edge.training.pack import Packer, Row
 from awares_edge.training.views import Slots, ViewTable, window_order
 
-MAX_TARGETS = 48
+MAX_TARGETS = 64
 """Supervised positions kept per row."""
 
 
@@ -110,20 +110,29 @@ class Batches(Dataset[dict[str, Any]]):
         mix = self.mix
         row = self.packer.begin(mix.length, view)
         if rng.random() < self.mix.read_all:
-            self.packer.direct(row, READ_ALL, sample.transcript(), "read")
+            self._describe(rng, row, sample, True)
         matches = [q for q in sample.drills if q.kind == "match"]
         for k in rng.permutation(len(matches))[: mix.drills]:
             self.packer.direct(row, matches[k].text, matches[k].answer, "match")
         for q in balanced(rng, sample.questions, 12, 0.6):
-            self.packer.direct(row, q.text, q.answer, f"full {q.size}")
+            self.packer.direct(row, q.text, q.answer, f"full {q.size}", partner=q.size != "none")
         return row
+
+    def _describe(self, rng: np.random.Generator, row: Row, sample: Sample, full: bool) -> None:
+        """Names and what is written at them, in any order; small text only at full resolution."""
+        chosen = [sample.bindings[int(k)] for k in rng.permutation(len(sample.bindings))]
+        items = [(b.name, b.text if full or not b.small else "") for b in chosen]
+        self.packer.describe(row, READ_ALL, items)
 
     def _low_row(
         self, rng: np.random.Generator, table: ViewTable, picture: int, sample: Sample
     ) -> Row:
+        mix = self.mix
         view = table.view(picture, "low")
         assert view is not None
-        row = self.packer.begin(self.mix.length, view)
+        row = self.packer.begin(mix.length, view)
+        if rng.random() < mix.read_all:
+            self._describe(rng, row, sample, False)
         left = {"locate": self.mix.drills, "match": self.mix.drills // 2}
         for k in rng.permutation(len(sample.drills)):
             q = sample.drills[k]
@@ -136,7 +145,9 @@ class Batches(Dataset[dict[str, Any]]):
                 self.packer.call(row, q.text, smallest_crops(q.evidence), kind="locate")
         for q in balanced(rng, sample.questions, 12, self.mix.high):
             if q.size != "small":
-                self.packer.direct(row, q.text, q.answer, f"low {q.size}", 2.0)
+                self.packer.direct(
+                    row, q.text, q.answer, f"low {q.size}", 2.0, partner=q.size != "none"
+                )
                 continue
             crops = smallest_crops(q.evidence)
             views = (
@@ -145,7 +156,7 @@ class Batches(Dataset[dict[str, Any]]):
             found = [v for v in views if v is not None]
             if len(found) < len(crops):
                 found = []
-            self.packer.call(row, q.text, crops, found, q.answer, "crop")
+            self.packer.call(row, q.text, crops, found, q.answer, "crop", partner=True)
         return row
 
     def _targets(self, rows: list[Row]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

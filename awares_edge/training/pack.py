@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,11 +22,12 @@ from awares_edge.protocol import (
     get_profile,
     render_call,
 )
+from awares_edge.synth.canvas import COLOURS, SHAPES
 from awares_edge.training.nano_tokenizer import build_tokenizer
 from awares_edge.vision import Grid, image_advance, image_positions, text_positions
 
 # Loss weights inside a call: its first token decides whether to look, its ids where.
-FIRST_WEIGHT, CROP_WEIGHT, FIXED_WEIGHT = 2.0, 3.0, 0.3
+FIRST_WEIGHT, CROP_WEIGHT, FIXED_WEIGHT, PARTNER_WEIGHT = 2.0, 3.0, 0.3, 0.5
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,8 @@ class Packer:
         self.special: SpecialTokens = self.tokenizer.special_tokens()
         self.prompt = PromptBuilder(self.tokenizer, self.special, get_profile("nano"))
         self._cache: dict[str, list[int]] = {}
+        self._colours = {self.tokenizer.encode(" " + c)[0] for c in COLOURS}
+        self._shapes = {self.tokenizer.encode(" " + x)[0] for x in SHAPES}
 
     def encode(self, text: str) -> list[int]:
         if text not in self._cache:
@@ -138,7 +142,15 @@ class Packer:
         row.prefix_end = writer.position
         return row
 
-    def direct(self, row: Row, question: str, answer: str, kind: str, first: float = 1.0) -> bool:
+    def direct(
+        self,
+        row: Row,
+        question: str,
+        answer: str,
+        kind: str,
+        first: float = 1.0,
+        partner: bool = False,
+    ) -> bool:
         """Add a question answered at once; False if the row has no room left."""
         ask = self.ask(question)
         reply = [*self.encode(answer), self.special.im_end]
@@ -146,8 +158,40 @@ class Packer:
             return False
         row.blocks += 1
         writer = _Writer(row, row.blocks, row.prefix_end)
-        writer.text(ask)
+        self._question(writer, ask, partner)
         writer.scored(kind, reply, [first] + [1.0] * (len(reply) - 1))
+        return True
+
+    def _question(self, writer: _Writer, ask: Sequence[int], partner: bool) -> None:
+        """Append a question; ``partner`` also scores the shape that follows its colour."""
+        at = writer.text(ask)
+        if not partner:
+            return
+        for i, (a, b) in enumerate(pairwise(ask)):
+            if a in self._colours and b in self._shapes:
+                writer.row.targets[at + i] = b
+                writer.row.weights[at + i] = PARTNER_WEIGHT
+
+    def describe(self, row: Row, question: str, items: Sequence[tuple[str, str]]) -> bool:
+        """Add a list of (name, text): each text is predicted straight after its name.
+
+        Binding is one step of attention here, from the name's own token, where a question
+        needs two; it is learnt first, and questions build on it. The order is arbitrary,
+        so a name's first token weighs next to nothing.
+        """
+        ask = self.ask(question)
+        parts = [(self.encode(" " + name), self.encode(text)) for name, text in items]
+        if row.used + len(ask) + sum(len(a) + len(b) for a, b in parts) > row.length:
+            return False
+        row.blocks += 1
+        writer = _Writer(row, row.blocks, row.prefix_end)
+        writer.text(ask)
+        for name, text in parts:
+            writer.scored("name", name[:1], [0.05])
+            if name[1:]:
+                writer.scored("partner", name[1:], [1.0] * len(name[1:]))
+            if text:
+                writer.scored("bind", text, [1.0] * len(text))
         return True
 
     def call(
@@ -158,6 +202,7 @@ class Packer:
         views: Sequence[View] = (),
         answer: str = "",
         kind: str = "",
+        partner: bool = False,
     ) -> bool:
         """Add a question answered by a call; with ``views``, the second turn too."""
         ask = self.ask(question)
@@ -180,7 +225,7 @@ class Packer:
             return False
         row.blocks += 1
         writer = _Writer(row, row.blocks, row.prefix_end)
-        writer.text(ask)
+        self._question(writer, ask, kind == "locate" or partner)
         writer.scored(kind if kind == "locate" else "call", call, weights)
         if not views:
             return True
