@@ -189,6 +189,26 @@ def test_every_quantization_loads_and_computes(checkpoint, tmp_path, precision):
         assert np.isfinite(session.prefill([TextSegment((4, 5, 6))])).all()
 
 
+@pytest.mark.parametrize("precision", ["f16", "q4_0"])
+def test_progress_goes_from_nothing_to_all(checkpoint, tmp_path, precision):
+    from awares_edge.export import export_checkpoint
+    from awares_edge.protocol import PROFILES
+
+    seen = []
+    export_checkpoint(
+        checkpoint,
+        tmp_path / "b",
+        format="gguf",
+        precision=precision,
+        profile=PROFILES["paper"],
+        progress=lambda what, done, total: seen.append((what, done / total)),
+    )
+    weights = [share for what, share in seen if what == seen[0][0]]
+    assert weights == sorted(weights)
+    assert len(weights) > 20
+    assert weights[0] < 0.5 < weights[-2] <= weights[-1] == 1
+
+
 class TestRefusals:
     @pytest.fixture
     def refused(self, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -71,7 +72,7 @@ def write_files(
     Args:
         weights: the checkpoint's, or with an adapter merged in.
         precision: of `PRECISIONS`; the vision tower stays at f16 below that.
-        written: told how many more parameters are written.
+        written: told how many more parameters are written; quantizing is half of the way.
         importance: an importance matrix that `importance.save_importance` wrote.
 
     Raises:
@@ -109,9 +110,16 @@ def write_files(
     # llama.cpp quantizes files alone: one that loses nothing of the checkpoint comes first.
     stored = {"BF16": "bf16", "F16": "f16"}.get(source.tensor(EMBEDDING).dtype, "f32")
     unquantized = writer.path(_UNQUANTIZED)
-    _write_text(unquantized, source, weights, stored, written)
+    _write_text(unquantized, source, weights, stored, lambda count: written(count // 2))
     require_space(unquantized.parent, unquantized.stat().st_size * 5 // 8)
-    quantize(unquantized, writer.path(text_file), precision, matrix)
+    half = sum(math.prod(tensor.shape) for tensor in text_tensors(spec, "f32")) // 2
+    quantize(
+        unquantized,
+        writer.path(text_file),
+        precision,
+        matrix,
+        progress=lambda _, total: written(half // total),
+    )
     unquantized.unlink()
 
 

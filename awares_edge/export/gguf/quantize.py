@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,8 @@ QUANTIZATIONS = {
 }
 """Names as people know them, and llama.cpp's numbers for them (`enum llama_ftype`)."""
 
+# How llama.cpp's log begins the line of a tensor: the only word of how far it is.
+_TENSOR = re.compile(r"\[ *(\d+)/ *(\d+)\]")
 # Rows in flight: llama.cpp's own default is 8 GiB.
 _BUFFER_BYTES = 256 << 20
 
@@ -37,6 +40,7 @@ def quantize(
     precision: str,
     importance: Mapping[str, NDArray[np.float32]] | None = None,
     threads: int = 0,
+    progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Quantize a text GGUF.
 
@@ -44,6 +48,7 @@ def quantize(
         precision: a key of `QUANTIZATIONS`.
         importance: by tensor name, float32 [row length]: mean square of each input.
         threads: 0 for as many as there are cores.
+        progress: told (tensors begun, tensors in all).
 
     Raises:
         ExportError: llama.cpp refuses, or the disk is full.
@@ -57,7 +62,12 @@ def quantize(
     entries, keep = _importance_array(lib.llama, importance or {})
     if importance:
         params.imatrix = ctypes.cast(entries, type(params.imatrix))
-    with lib.listening():
+
+    def follow(line: str) -> None:
+        if progress and (match := _TENSOR.match(line)):
+            progress(int(match[1]), int(match[2]))
+
+    with lib.listening(follow):
         code = lib.llama.llama_model_quantize(bytes(source), bytes(target), ctypes.byref(params))
         if code:
             target.unlink(missing_ok=True)

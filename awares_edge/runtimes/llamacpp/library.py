@@ -11,7 +11,7 @@ import os
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from types import ModuleType
@@ -37,6 +37,7 @@ class Library:
         self.llama: Any = llama
         self.mtmd: Any = mtmd
         self._complaints: deque[str] = deque(maxlen=8)
+        self._follow: Callable[[str], None] | None = None
         self._level = 0
         self._lock = threading.RLock()
         # Held here: a callback that is collected while the library has it crashes the process.
@@ -52,15 +53,25 @@ class Library:
         line = text.decode("utf-8", "replace").strip()
         if self._level in (_WARN, _ERROR) and line:
             self._complaints.append(line)
+        if self._follow is not None:
+            self._follow(line)
         if os.environ.get(_VERBOSE_VARIABLE):
             sys.stderr.write(text.decode("utf-8", "replace"))
 
     @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Within, `complaint` is about what was called here."""
+    def listening(self, follow: Callable[[str], None] | None = None) -> Iterator[None]:
+        """Within, `complaint` is about what was called here.
+
+        Args:
+            follow: given each line of the log.
+        """
         with self._lock:
             self._complaints.clear()
-            yield
+            self._follow = follow
+            try:
+                yield
+            finally:
+                self._follow = None
 
     def complaint(self) -> str:
         """llama.cpp's first complaint since `listening` began, for a message; may be empty."""
