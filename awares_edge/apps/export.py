@@ -26,7 +26,8 @@ Examples:
     awares-edge export ./AWARES-Qwen2.5-VL-3B -o awares-nano --format tensorrt --target orin-nano \
         --precision int8
 
-Precisions of onnx: fp32, fp16. Of tensorrt: fp16, fp32, bf16, int8, int4, as the target takes them.
+Precisions of onnx: fp32, fp16. Of tensorrt: fp16, fp32, bf16, int8, int4, w8a8, fp8, as the target
+takes them.
 Of gguf: f16, bf16, f32, q8_0, q6_k, q5_k_m, q4_k_m, q4_0, iq4_xs and others that a wrong name
 lists; the vision tower is never stored below f16.
 """
@@ -63,6 +64,10 @@ def export(
         float | None,
         typer.Option(help="tensorrt: GiB of this device, where it has more than its family's."),
     ] = None,
+    ranges: Annotated[
+        Path | None,
+        typer.Option(help="tensorrt: measured input ranges, for w8a8 and fp8."),
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a bundle that is there.")
     ] = False,
@@ -73,11 +78,15 @@ def export(
     if importance and format != "gguf":
         raise InputError(f"--importance is for --format gguf, not for {format}: leave it out")
     options: dict[str, Any] = {"importance": importance} if importance else {}
-    device = {"target": target, "cache_length": cache_length, "memory_gib": memory}
+    device = {
+        **{"target": target, "cache_length": cache_length},
+        **{"memory_gib": memory, "ranges": ranges},
+    }
     if given := {name: value for name, value in device.items() if value is not None}:
         if format != "tensorrt":
             raise InputError(
-                f"--target, --cache-length and --memory are for --format tensorrt, not for {format}"
+                "--target, --cache-length, --memory and --ranges are for --format tensorrt, not "
+                f"for {format}"
             )
         options |= given
     with progress_bar() as progress:

@@ -48,6 +48,9 @@ def test_a_bundle_with_a_plan(export, tmp_path, capsys):
         (["--target", "orin"], "no target 'orin': choose one of orin-nano"),
         (["--target", "rtx20", "--precision", "int4"], "does not take int4"),
         (["--target", "h100", "--precision", "q4"], "no precision 'q4' for tensorrt"),
+        (["--target", "orin-nano", "--precision", "fp8"], "(SM 8.7) does not take fp8"),
+        (["--target", "h100", "--precision", "fp8"], "--ranges FILE"),
+        (["--target", "h100", "--precision", "fp8", "--ranges", "none"], "no file of measured"),
         (["--target", "h100", "--cache-length", "1"], "a cache of 1 cells"),
     ],
 )
@@ -61,9 +64,7 @@ def test_refusals_are_one_line_and_leave_nothing(export, tmp_path, capsys, argum
 
 def test_a_target_is_for_this_format_alone(export, capsys):
     assert export("--target", "h100", format="onnx") == 2
-    assert "--target, --cache-length and --memory are for --format tensorrt" in (
-        capsys.readouterr().err
-    )
+    assert "--ranges are for --format tensorrt, not for onnx" in capsys.readouterr().err
 
 
 def test_build_engine_refuses_other_bundles(checkpoint, tmp_path, capsys):

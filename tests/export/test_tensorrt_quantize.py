@@ -68,7 +68,9 @@ class Rows:
 def test_a_stored_matrix_is_what_onnxruntime_dequantizes(tmp_path, block):
     weights = np.random.default_rng(1).normal(size=(6, 64)).astype(np.float32)
     parts = (Rows(weights[:4]), Rows(weights[4:]))
-    weight = QuantizedWeight(StoredWeight("w", parts, (6, 64)), block, FP32)
+    weight = QuantizedWeight(
+        StoredWeight("w", parts, (6, 64)), "int4" if block else "int8", block, FP32
+    )
     seen = []
     with TensorrtWeightFile(tmp_path / "w.data", FP32, seen.append) as file:
         places = file.write_quantized(weight)
@@ -97,8 +99,9 @@ def test_quantized_graphs_stay_near_the_float_ones(tmp_path, form, precision, to
     """Bounds on random weights: they say that nothing is wired wrongly, not what a trained model
     loses."""
     pytest.importorskip("torch")
+    from awares_edge.runtimes.tensorrt.cpu import cpu_runtime
     from tests.support.checkpoints import make_checkpoint
-    from tests.support.tensorrt_cpu import cpu_runtime, write_bundle
+    from tests.support.tensorrt_cpu import write_bundle
 
     source = Checkpoint.open(make_checkpoint(tmp_path / "model", "untied", seed=5))
     rows = {}

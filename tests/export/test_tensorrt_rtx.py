@@ -14,6 +14,7 @@ from awares_edge.runtimes.tensorrt.api import load_tensorrt
 from awares_edge.runtimes.tensorrt.build import BuildRequest, build_engine
 from awares_edge.runtimes.tensorrt.building import build_engines, profiles
 from awares_edge.runtimes.tensorrt.plan import Plan, Range
+from tests.export.test_tensorrt_lint import AnyRange
 from tests.support import tensorrt_graphs as graphs
 
 pytest.importorskip(
@@ -85,6 +86,22 @@ def test_every_precision_builds(trt, write, tmp_path, precision, capability):
     assert not build_engines(
         bundle, engines=tmp_path / "engines", ahead_for=capability, trt=trt
     ).fresh
+
+
+@pytest.mark.parametrize(
+    ("precision", "capability"),
+    [("w8a8", 75), ("w8a8", 86), ("w8a8", 120), ("fp8", 89), ("fp8", 120)],
+)
+def test_both_sides_quantized_builds(trt, write, tmp_path, precision, capability):
+    bundle = write("trt-kv", precision, ranges=AnyRange(), capabilities=(capability,))
+    built = build_engines(bundle, engines=tmp_path / "engines", ahead_for=capability, trt=trt)
+    assert built.fresh
+
+
+def test_an_fp8_model_is_refused_before_ada(trt, write, tmp_path):
+    bundle = write("trt-kv", "fp8", ranges=AnyRange())
+    with pytest.raises(ExportError, match="HW-specific datatypes: fp8"):
+        build_engines(bundle, engines=tmp_path / "engines", ahead_for=86, trt=trt)
 
 
 @pytest.mark.parametrize("precision", ["fp16", "int8"])

@@ -21,9 +21,10 @@ from awares_edge.errors import SessionError
 from awares_edge.protocol.tokenizer import TextTokenizer
 from awares_edge.runtimes.tensorrt import build_engines, load_runtime
 from awares_edge.runtimes.tensorrt.api import TensorRT
+from awares_edge.runtimes.tensorrt.cpu import open_graph
 from awares_edge.runtimes.tensorrt.cuda import Gpu
 from awares_edge.runtimes.tensorrt.plan import Range
-from tests.support.tensorrt_cpu import open_session, write_bundle
+from tests.support.tensorrt_cpu import write_bundle
 
 _KINDS = {
     onnx.TensorProto.FLOAT: ("FLOAT", np.float32),
@@ -133,7 +134,7 @@ class FakeEngine:
         self.profiles = body["profiles"]
         path = Path(body["graph"])
         graph = onnx.load(path, load_external_data=False).graph
-        self.session = open_session(path)
+        self.session = open_graph(path)
         self.inputs = [value.name for value in graph.input]
         self.values = {value.name: value for value in (*graph.input, *graph.output)}
         self.num_io_tensors = len(self.values)

@@ -23,20 +23,21 @@ from awares_edge.checkpoint.checkpoint import Checkpoint
 from awares_edge.checkpoint.names import EMBEDDING
 from awares_edge.checkpoint.tensorfile import Weights
 from awares_edge.errors import ExportError
-from awares_edge.export.onnx.weights import Location, Written, write_npy
+from awares_edge.export.onnx.weights import Written, write_npy
 from awares_edge.export.tensorrt.formats import (
     FORMS,
     NUMBER_FORMATS,
     NumberFormat,
     form_for,
 )
-from awares_edge.export.tensorrt.graph import TensorrtGraph, embedding_dtype
+from awares_edge.export.tensorrt.graph import embedding_dtype
 from awares_edge.export.tensorrt.lint import require_clean
 from awares_edge.export.tensorrt.memory import check_fit
-from awares_edge.export.tensorrt.quantize import TensorrtWeightFile
+from awares_edge.export.tensorrt.ranges import read_ranges
 from awares_edge.export.tensorrt.targets import GIB, TARGETS, check_precision, get_target
 from awares_edge.export.tensorrt.text import build_text
 from awares_edge.export.tensorrt.vision import build_vision
+from awares_edge.export.tensorrt.weights import write_weights
 from awares_edge.protocol.profiles import ProtocolProfile
 from awares_edge.runtimes.tensorrt.plan import PLAN_NAME, Plan, Range
 
@@ -53,11 +54,13 @@ class TargetOptions:
         target: name of the device.
         cache_length: KV cells of a session; None for the target's default.
         memory_gib: of this very device, where it has more than the smallest of its family.
+        ranges: file of `write_ranges`, for formats that quantize activations.
     """
 
     target: str
     cache_length: int | None = None
     memory_gib: float | None = None
+    ranges: str | Path | None = None
 
     @classmethod
     def read(cls, options: Mapping[str, Any]) -> TargetOptions:
@@ -96,6 +99,7 @@ def make_plan(spec: ModelSpec, precision: str, options: TargetOptions) -> Plan:
         form=target.form,
         compute=numbers.compute,
         weights=numbers.weights,
+        activations=numbers.activations,
         tensorrt=target.tensorrt,
         rtx=target.rtx,
         capabilities=target.capabilities,
@@ -143,29 +147,47 @@ def write_files(
     Raises:
         ExportError: the target does not take the model as asked.
     """
-    plan = make_plan(source.spec, precision, TargetOptions.read(options))
-    write_plan(source.spec, weights, plan, writer, written)
+    found = TargetOptions.read(options)
+    plan = make_plan(source.spec, precision, found)
+    if plan.activations == "float":
+        write_plan(source.spec, weights, plan, writer, written)
+        return
+    if found.ranges is None:
+        raise ExportError(
+            f"{precision} needs the ranges of the layers' inputs, measured on your own pictures: "
+            "--ranges FILE (docs/tensorrt.md says how), or take int8 or int4"
+        )
+    write_plan(source.spec, weights, plan, writer, written, read_ranges(Path(found.ranges)))
 
 
 def write_plan(
-    spec: ModelSpec, weights: Weights, plan: Plan, writer: BundleWriter, written: Written
+    spec: ModelSpec,
+    weights: Weights,
+    plan: Plan,
+    writer: BundleWriter,
+    written: Written,
+    ranges: Mapping[str, float] | None = None,
 ) -> None:
     """Write graphs, weights and the plan into a bundle.
 
     Args:
         written: told of the count of numbers in each piece as it is written.
+        ranges: of the linear layers' inputs, where the plan quantizes activations.
 
     Raises:
         ExportError: a graph does not pass the lint for the plan's TensorRT versions.
     """
-    numbers = NumberFormat("plan", plan.compute, plan.weights)
+    numbers = NumberFormat("plan", plan.compute, plan.weights, plan.activations)
     dtype = numbers.precision.compute
     table = write_npy(
         writer.path("embedding.npy"), weights.tensor(EMBEDDING), embedding_dtype(dtype), written
     )
     for graph in (
         build_vision(spec, weights, numbers, FORMS[plan.form]),
-        build_text(spec, weights, numbers, form_for(plan.form, numbers), table, plan.cache_length),
+        build_text(
+            *(spec, weights, numbers, form_for(plan.form, numbers)),
+            *(table, plan.cache_length, ranges),
+        ),
     ):
         path = writer.path(f"{graph.name}.onnx")
         places = write_weights(graph, path.with_suffix(".data"), written)
@@ -174,14 +196,3 @@ def write_plan(
             require_clean(model, version, rtx=plan.rtx)
         onnx.save_model(model, str(path))
     writer.path(PLAN_NAME).write_text(plan.to_json(), encoding="utf-8")
-
-
-def write_weights(graph: TensorrtGraph, path: Path, written: Written) -> dict[str, Location]:
-    """Write a graph's matrices to a file; where each of them lies."""
-    places: dict[str, Location] = {}
-    with TensorrtWeightFile(path, graph.precision.storage, written) as file:
-        for stored in graph.stored:
-            places[stored.name] = file.write(stored.parts, stored.shape)
-        for weight in graph.quantized.values():
-            places |= file.write_quantized(weight)
-    return places

@@ -22,7 +22,8 @@ import numpy as np
 from awares_edge.export.onnx.graph import FP16, FP32, Precision
 
 FormName = Literal["trt-kv", "trt-legacy"]
-WeightKind = Literal["float", "int8", "int4"]
+WeightKind = Literal["float", "int8", "int4", "fp8"]
+ActivationKind = Literal["float", "int8", "fp8"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +54,15 @@ class NumberFormat:
     Attributes:
         compute: "fp32", "fp16" or "bf16": activations, biases, norms and the KV cache.
         weights: storage of the linear layers' matrices; int8 is per output channel, int4 in
-            blocks along the input axis. Both are dequantized in the graph (weight-only).
+            blocks along the input axis, fp8 (E4M3) per output channel.
+        activations: of the linear layers' inputs; "float" makes the weights weight-only, otherwise
+            both sides of a product are quantized, and measured ranges are needed.
     """
 
     name: str
     compute: Literal["fp32", "fp16", "bf16"]
     weights: WeightKind = "float"
+    activations: ActivationKind = "float"
 
     @property
     def precision(self) -> Precision:
@@ -75,6 +79,8 @@ NUMBER_FORMATS: dict[str, NumberFormat] = {
         NumberFormat("bf16", "bf16"),
         NumberFormat("int8", "fp16", "int8"),
         NumberFormat("int4", "fp16", "int4"),
+        NumberFormat("w8a8", "fp16", "int8", "int8"),
+        NumberFormat("fp8", "fp16", "fp8", "fp8"),
     )
 }
 

@@ -15,10 +15,11 @@ from onnx import TensorProto, helper
 
 from awares_edge.checkpoint.names import EMBEDDING
 from awares_edge.checkpoint.tensorfile import Weights
+from awares_edge.errors import ExportError
 from awares_edge.export.onnx.graph import FP16, FP32, Graph, StoredWeight
 from awares_edge.export.onnx.weights import Location
 from awares_edge.export.tensorrt.formats import Form, NumberFormat, WeightKind
-from awares_edge.export.tensorrt.quantize import QuantizedWeight, int4_block
+from awares_edge.export.tensorrt.quantize import FP8_LIMIT, QuantizedWeight, int4_block
 
 
 def embedding_dtype(compute: np.dtype[Any]) -> np.dtype[Any]:
@@ -45,16 +46,21 @@ class TensorrtGraph(Graph):
         numbers: NumberFormat,
         form: Form,
         *,
-        weight_kind: WeightKind | None = None,
+        plain: bool = False,
+        ranges: Mapping[str, float] | None = None,
     ) -> None:
         """
         Args:
-            weight_kind: storage of linear layers, in place of the number format's own.
+            plain: leave all linear layers in floating point, whatever the number format says.
+            ranges: largest magnitude of each linear layer's input, by the layer's name; needed
+                where the number format quantizes activations.
         """
         super().__init__(name, weights, numbers.precision)
         self.form = form
         self.quantized: dict[str, QuantizedWeight] = {}
-        self._kind: WeightKind = weight_kind or numbers.weights
+        self._kind: WeightKind = "float" if plain else numbers.weights
+        self._activations = "float" if plain else numbers.activations
+        self._ranges = {} if ranges is None else ranges
         self._shared: dict[tuple[str, ...], str] = {}
 
     @property
@@ -71,6 +77,8 @@ class TensorrtGraph(Graph):
         # What is asked for in another precision than the rest was found to need it.
         if self._kind == "float" or dtype not in (None, self.compute):
             return super().linear(value, *names, bias=bias, dtype=dtype)
+        if self._activations != "float":
+            value = self._round_trip(value, "+".join(names))
         matrix, transposed = self.dequantized(*(f"{name}.weight" for name in names))
         vector = self.vector(*(f"{name}.bias" for name in names)) if bias else None
         if not transposed:
@@ -100,10 +108,34 @@ class TensorrtGraph(Graph):
             shape = (sum(part.shape[0] for part in parts), inner)
             # Rows that no block divides fall back to int8, which has no blocks.
             block = int4_block(inner) if kind == "int4" and shape[0] % 2 == 0 else 0
+            kind = "int8" if kind == "int4" and not block else kind
             self.quantized[key] = QuantizedWeight(
-                StoredWeight(key, parts, shape), block, self.compute
+                StoredWeight(key, parts, shape), kind, block, self.compute
             )
         return self.quantized[key]
+
+    def _round_trip(self, value: str, layer: str) -> str:
+        """A layer's input quantized and back, over its measured range: TensorRT makes one quantized
+        product of this and the quantized weights."""
+        if layer not in self._ranges:
+            raise ExportError(
+                f"the ranges have none for {layer}: measure them on this very checkpoint"
+            )
+        limit = {"int8": 127.0, "fp8": FP8_LIMIT}[self._activations]
+        scale = self.constant(
+            f"{layer}:range", np.array(self._ranges[layer] / limit, dtype=self.compute)
+        )
+        zero = self.constant(f"zero:{self._activations}", np.zeros((), dtype=self._quantum()))
+        quantized = self.op("QuantizeLinear", value, scale, zero)
+        return self.op("DequantizeLinear", quantized, scale, zero)
+
+    def _quantum(self) -> np.dtype[Any]:
+        if self._activations == "int8":
+            return np.dtype(np.int8)
+        import ml_dtypes
+
+        fp8: np.dtype[Any] = np.dtype(ml_dtypes.float8_e4m3fn)
+        return fp8
 
     def shared_embedding(self, location: Location) -> str:
         """The embedding in `embedding.npy`, which is fp32 or fp16, in the compute format."""

@@ -14,8 +14,12 @@ from onnx import TensorProto
 from awares_edge.checkpoint.tensorfile import Array, Tensor, chunks
 from awares_edge.export.onnx.graph import StoredWeight
 from awares_edge.export.onnx.weights import Location, WeightFile, write_array
+from awares_edge.export.tensorrt.formats import WeightKind
 
 INT4_BLOCKS = (128, 64, 32)
+FP8_LIMIT = 448.0
+"""The largest E4M3 number."""
+
 _ALIGNMENT = 4096
 
 
@@ -25,19 +29,21 @@ class QuantizedWeight:
 
     Attributes:
         source: the float matrix [out, in].
-        block: 0 for int8 with one scale per output channel, stored [out, in] with scales [out];
-            else int4 in blocks of this many inputs, stored transposed as [in, out] with scales
+        kind: int8 or fp8 with one scale per output channel, stored [out, in] with scales [out];
+            or int4 in blocks of this many inputs, stored transposed as [in, out] with scales
             [in / block, out]: the right-hand side of a matrix product, as NVIDIA's own tool has it.
+        block: inputs of a block at int4, else 0.
         scale_dtype: of the scales, which is also the dtype the graph dequantizes to.
     """
 
     source: StoredWeight
+    kind: WeightKind
     block: int
     scale_dtype: np.dtype[Any]
 
     @property
     def name(self) -> str:
-        return f"{self.source.name}:{'int4' if self.block else 'int8'}"
+        return f"{self.source.name}:{self.kind}"
 
     @property
     def scale_name(self) -> str:
@@ -55,7 +61,12 @@ class QuantizedWeight:
 
     @property
     def onnx_type(self) -> int:
-        return int(TensorProto.INT4 if self.block else TensorProto.INT8)
+        kinds = {
+            "int4": TensorProto.INT4,
+            "int8": TensorProto.INT8,
+            "fp8": TensorProto.FLOAT8E4M3FN,
+        }
+        return int(kinds[self.kind])
 
 
 def int4_block(inner: int) -> int:
@@ -83,6 +94,16 @@ def quantize_rows(
     return np.clip(steps, -limit - (limit == 7), limit).astype(np.int8), scale
 
 
+def quantize_rows_fp8(rows: Array, scale_dtype: np.dtype[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Round each row to fp8 (E4M3) multiples of its own scale; see `quantize_rows`."""
+    import ml_dtypes
+
+    scale = (np.abs(rows).max(axis=1) / FP8_LIMIT).astype(scale_dtype)
+    scale = np.where(scale.astype(np.float32) > 0, scale, np.ones_like(scale)).astype(scale_dtype)
+    steps = np.clip(rows / scale.astype(np.float32)[:, None], -FP8_LIMIT, FP8_LIMIT)
+    return steps.astype(ml_dtypes.float8_e4m3fn), scale
+
+
 def pack_int4(values: NDArray[np.int8]) -> NDArray[np.uint8]:
     """Two numbers a byte, the first in the low half, as ONNX stores them."""
     nibbles = values.reshape(-1).view(np.uint8) & np.uint8(15)
@@ -102,7 +123,7 @@ class TensorrtWeightFile(WeightFile):
 
         Holds the quantized matrix in memory, at one byte a number; the float one streams by.
         """
-        values, scales = _int4(weight) if weight.block else _int8(weight)
+        values, scales = _int4(weight) if weight.block else _by_channel(weight)
         self._written(values.size)
         payload: NDArray[Any] = pack_int4(values) if weight.block else values
         return {
@@ -124,8 +145,9 @@ def _pieces(parts: tuple[Tensor, ...]) -> Iterator[Array]:
             yield piece.reshape(piece.shape[0], -1)
 
 
-def _int8(weight: QuantizedWeight) -> tuple[NDArray[np.int8], NDArray[Any]]:
-    pairs = [quantize_rows(piece, weight.scale_dtype) for piece in _pieces(weight.source.parts)]
+def _by_channel(weight: QuantizedWeight) -> tuple[NDArray[Any], NDArray[Any]]:
+    rounded = quantize_rows_fp8 if weight.kind == "fp8" else quantize_rows
+    pairs = [rounded(piece, weight.scale_dtype) for piece in _pieces(weight.source.parts)]
     return np.concatenate([p[0] for p in pairs]), np.concatenate([p[1] for p in pairs])
 
 

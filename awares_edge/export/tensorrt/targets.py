@@ -15,7 +15,7 @@ from awares_edge.export.tensorrt.formats import FormName
 GIB = 1 << 30
 _OLD, _NEW = ("10.3", "10.14"), ("10.15", "11.99")
 _RTX = ("1.7", "1.99")
-_ALL = ("fp16", "bf16", "fp32", "int8", "int4")
+_ALL = ("fp16", "bf16", "fp32", "int8", "int4", "w8a8")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,7 @@ TARGETS: dict[str, Target] = {
             rtx=True,
             cells=4096,
             tokens=1024,
-            precisions=("fp16", "int8"),
+            precisions=("fp16", "int8", "w8a8"),
         ),
         _gpu("rtx30", "GeForce RTX 30 (Ampere)", 86, 8, rtx=True, cells=4096, tokens=1280),
         _gpu(

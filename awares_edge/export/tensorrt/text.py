@@ -22,6 +22,8 @@ Batch is 1: one conversation a call.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from awares_edge.bundle.manifest import ModelSpec
@@ -41,14 +43,19 @@ def build_text(
     form: Form,
     embedding: Location,
     cache_length: int,
+    ranges: Mapping[str, float] | None = None,
 ) -> TensorrtGraph:
     """Graph of the language model.
 
     Args:
         embedding: where the embedding lies; a tied head of float format reads it there.
         cache_length: cells of the cache, C.
+        ranges: see `TensorrtGraph`.
+
+    Raises:
+        ExportError: ranges are needed and one is missing.
     """
-    g = TensorrtGraph("text", weights, numbers, form)
+    g = TensorrtGraph("text", weights, numbers, form, ranges=ranges)
     cache: Shape = [1, spec.kv_heads, cache_length, spec.head_dim]
     g.input("inputs_embeds", FP32, [1, "tokens", spec.hidden_size])
     g.input("position_ids", np.int64, [3, 1, "tokens"])
@@ -144,8 +151,8 @@ def _head(
     g: TensorrtGraph, spec: ModelSpec, numbers: NumberFormat, x: str, embedding: Location
 ) -> None:
     name = EMBEDDING if spec.tied else HEAD
-    if numbers.weights != "float":
-        # The head decides between neighbouring tokens: never below int8.
+    if numbers.weights in ("int8", "int4"):
+        # The head decides between neighbouring tokens: never below int8, its input never quantized.
         matrix, _ = g.dequantized(name, kind="int8")
     elif spec.tied:
         matrix = g.shared_embedding(embedding)

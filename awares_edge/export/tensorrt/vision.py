@@ -42,7 +42,7 @@ def build_vision(
     not reduce, and it is where small print is read.
     """
     v = spec.vision
-    g = TensorrtGraph("vision", weights, numbers, form, weight_kind="float")
+    g = TensorrtGraph("vision", weights, numbers, form, plain=True)
     half = v.hidden_size // v.heads // 2
     length = window_patches(v)
     g.input(

@@ -42,7 +42,8 @@ class Plan:
         target: name of the recipe ("orin-nano", "rtx40", ...).
         form: graph form.
         compute: "fp32", "fp16" or "bf16": of the cache and the activations.
-        weights: "float", "int8" or "int4" linear layers.
+        weights: "float", "int8", "int4" or "fp8" linear layers.
+        activations: "int8" or "fp8" where the linear layers' inputs are quantized too.
         tensorrt: oldest and newest version that the graphs are for, as "10.3" and "10.14".
         rtx: build with TensorRT-RTX.
         capabilities: compute capabilities of the target, as 87 for SM 8.7.
@@ -52,13 +53,12 @@ class Plan:
         kept: most rows of logits of one call.
         patches: limits of the vision tower's input.
         windows: most attention windows of a picture.
-        timing_minutes: for people: how long a build takes is not known before it ran once.
     """
 
     target: str
     form: Literal["trt-kv", "trt-legacy"]
     compute: Literal["fp32", "fp16", "bf16"]
-    weights: Literal["float", "int8", "int4"]
+    weights: Literal["float", "int8", "int4", "fp8"]
     tensorrt: tuple[str, str]
     rtx: bool
     capabilities: tuple[int, ...]
@@ -69,6 +69,7 @@ class Plan:
     patches: Range
     windows: int
     merge_size: int
+    activations: Literal["float", "int8", "fp8"] = "float"
 
     def to_json(self) -> str:
         return json.dumps({"version": _VERSION, **asdict(self)}, indent=1, sort_keys=True) + "\n"
