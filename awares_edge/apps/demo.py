@@ -9,9 +9,17 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
+from rich.markup import escape
 
-from awares_edge.apps.console import describe_path, err, out, print_json
+from awares_edge.apps.console import (
+    describe_path,
+    describe_time,
+    describe_tokens,
+    err,
+    out,
+    print_json,
+    printable,
+)
 from awares_edge.apps.options import (
     BundleOption,
     DeviceOption,
@@ -21,7 +29,7 @@ from awares_edge.apps.options import (
     load_model,
 )
 from awares_edge.apps.view import answer_panel, save_png, sheet
-from awares_edge.controller.trace import PHASES, Answer
+from awares_edge.controller.trace import Answer
 
 EPILOG = """
 Examples:
@@ -74,12 +82,14 @@ def demo(
     if json:
         print_json([_row(*pair) for pair in zip(samples, answers, strict=True)])
         return
-    out.print(_table(samples, answers))
+    for sample, answer in zip(samples, answers, strict=True):
+        _print(sample, answer)
     mean = sum(answer.rtr for answer in answers) / len(answers)
     correct = sum(a.text == s.expected for s, a in zip(samples, answers, strict=True))
     err.print(
         f"{correct} of {len(samples)} right at a mean RTR of {mean:.2f} "
         f"({runtime_name}, {precision}); picture written to {output}",
+        soft_wrap=True,
         markup=False,
     )
 
@@ -89,25 +99,11 @@ def _row(sample: Sample, answer: Answer) -> dict[str, Any]:
     return {**about, **answer.to_dict()}
 
 
-def _table(samples: list[Sample], answers: list[Answer]) -> Table:
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in ("picture", "question", "answer", "", "how"):
-        table.add_column(name, overflow="fold")
-    for name in ("tokens", "RTR", *PHASES, "ms"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for sample, answer in zip(samples, answers, strict=True):
-        right = answer.text == sample.expected
-        tokens = answer.visual_tokens
-        phases = [f"{sum(turn.ms[p] for turn in answer.turns):.1f}" for p in PHASES]
-        table.add_row(
-            sample.path.stem,
-            sample.question,
-            answer.text,
-            "[green]✓[/]" if right else f"[red]✗ {sample.expected}[/]",
-            describe_path(answer),
-            f"{tokens.low + tokens.crops}/{tokens.full}",
-            f"{answer.rtr:.2f}",
-            *phases,
-            f"{answer.total_ms:.1f}",
-        )
-    return table
+def _print(sample: Sample, answer: Answer) -> None:
+    """A few lines that fit any terminal."""
+    right = answer.text == sample.expected
+    mark = "[green]✓[/]" if right else f"[red]✗ it is {escape(sample.expected)}[/]"
+    out.print(f"[bold]{sample.path.stem}[/]: {escape(sample.question)}")
+    out.print(f"  [bold cyan]{escape(printable(answer.text))}[/] {mark}")
+    out.print(f"  {describe_path(answer)}, {describe_tokens(answer)}", style="dim")
+    out.print(f"  {describe_time(answer)}", style="dim")

@@ -61,7 +61,7 @@ def test_the_embedded_bundle_decides_and_answers_as_its_checkpoint_does(rows):
             assert answer.text == row["answer"]
 
 
-def test_the_table_is_for_people(tmp_path, capsys):
+def test_people_read_a_few_lines_a_picture(tmp_path, capsys):
     assert main(["demo", "--output", str(tmp_path / "x.png")]) == 0
     printed = capsys.readouterr()
     assert "zoomed" in printed.out
