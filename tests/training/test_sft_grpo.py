@@ -203,32 +203,42 @@ def test_rollouts_hold_sampled_tokens_and_nothing_else(
 
 @pytest.mark.slow
 def test_grpo_unlearns_needless_calls_and_resumes(
-    checkpoint: Path, data: Path, rows: list[Trajectory], tmp_path: Path
+    checkpoint: Path, rows: list[Trajectory], tmp_path: Path
 ) -> None:
+    # A start that calls half the time: every question is taught both ways.
+    asked = [r for r in rows if r.label == "LR"][:3]
+    both = [
+        Trajectory(f"{r.id}{label}", r.image, r.question, r.answer, label, crops)
+        for r in asked
+        for label, crops in (("LR", ()), ("HR", ("0",)))
+    ]
+    path = tmp_path / "both.jsonl"
+    path.write_text("".join(t.to_json() + "\n" for t in both))
     sft = SftConfig(
-        checkpoint, data, tmp_path / "sft", protocol="nano", lora_rank=0, lr=2e-3, max_steps=30,
-        batch=8, save_steps=100, epochs=1.0,
+        checkpoint, path, tmp_path / "sft", protocol="nano", lora_rank=0, lr=1e-3, max_steps=60,
+        batch=6, tool_weight=1.0, save_steps=100, epochs=1.0,
     )  # fmt: skip
     start = run_sft(sft)
-    # Nothing needs a closer look, and looking is dear: the policy should stop calling.
-    easy = [Trajectory(r.id, r.image, r.question, r.answer, "LR") for r in rows]
-    cost = ToolCost(use=8.0)
 
     def config(name: str, steps: int) -> GrpoConfig:
         return GrpoConfig(
-            start, data, tmp_path / name, protocol="nano", lora_rank=0, lr=3e-4, steps=steps,
-            prompts=4, group=4, cost=cost, save_steps=5, sampling=Sampling(max_new_tokens=10),
+            start, path, tmp_path / name, protocol="nano", lora_rank=0, lr=5e-5, steps=steps,
+            prompts=3, group=8, cost=ToolCost(use=8.0), save_steps=6,
+            sampling=Sampling(max_new_tokens=10),
         )  # fmt: skip
 
-    whole = GrpoRun(config("whole", 10))
-    whole.train(easy, Path())
+    # Nothing needs a closer look, and looking is dear: the policy should stop calling.
+    whole = GrpoRun(config("whole", 12))
+    whole.train(asked, Path())
     lines = MetricsLog(tmp_path / "whole").read()
-    assert sum(x["reward"] for x in lines[-3:]) > sum(x["reward"] for x in lines[:3])
+    first, last = lines[:4], lines[-4:]
+    assert sum(x["reward"] for x in last) > sum(x["reward"] for x in first)
+    assert sum(x["called"] for x in last) < sum(x["called"] for x in first)
 
-    half = GrpoRun(config("half", 5))
-    half.train(easy, Path())
-    rest = GrpoRun(config("half", 10))
-    assert rest.step == 5
-    rest.train(easy, Path())
+    half = GrpoRun(config("half", 6))
+    half.train(asked, Path())
+    rest = GrpoRun(config("half", 12))
+    assert rest.step == 6
+    rest.train(asked, Path())
     for a, b in zip(whole.trainable, rest.trainable, strict=True):
         assert torch.equal(a, b)
