@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto
 
+from awares_edge.checkpoint.names import EMBEDDING
 from awares_edge.checkpoint.tensorfile import Array, Tensor, chunks
 from awares_edge.export.onnx.graph import StoredWeight
 from awares_edge.export.onnx.weights import Location, WeightFile, write_array
@@ -121,34 +122,45 @@ class TensorrtWeightFile(WeightFile):
     def write_quantized(self, weight: QuantizedWeight) -> dict[str, Location]:
         """Quantize a matrix and append it and its scales.
 
-        Holds the quantized matrix in memory, at one byte a number; the float one streams by.
+        int8 and fp8 stream by; int4 is held in memory at one byte a number, to be transposed.
         """
-        values, scales = _int4(weight) if weight.block else _by_channel(weight)
-        self._written(values.size)
-        payload: NDArray[Any] = pack_int4(values) if weight.block else values
-        return {
-            weight.name: self._append(payload, weight.shape),
-            weight.scale_name: self._append(scales, weight.scale_shape),
-        }
+        if weight.block:
+            values, scales = _int4(weight)
+            place = self._append([pack_int4(values)], weight.shape)
+            self._count(weight, values.size)
+        else:
+            scales = np.empty(weight.scale_shape, dtype=weight.scale_dtype)
+            place = self._append(self._by_channel(weight, scales), weight.shape)
+        return {weight.name: place, weight.scale_name: self._append([scales], weight.scale_shape)}
 
-    def _append(self, array: NDArray[Any], shape: tuple[int, ...]) -> Location:
-        raw = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+    def _by_channel(self, weight: QuantizedWeight, scales: NDArray[Any]) -> Iterator[NDArray[Any]]:
+        """Quantized pieces of a matrix; fills in `scales` on the way."""
+        rounded = quantize_rows_fp8 if weight.kind == "fp8" else quantize_rows
+        start = 0
+        for piece in _pieces(weight.source.parts):
+            values, scale = rounded(piece, weight.scale_dtype)
+            scales[start : start + len(scale)] = scale
+            start += len(scale)
+            yield values
+            self._count(weight, values.size)
+
+    def _count(self, weight: QuantizedWeight, numbers: int) -> None:
+        # A tied head's numbers were counted as those of the embedding.
+        if weight.source.name != EMBEDDING:
+            self._written(numbers)
+
+    def _append(self, pieces: Iterable[NDArray[Any]], shape: tuple[int, ...]) -> Location:
         offset = -(-self._file.tell() // _ALIGNMENT) * _ALIGNMENT
         self._file.write(b"\0" * (offset - self._file.tell()))
-        write_array(self._file, raw, raw.dtype)
-        return Location(self._name, offset, raw.size, shape)
+        for piece in pieces:
+            write_array(self._file, piece, piece.dtype)
+        return Location(self._name, offset, self._file.tell() - offset, shape)
 
 
 def _pieces(parts: tuple[Tensor, ...]) -> Iterator[Array]:
     for part in parts:
         for piece in chunks(part):
             yield piece.reshape(piece.shape[0], -1)
-
-
-def _by_channel(weight: QuantizedWeight) -> tuple[NDArray[Any], NDArray[Any]]:
-    rounded = quantize_rows_fp8 if weight.kind == "fp8" else quantize_rows
-    pairs = [rounded(piece, weight.scale_dtype) for piece in _pieces(weight.source.parts)]
-    return np.concatenate([p[0] for p in pairs]), np.concatenate([p[1] for p in pairs])
 
 
 def _int4(weight: QuantizedWeight) -> tuple[NDArray[np.int8], NDArray[Any]]:
