@@ -131,7 +131,7 @@ def test_the_legacy_form_parses_and_builds_as_well(trt, write, precision):
     for graph in ("text", "vision"):
         shapes = profiles(bundle, Plan.read(bundle), graph)
         request = BuildRequest(graph, bundle.path(f"{graph}.onnx"), shapes, 86)
-        assert len(build_engine(trt, request)) > 1e5
+        assert memoryview(build_engine(trt, request)).nbytes > 1e5
 
 
 def test_a_second_profile_costs_memory(trt, write, tmp_path):

@@ -313,6 +313,7 @@ def fake_tensorrt(cuda: FakeCuda, version: str = "10.15.1", *, warnings=(), rtx=
             self.logger = logger
 
         def deserialize_cuda_engine(self, blob):
+            blob = bytes(memoryview(blob))
             if not blob.startswith(b"{"):
                 self.logger.log(_Logger.ERROR, "Version tag does not match")
                 return None

@@ -45,14 +45,12 @@ class BuildRequest:
         graph: the ONNX file; its weights lie beside it.
         profiles: (min, opt, max) shapes of dynamic inputs, one dict an optimization profile.
         capability: SM to build for ahead of time (TensorRT-RTX alone), as 86; None for this GPU.
-        workspace: bytes of scratch memory that kernels may use; None for TensorRT's choice.
     """
 
     name: str
     graph: Path
     profiles: Sequence[dict[str, Shapes]]
     capability: int | None = None
-    workspace: int | None = None
 
 
 def build_engine(
@@ -62,12 +60,15 @@ def build_engine(
     timing_cache: Path | None = None,
     progress: Progress | None = None,
     log: BuildLog | None = None,
-) -> bytes:
+) -> Any:
     """Build an engine.
 
     Args:
         timing_cache: file of kernel timings to start from and to keep (full TensorRT alone).
         progress: told (what, done, total) as the build goes on.
+
+    Returns:
+        the serialized engine, a buffer that TensorRT owns.
 
     Raises:
         ExportError: TensorRT refuses the graph or the shapes; its first message is quoted.
@@ -87,8 +88,6 @@ def build_engine(
     config = builder.create_builder_config()
     for shapes in request.profiles:
         config.add_optimization_profile(_profile(builder, network, shapes))
-    if request.workspace is not None:
-        config.set_memory_pool_limit(module.MemoryPoolType.WORKSPACE, request.workspace)
     if request.capability is not None:
         _set_capability(trt, config, request.capability)
     monitor = None
@@ -110,7 +109,7 @@ def build_engine(
     _require_whole(trt, request, log)
     if cache is not None and timing_cache is not None:
         _write(timing_cache, bytes(memoryview(config.get_timing_cache().serialize())))
-    return bytes(memoryview(blob))
+    return blob
 
 
 def _require_whole(trt: TensorRT, request: BuildRequest, log: BuildLog) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from awares_edge.bundle.store import Bundle
 from awares_edge.errors import ExportError
@@ -77,20 +79,17 @@ def build_engines(
         sizes = {name: path.stat().st_size for name, path in found.items()}
         return Built(key, cache.folder / key.name, sizes, fresh=False)
     log = BuildLog()
-    blobs = {}
-    for graph in GRAPHS:
-        request = BuildRequest(
-            graph, bundle.path(f"{graph}.onnx"), profiles(bundle, plan, graph), ahead_for
-        )
-        blobs[graph] = build_engine(
-            trt,
-            request,
-            timing_cache=cache.timing_cache(key),
-            progress=_named(graph, progress),
-            log=log,
-        )
-    folder = cache.store(key, blobs)
-    sizes = {graph: len(blob) for graph, blob in blobs.items()}
+
+    def engines_one_by_one() -> Iterator[tuple[str, Any]]:
+        for graph in GRAPHS:
+            request = BuildRequest(
+                graph, bundle.path(f"{graph}.onnx"), profiles(bundle, plan, graph), ahead_for
+            )
+            timings, told = cache.timing_cache(key), _named(graph, progress)
+            yield graph, build_engine(trt, request, timing_cache=timings, progress=told, log=log)
+
+    folder = cache.store(key, engines_one_by_one())
+    sizes = {graph: (folder / f"{graph}.engine").stat().st_size for graph in GRAPHS}
     return Built(key, folder, sizes, fresh=True, warnings=tuple(log.warnings))
 
 

@@ -59,8 +59,11 @@ class Engine:
         log: what TensorRT said since the engine was loaded.
     """
 
-    def __init__(self, trt: TensorRT, blob: bytes, cuda: Cuda, *, name: str, profiles: int) -> None:
+    def __init__(self, trt: TensorRT, blob: Any, cuda: Cuda, *, name: str, profiles: int) -> None:
         """
+        Args:
+            blob: the serialized engine; any buffer, read once.
+
         Raises:
             BundleError: TensorRT refuses the engine.
         """
@@ -93,10 +96,6 @@ class Engine:
             if hasattr(self._engine, attribute):
                 return int(getattr(self._engine, attribute))
         return 0
-
-    def shape_limit(self, name: str) -> tuple[int, ...]:
-        """The largest shape of an input over all profiles."""
-        return tuple(self._engine.get_tensor_profile_shape(name, len(self._contexts) - 1)[2])
 
     def bind(self, profile: int, name: str, address: int) -> None:
         if not self._contexts[profile].set_tensor_address(name, address):

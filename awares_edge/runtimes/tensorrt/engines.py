@@ -13,9 +13,10 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from awares_edge.bundle.schema import read_dataclass
 from awares_edge.bundle.store import Bundle, hash_file
@@ -100,8 +101,12 @@ class EngineCache:
                 return None
         return found
 
-    def store(self, key: EngineKey, engines: Mapping[str, bytes]) -> Path:
+    def store(self, key: EngineKey, engines: Iterable[tuple[str, Any]]) -> Path:
         """Keep engines; they appear together, or not at all.
+
+        Args:
+            engines: (graph name, buffer); each is written before the next one is asked for, so that
+                a generator that builds them never holds two.
 
         Returns:
             their folder.
@@ -110,9 +115,10 @@ class EngineCache:
         temporary = Path(tempfile.mkdtemp(prefix=f".{key.name}.", dir=self.folder))
         try:
             hashes = {}
-            for name, blob in engines.items():
+            for name, blob in engines:
                 path = temporary / f"{name}.engine"
-                path.write_bytes(blob)
+                path.write_bytes(memoryview(blob))
+                del blob
                 hashes[name] = hash_file(path).sha256
             index = {"version": _VERSION, "key": asdict(key), "sha256": hashes}
             text = json.dumps(index, indent=1, sort_keys=True) + "\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib.util import find_spec
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 from awares_edge.bundle.store import Bundle
@@ -56,10 +57,11 @@ def load_runtime(
             f"awares-edge build-engine {bundle.root}"
         )
     profiles = {"text": 2 if plan.decode_profile else 1, "vision": 1}
-    loaded = {
-        name: Engine(trt, path.read_bytes(), cuda, name=name, profiles=profiles[name])
-        for name, path in found.items()
-    }
+    loaded = {}
+    for name, path in found.items():
+        # Mapped, not read: where CPU and GPU share memory a copy of the engine is too much.
+        with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as blob:
+            loaded[name] = Engine(trt, blob, cuda, name=name, profiles=profiles[name])
     text = DeviceText(loaded["text"], cuda, plan)
     vision = DeviceVision(loaded["vision"], cuda)
     return TensorrtRuntime(bundle, plan, text, vision, device=f"cuda:{index}", context=context)

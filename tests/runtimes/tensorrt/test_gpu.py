@@ -65,7 +65,9 @@ def conversation(runtime):
 
 @pytest.mark.parametrize("precision", TOLERANCE)
 @pytest.mark.parametrize("form", ["trt-kv", "trt-legacy"])
-def test_a_conversation_is_the_one_that_a_cpu_has(gpu, product, source, tmp_path, form, precision):
+def test_a_conversation_is_the_one_that_a_cpu_has(
+    gpu, product, source, tmp_path, form, precision, record_property
+):
     rtx = product == "tensorrt_rtx"
     if rtx and form == "trt-legacy":
         pytest.skip("TensorRT-RTX takes the kv form")
@@ -82,6 +84,7 @@ def test_a_conversation_is_the_one_that_a_cpu_has(gpu, product, source, tmp_path
     with cpu_runtime(reference) as runtime:
         expected = conversation(runtime)
     with load_runtime(bundle, engines=tmp_path / "engines") as runtime:
+        record_property("text_activation_bytes", runtime._text._engine.device_memory)
         found = conversation(runtime)
         assert runtime._text.graph_error == ""
     for ours, theirs in zip(found, expected, strict=True):
