@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import ctypes
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,6 +98,14 @@ class Pool:
         self.cells = int(lib.llama.llama_n_ctx(self._context))
         self._memory = lib.llama.llama_get_memory(self._context)
 
+    @contextmanager
+    def _open(self) -> Iterator[None]:
+        """Hold the context. Its memory is gone once it is closed: touching it crashes."""
+        with self._lock:
+            if not self._context:
+                raise SessionError("this model is closed: load it again")
+            yield
+
     @property
     def sessions(self) -> int:
         return SEQUENCES - len(self._free)
@@ -112,18 +122,18 @@ class Pool:
 
     def release(self, sequence: int) -> None:
         """Forget a sequence and take it back."""
-        with self._lock:
+        with self._open():
             self._lib.llama.llama_memory_seq_rm(self._memory, sequence, -1, -1)
             self._free.append(sequence)
 
     def copy(self, source: int, target: int) -> None:
         """Let the empty sequence `target` share all cells of `source`."""
-        with self._lock:
+        with self._open():
             self._lib.llama.llama_memory_seq_cp(self._memory, source, target, -1, -1)
 
     def cut(self, sequence: int, position: int) -> None:
         """Forget a sequence's cells from a position on."""
-        with self._lock:
+        with self._open():
             done = self._lib.llama.llama_memory_seq_rm(self._memory, sequence, position, -1)
         if not done:
             raise SessionError("llama.cpp could not rewind its cache: open another session")
@@ -200,9 +210,7 @@ class Pool:
         batch.n_seq_id = _pointer(one, ctypes.c_int32)
         batch.seq_id = ctypes.cast(homes, type(batch.seq_id))
         batch.logits = _pointer(wanted, ctypes.c_int8)
-        with self._lock:
-            if not self._context:
-                raise SessionError("this model is closed: load it again")
+        with self._open():
             code = self._lib.llama.llama_decode(self._context, batch)
             if code == _OK:
                 return self._logits(count, outputs)
@@ -222,7 +230,7 @@ class Pool:
 
     def save(self, sequence: int) -> NDArray[np.uint8]:
         """A sequence's cells as bytes: for `restore`, in this process and of this model alone."""
-        with self._lock:
+        with self._open():
             size = int(self._lib.llama.llama_state_seq_get_size(self._context, sequence))
             state = np.empty(size, dtype=np.uint8)
             pointer = state.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))
@@ -237,7 +245,7 @@ class Pool:
         Raises:
             NoSlot: no room.
         """
-        with self._lock:
+        with self._open():
             pointer = state.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))
             done = self._lib.llama.llama_state_seq_set_data(
                 self._context, pointer, state.size, sequence

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 import threading
+from array import array
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from awares_edge.bundle.store import Bundle
-from awares_edge.errors import BundleError, InputError
+from awares_edge.errors import BundleError, ContextOverflow, InputError, SessionError
 from awares_edge.runtimes.base import Capabilities, EncodedImage, Runtime
 from awares_edge.runtimes.llamacpp.devices import read_device
 from awares_edge.runtimes.llamacpp.files import check_text, check_vision, find_files
 from awares_edge.runtimes.llamacpp.library import Library, library
 from awares_edge.runtimes.llamacpp.memory import require_memory
-from awares_edge.runtimes.llamacpp.pool import Pool, PoolOptions
+from awares_edge.runtimes.llamacpp.pool import NoSlot, Pool, PoolOptions
 from awares_edge.runtimes.llamacpp.session import LlamaSession, SavedState
 from awares_edge.runtimes.llamacpp.vision import MtmdVision, VisionEncoder
 from awares_edge.vision.patches import Patches
@@ -22,6 +26,7 @@ from awares_edge.vision.patches import Patches
 # KV cells where nothing is asked for: a low-res view, four crops and an answer.
 DEFAULT_CONTEXT = 8192
 _BATCH = 512
+_CELLS_STEP = 256
 _EXACT = "f32"
 
 
@@ -58,12 +63,14 @@ class LlamaRuntime(Runtime):
         self.device = device
         self.vocabulary = vocabulary
         self.context = context
-        self.batch = min(_BATCH, context)
+        # llama.cpp rounds a context up to this, and aborts with fewer cells than sequences.
+        cells = -(-context // _CELLS_STEP) * _CELLS_STEP
+        self.batch = min(_BATCH, cells)
         self._lib = lib
         self._model = model
         self._vision = vision
         self._width = width
-        self._options = PoolOptions(context, self.batch, threads, precision == _EXACT, offload)
+        self._options = PoolOptions(cells, self.batch, threads, precision == _EXACT, offload)
         self._require_room = require_room
         self._lock = threading.Lock()
         # The first pool is made at once, so that a lack of memory shows when the model is loaded.
@@ -119,6 +126,7 @@ class LlamaRuntime(Runtime):
             model = lib.llama.llama_model_load_from_file(bytes(text), params)
             if not model:
                 raise BundleError(f"llama.cpp cannot load {text.name}{lib.complaint()}")
+        encoder: VisionEncoder | None = None
         try:
             encoder = vision or MtmdVision(
                 lib,
@@ -145,6 +153,8 @@ class LlamaRuntime(Runtime):
                 require_room=require_room,
             )
         except BaseException:
+            if isinstance(encoder, MtmdVision):
+                encoder.close()
             lib.llama.llama_model_free(model)
             raise
 
@@ -160,13 +170,16 @@ class LlamaRuntime(Runtime):
         """A session that goes on from a saved one.
 
         Raises:
-            SessionError: the state does not fit.
+            ContextOverflow: it does not fit.
         """
         size = self._context(context)
-        pool, sequence = self.acquire(state.mark.cells)
-        session = LlamaSession(self, pool, sequence, size)
-        session.adopt(state)
-        return session
+        if state.mark.cells > size:
+            raise ContextOverflow(
+                f"a saved session of {state.mark.cells} tokens exceeds the context of {size}: use "
+                "a larger one"
+            )
+        pool, sequence = self.place(state.cells if state.times else None, state.mark.cells)
+        return LlamaSession(self, pool, sequence, size, state.mark, array("i", state.times))
 
     def _context(self, context: int | None) -> int:
         if context is not None and not 1 <= context <= self.context:
@@ -188,6 +201,26 @@ class LlamaRuntime(Runtime):
             assert sequence is not None
             return pool, sequence
 
+    def place(
+        self, state: NDArray[np.uint8] | None, cells: int, *, avoid: Pool | None = None
+    ) -> tuple[Pool, int]:
+        """A sequence that holds a saved one, in a pool with room for `cells`.
+
+        Raises:
+            ContextOverflow: llama.cpp finds no room for it.
+        """
+        pool, sequence = self.acquire(cells, avoid=avoid)
+        try:
+            if state is not None:
+                pool.restore(sequence, state)
+        except NoSlot:
+            self.release(pool, sequence, 0)
+            raise ContextOverflow(
+                "llama.cpp has no room for a copy of the cache: close pictures that are done, or "
+                "use a larger --context"
+            ) from None
+        return pool, sequence
+
     def release(self, pool: Pool, sequence: int, cells: int) -> None:
         """Take a sequence of `cells` cells back; an empty extra pool is given back too."""
         with self._lock:
@@ -200,6 +233,8 @@ class LlamaRuntime(Runtime):
                 pool.close()
 
     def _make_pool(self) -> Pool:
+        if not self._model:
+            raise SessionError("this model is closed: load it again")
         self._require_room()
         return Pool(self._lib, self._model, self.vocabulary, self._width, self._options)
 

@@ -57,12 +57,14 @@ class LlamaSession(Session):
         sequence: int,
         context: int,
         mark: Mark | None = None,
+        times: array[int] | None = None,
     ) -> None:
         super().__init__(context, mark)
         self._runtime = runtime
         self._pool = pool
         self._sequence = sequence
-        self._times = array("i")
+        self._times = array("i") if times is None else times
+        pool.count(len(self._times))
 
     def save(self) -> SavedState:
         """Copy the cache out, for `LlamaRuntime.restore`."""
@@ -127,15 +129,7 @@ class LlamaSession(Session):
     def _move(self) -> None:
         """Go on in a pool that has room for all that this session may hold."""
         state = self._pool.save(self._sequence) if self._times else None
-        pool, sequence = self._runtime.acquire(self.context, avoid=self._pool)
-        if state is not None:
-            try:
-                pool.restore(sequence, state)
-            except NoSlot:
-                self._runtime.release(pool, sequence, 0)
-                raise ContextOverflow(
-                    "llama.cpp could not move a full cache: close pictures that are done"
-                ) from None
+        pool, sequence = self._runtime.place(state, self.context, avoid=self._pool)
         self._runtime.release(self._pool, self._sequence, len(self._times))
         self._pool, self._sequence = pool, sequence
         pool.count(len(self._times))
@@ -151,26 +145,15 @@ class LlamaSession(Session):
         del self._times[cells:]
 
     def _fork(self) -> LlamaSession:
-        sequence = self._pool.acquire()
+        pool, sequence = self._pool, self._pool.acquire()
         if sequence is not None:
-            self._pool.copy(self._sequence, sequence)
-            pool = self._pool
+            pool.copy(self._sequence, sequence)
         else:
-            pool, sequence = self._runtime.acquire(self.context, avoid=self._pool)
-            if self._times:
-                pool.restore(sequence, self._pool.save(self._sequence))
-        copy = LlamaSession(self._runtime, pool, sequence, self.context, self.mark())
-        copy._times = self._times[:]
-        pool.count(len(self._times))
-        return copy
+            state = self._pool.save(self._sequence) if self._times else None
+            pool, sequence = self._runtime.place(state, self.context, avoid=self._pool)
+        times = self._times[:]
+        return LlamaSession(self._runtime, pool, sequence, self.context, self.mark(), times)
 
     def _close(self) -> None:
         self._runtime.release(self._pool, self._sequence, len(self._times))
         del self._times[:]
-
-    def adopt(self, state: SavedState) -> None:
-        """Fill this empty session with a saved state."""
-        self._pool.restore(self._sequence, state.cells)
-        self._times = array("i", state.times)
-        self._mark = state.mark
-        self._pool.count(len(self._times))

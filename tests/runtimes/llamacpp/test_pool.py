@@ -172,6 +172,31 @@ def test_use_after_close_is_an_error(bundle_root):
     runtime.close()
     with pytest.raises(SessionError, match="closed"):
         session.decode(4)
-    with pytest.raises(SessionError, match="closed"):
-        picture(runtime)
+    for use in (
+        lambda: picture(runtime),
+        session.fork,
+        session.save,
+        runtime.open_session,
+        lambda: session.rewind(Mark(0, 0)),
+    ):
+        with pytest.raises(SessionError, match="closed"):
+            use()
     session.close()
+
+
+@pytest.mark.parametrize("context", [1, 2, 31, 257])
+def test_small_and_odd_contexts(bundle_root, context):
+    from awares_edge.bundle import Bundle
+    from awares_edge.runtimes.llamacpp import LlamaRuntime
+
+    with LlamaRuntime.load(Bundle.open(bundle_root), threads=1, context=context) as runtime:
+        sessions = [runtime.open_session() for _ in range(3)]
+        ids = (IDS * 3)[:context]
+        rows = [session.prefill([TextSegment(ids)]) for session in sessions]
+        assert close(rows[0], rows[2])
+        with pytest.raises(ContextOverflow):
+            sessions[0].decode(4)
+        state = sessions[0].save()
+        if context > 1:
+            with pytest.raises(ContextOverflow, match="larger one"):
+                runtime.restore(state, context - 1)
