@@ -174,6 +174,18 @@ def test_names_and_keys(checkpoint, tmp_path):
     assert (manifest.runtime, manifest.precision) == ("llamacpp", "q4_k_m")
 
 
+def test_a_tokenizer_that_cuts_text_otherwise_is_not_called_qwen2(checkpoint, tmp_path):
+    copy = shutil.copytree(checkpoint, tmp_path / "c")
+    tokenizer = json.loads((copy / "tokenizer.json").read_text())
+    tokenizer["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = r"\s+"
+    (copy / "tokenizer.json").write_text(json.dumps(tokenizer))
+    bundle = export_gguf(copy, tmp_path / "b", "f16")
+    assert read(bundle)[0].get_field("tokenizer.ggml.pre") is None
+    from awares_edge.runtimes.llamacpp import LlamaRuntime
+
+    LlamaRuntime.load(Bundle.open(bundle), threads=1, context=64).close()
+
+
 @pytest.mark.parametrize("precision", [p for p in PRECISIONS if p not in ("f32", "f16", "bf16")])
 def test_every_quantization_loads_and_computes(checkpoint, tmp_path, precision):
     from awares_edge.runtimes.base import TextSegment

@@ -75,7 +75,9 @@ def add_text(
     writer.add_layer_norm_rms_eps(spec.norm_eps)
 
     writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("qwen2")
+    if vocabulary.exact:
+        # Left out, llama.cpp warns that it does not know how to cut text.
+        writer.add_tokenizer_pre("qwen2")
     writer.add_token_list(vocabulary.tokens)
     writer.add_token_types(vocabulary.types)
     writer.add_token_merges(vocabulary.merges)
