@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from awares_edge.apps.console import out, print_json, progress_bar, verify_progress
+from awares_edge.apps.console import err, out, print_json, progress_bar, verify_progress
 from awares_edge.apps.options import JsonOption
 from awares_edge.bundle.store import Bundle
 from awares_edge.errors import BundleError, InputError
@@ -46,8 +46,10 @@ def build_engine(
             f"{bundle} is a bundle for {opened.manifest.runtime}: export the checkpoint with "
             "--format tensorrt"
         )
-    from awares_edge.runtimes.tensorrt import build_engines
+    from awares_edge.runtimes.tensorrt import Plan, build_engines
 
+    if (needs := Plan.read(opened).describe_memory()) and not json:
+        err.print(f"{bundle}: {needs}", markup=False)
     with progress_bar() as progress:
         built = build_engines(
             opened, engines=engines, ahead_for=capability, force=force, progress=progress

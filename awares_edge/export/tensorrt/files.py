@@ -11,7 +11,7 @@ Engines are no part of a bundle: they belong to one TensorRT version on one kind
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,7 @@ class TargetOptions:
         target: name of the device.
         cache_length: KV cells of a session; None for the target's default.
         memory_gib: of this very device, where it has more than the smallest of its family.
-        ranges: file of `write_ranges`, for formats that quantize activations.
+        ranges: file of `measure_ranges`, for formats that quantize activations.
     """
 
     target: str
@@ -113,8 +113,7 @@ def make_plan(spec: ModelSpec, precision: str, options: TargetOptions) -> Plan:
         merge_size=vision.merge_size,
     )
     memory = None if options.memory_gib is None else int(options.memory_gib * GIB)
-    check_fit(spec, plan, target, memory)
-    return plan
+    return replace(plan, memory=asdict(check_fit(spec, plan, target, memory)))
 
 
 def limit_profile(

@@ -145,7 +145,7 @@ class TensorrtGraph(Graph):
 
     def scalar(self, value: float, dtype: np.dtype[Any]) -> str:
         """A constant of rank 0."""
-        return self.constant(f"c_{value:g}:{dtype.name}", np.array(value, dtype=dtype))
+        return self.constant(f"c_{value!r}:{dtype.name}", np.array(value, dtype=dtype))
 
     def rms_norm(
         self, value: str, name: str, eps: float, dtype: np.dtype[Any] | None = None

@@ -27,8 +27,10 @@ from onnx import TensorProto, helper
 from awares_edge.bundle.manifest import TOKENIZER_NAME, Manifest, ModelSpec
 from awares_edge.bundle.store import Bundle, BundleWriter
 from awares_edge.checkpoint.checkpoint import Checkpoint
+from awares_edge.checkpoint.lora import Adapter, merge
 from awares_edge.checkpoint.names import EMBEDDING, HEAD
 from awares_edge.checkpoint.preprocessor import read_eos, read_preprocessing
+from awares_edge.checkpoint.tensorfile import Weights
 from awares_edge.controller import AskOptions
 from awares_edge.controller.model import Model
 from awares_edge.errors import ExportError
@@ -71,6 +73,7 @@ def measure_ranges(
     samples: Iterable[tuple[ImageSource, str]],
     output: str | Path,
     *,
+    adapter: str | Path | None = None,
     profile: ProtocolProfile | None = None,
     max_pixels: int = 1280 * 28 * 28,
     max_new_tokens: int = 32,
@@ -81,6 +84,7 @@ def measure_ranges(
     Args:
         samples: pictures and questions.
         output: the JSON file to write.
+        adapter: LoRA folder to merge on the way, as the export will.
         profile: protocol that the checkpoint was trained with; None for "paper".
         max_pixels: of a picture: larger ones make no other ranges, only more work.
         progress: told how many questions are done.
@@ -89,8 +93,11 @@ def measure_ranges(
         largest magnitude by layer.
     """
     source = Checkpoint.open(Path(checkpoint))
+    weights = source if adapter is None else merge(source, Adapter.open(Path(adapter), source))
     with tempfile.TemporaryDirectory(prefix="awares-ranges-") as folder:
-        bundle = _write_tapped(source, Path(folder) / "bundle", profile or get_profile("paper"))
+        bundle = _write_tapped(
+            source, weights, Path(folder) / "bundle", profile or get_profile("paper")
+        )
         text = _Watched(bundle.path("text.onnx"), Plan.read(bundle))
         manifest = bundle.manifest
         limited = _limited(manifest.protocol, max_pixels)
@@ -148,17 +155,19 @@ def add_taps(model: onnx.ModelProto, matrices: Iterable[str]) -> None:
         )
 
 
-def _write_tapped(source: Checkpoint, folder: Path, profile: ProtocolProfile) -> Bundle:
+def _write_tapped(
+    source: Checkpoint, weights: Weights, folder: Path, profile: ProtocolProfile
+) -> Bundle:
     """An fp32 bundle whose text graph shows its layers' inputs."""
     spec, numbers, form = source.spec, NUMBER_FORMATS["fp32"], FORMS["trt-kv"]
     plan = _measuring_plan(spec)
     with BundleWriter(folder) as writer:
         shutil.copyfile(source.root / TOKENIZER_NAME, writer.path(TOKENIZER_NAME))
         path = writer.path("embedding.npy")
-        table = write_npy(path, source.tensor(EMBEDDING), FP32, lambda _: None)
+        table = write_npy(path, weights.tensor(EMBEDDING), FP32, lambda _: None)
         for graph in (
-            build_vision(spec, source, numbers, form),
-            build_text(spec, source, numbers, form, table, plan.cache_length),
+            build_vision(spec, weights, numbers, form),
+            build_text(spec, weights, numbers, form, table, plan.cache_length),
         ):
             path = writer.path(f"{graph.name}.onnx")
             model = graph.model(write_weights(graph, path.with_suffix(".data"), lambda _: None))

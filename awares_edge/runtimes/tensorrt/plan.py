@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -53,6 +53,8 @@ class Plan:
         kept: most rows of logits of one call.
         patches: limits of the vision tower's input.
         windows: most attention windows of a picture.
+        memory: estimated bytes, for people: "text", "vision", "caches", "activations" (together
+            what it takes to run) and "build" (the peak of the build).
     """
 
     target: str
@@ -70,6 +72,7 @@ class Plan:
     windows: int
     merge_size: int
     activations: Literal["float", "int8", "fp8"] = "float"
+    memory: dict[str, int] = field(default_factory=dict)
 
     def to_json(self) -> str:
         return json.dumps({"version": _VERSION, **asdict(self)}, indent=1, sort_keys=True) + "\n"
@@ -104,6 +107,14 @@ class Plan:
         if path.stat().st_size > _MAX_BYTES:
             raise BundleError(f"{path} is too large for a plan: export the bundle again")
         return cls.from_json(path.read_text(encoding="utf-8"))
+
+    def describe_memory(self) -> str:
+        """ "about 5.7 GiB to run, 9.8 GiB at the peak of the build"; empty where it is not known."""
+        if not self.memory:
+            return ""
+        build = self.memory.get("build", 0) / (1 << 30)
+        run = sum(self.memory.values()) / (1 << 30) - build
+        return f"about {run:.1f} GiB to run, {build:.1f} GiB at the peak of the build"
 
     def text_profiles(self) -> list[dict[str, tuple[Shape, Shape, Shape]]]:
         """(min, opt, max) shapes of the text graph's dynamic inputs, one dict a profile.

@@ -86,7 +86,7 @@ class TensorrtRuntime(Runtime):
         if not limits.min <= grid.patches <= limits.max:
             raise InputError(
                 f"a picture of {grid.patches} patches is outside the engine's {limits.min} to "
-                f"{limits.max}: export with --max-pixels, or keep the bundle's own protocol"
+                f"{limits.max}: keep the bundle's own protocol, or export for a larger --target"
             )
         tables = self._tables(grid)
         if len(tables["window_index"]) > self.plan.windows:
