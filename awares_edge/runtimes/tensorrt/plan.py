@@ -109,7 +109,7 @@ class Plan:
         return cls.from_json(path.read_text(encoding="utf-8"))
 
     def describe_memory(self) -> str:
-        """ "about 5.7 GiB to run, 9.8 GiB at the peak of the build"; empty where it is not known."""
+        """What it takes to run and to build, in GiB; empty where it is not known."""
         if not self.memory:
             return ""
         build = self.memory.get("build", 0) / (1 << 30)
