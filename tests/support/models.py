@@ -88,4 +88,7 @@ def _tensorrt(factory, form) -> Iterator[Loaded]:
 LOADERS = {
     "tensorrt-kv": lambda factory: _tensorrt(factory, "trt-kv"),
     "tensorrt-legacy": lambda factory: _tensorrt(factory, "trt-legacy"),
-"onnx": _onnx, "torch": _torch, "llamacpp": _llamacpp}
+    "onnx": _onnx,
+    "torch": _torch,
+    "llamacpp": _llamacpp,
+}
