@@ -39,8 +39,11 @@ class FastText(nn.Module):
 
     def forward(
         self, ids: Tensor, visual: Tensor, table: Tensor, positions: Tensor, block: Tensor
-    ) -> Tensor:
-        """ids, visual, block [B, L] (visual: index into table [T, width], or -1)."""
+    ) -> tuple[Tensor, Tensor]:
+        """Final states, and those after the second layer, [B, L, width].
+
+        ids, visual, block are [B, L]; visual indexes table [T, width], or is -1.
+        """
         x = F.embedding(ids, self.text.embed_tokens.weight)
         seen = F.embedding(visual.clamp(min=0), table)
         x = torch.where((visual >= 0)[..., None], seen, x)
@@ -52,9 +55,12 @@ class FastText(nn.Module):
         causal = torch.ones(length, length, dtype=torch.bool, device=ids.device).tril()
         seen_by = (same | prefix) & causal
         mask = torch.where(seen_by, 0.0, -1e4).to(x.dtype)[:, None]
-        for layer in self.text.layers:
+        middle = x
+        for i, layer in enumerate(self.text.layers):
             x = self.layer(layer, x, cos, sin, mask)
-        return rms_norm(x, self.text.norm.weight)
+            if i == 1:
+                middle = x
+        return rms_norm(x, self.text.norm.weight), middle
 
     def layer(self, layer: Any, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor) -> Tensor:
         b, length, width = x.shape

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from transformers import Qwen2_5_VLForConditionalGeneration
 
 from awares_edge.training.aux_targets import CLASSES, COLOUR_CLASSES, SHAPE_CLASSES, TARGETS
-from awares_edge.training.fast import FastVision
+from awares_edge.training.fast import FastVision, rms_norm
 from awares_edge.training.fast_text import FastText
 from awares_edge.training.views import Slots
 
@@ -25,6 +25,9 @@ class Joint(nn.Module):
         self.aux = nn.Linear(192, TARGETS * CLASSES)
         self.aux_things = nn.Linear(192, COLOUR_CLASSES + SHAPE_CLASSES)
         self.slots, self.aux_weight = slots, aux_weight
+        self.aux_place = nn.Linear(192, 16)
+        self.aux_place_norm = nn.Parameter(torch.ones(192))
+        self.place_weight = 0.0
         self.frozen = False
 
     def freeze_vision(self) -> None:
@@ -110,10 +113,25 @@ class Joint(nn.Module):
         weights: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """Weighted loss of the supervised tokens, and what was predicted for them."""
-        hidden = self.text(ids, visual, table, positions, block).flatten(0, 1)
+        states, middle = self.text(ids, visual, table, positions, block)
+        hidden = states.flatten(0, 1)
         logits = F.linear(
             hidden.index_select(0, places), self.text.text.embed_tokens.weight
         ).float()
         losses = F.cross_entropy(logits, targets, reduction="none")
         loss = (losses * weights).sum() / weights.sum()
+        if self.place_weight:
+            loss = loss + self.place_weight * self.place_loss(middle, visual, positions)
         return loss, logits.argmax(-1)
+
+    def place_loss(self, middle: Tensor, visual: Tensor, positions: Tensor) -> Tensor:
+        """Loss of a throw-away head that tells each visual token's row and column.
+
+        Values carry no position, so a call ("which crop?") is slow to learn without it.
+        """
+        seen = (visual >= 0).float()
+        told = self.aux_place(rms_norm(middle, self.aux_place_norm)).float()
+        wanted = (positions[1:] - positions[:1]).clamp(0, 7)
+        row = F.cross_entropy(told[..., :8].flatten(0, 1), wanted[0].flatten(), reduction="none")
+        column = F.cross_entropy(told[..., 8:].flatten(0, 1), wanted[1].flatten(), reduction="none")
+        return ((row + column) * seen.flatten()).sum() / seen.sum()

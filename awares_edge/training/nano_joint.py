@@ -77,6 +77,7 @@ def main() -> None:
     p.add_argument("--aux", type=float, default=0.3)
     p.add_argument("--two-turn", type=float, default=0.5)
     p.add_argument("--high", type=float, default=0.45)
+    p.add_argument("--place", type=float, default=0.0)
     p.add_argument("--drills", type=int, default=0)
     p.add_argument("--vision-scale", type=float, default=1.0)
     p.add_argument("--easy-start", type=float, default=0.9)
@@ -103,6 +104,7 @@ def main() -> None:
         weights = torch.load(a.init, weights_only=True)["model"]
         kept = {k: v for k, v in weights.items() if not (a.fresh_text and k.startswith("text."))}
         joint.load_state_dict(kept, strict=False)
+    joint.place_weight = a.place
     if a.freeze_vision:
         joint.freeze_vision()
     opt = MixedOptimizer(

@@ -52,7 +52,7 @@ def test_packed_rows_equal_transformers(batch: tuple[Batches, dict[str, Any]]) -
     t = {k: torch.from_numpy(np.asarray(arrays[k])) for k in ARRAYS}
     with torch.no_grad():
         table = joint.visual_table(t["windows"], t["one"], t["wide"], t["tall"])
-        hidden = joint.text(t["ids"], t["visual"], table, t["positions"], t["block"])
+        hidden, _ = joint.text(t["ids"], t["visual"], table, t["positions"], t["block"])
         logits = hidden @ model.model.language_model.embed_tokens.weight.T
     pad = data.packer.special.image_pad
     compared, two_turn = 0, 0
