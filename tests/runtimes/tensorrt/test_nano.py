@@ -1,0 +1,63 @@
+"""The nano model through both graph forms, in onnxruntime: the answers of the onnx runtime."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+import awares_edge
+from awares_edge import Bundle, Model
+from awares_edge.bundle.manifest import TOKENIZER_NAME
+from awares_edge.export import export_checkpoint
+from awares_edge.protocol import PROFILES
+from awares_edge.protocol.tokenizer import TextTokenizer
+from awares_edge.runtimes.tensorrt.cpu import cpu_runtime
+
+ROOT = Path(__file__).parents[3]
+CHECKPOINT = ROOT / "checkpoints" / "nano"
+SAMPLES = ROOT / "awares_edge" / "assets" / "samples"
+
+pytestmark = pytest.mark.skipif(
+    not (CHECKPOINT / "model.safetensors").is_file() or not (SAMPLES / "samples.json").is_file(),
+    reason="the nano checkpoint or its sample pictures are not here",
+)
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory):
+    """Text and crops of each packaged sample, from the onnx runtime at fp32."""
+    folder = tmp_path_factory.mktemp("nano") / "onnx"
+    export_checkpoint(CHECKPOINT, folder, precision="fp32", profile=PROFILES["nano"])
+    with awares_edge.load(folder, threads=1) as model:
+        return ask_all(model)
+
+
+def ask_all(model):
+    found = []
+    for sample in json.loads((SAMPLES / "samples.json").read_text()):
+        answer = model.ask(SAMPLES / sample["file"], sample["question"])
+        found.append((answer.text, [crop.id for crop in answer.crops]))
+    return found
+
+
+@pytest.mark.parametrize("target", ["rtx40", "orin-nano"])
+def test_answers_and_crops_are_the_same(answers, tmp_path, target):
+    options = {"target": target}
+    path = export_checkpoint(
+        CHECKPOINT,
+        tmp_path / "bundle",
+        format="tensorrt",
+        precision="fp16",
+        profile=PROFILES["nano"],
+        options=options,
+    )
+    bundle = Bundle.open(path)
+    manifest = bundle.manifest
+    with Model(
+        cpu_runtime(bundle),
+        TextTokenizer.from_file(bundle.path(TOKENIZER_NAME)),
+        manifest.tokens,
+        manifest.protocol,
+        manifest.preprocessing,
+    ) as model:
+        assert ask_all(model) == answers
