@@ -85,6 +85,18 @@ def test_a_fork_copies_no_more_than_it_needs(runtime):
                 np.testing.assert_array_equal(ours[:, :, :5], theirs[:, :, :5])
 
 
+def test_cells_beyond_the_end_are_never_read(runtime):
+    """Buffers start with whatever was in memory, and rewinding leaves old cells behind."""
+    with runtime.open_session() as session:
+        session.prefill([text(20)])
+        mark = session.mark()
+        expected = session.prefill([text(6, 90)], keep_logits=6)
+        session.rewind(mark)
+        for buffer in buffers(session):
+            buffer[:, :, 20:] = np.nan
+        np.testing.assert_array_equal(session.prefill([text(6, 90)], keep_logits=6), expected)
+
+
 def test_a_fork_of_nothing_is_empty(runtime):
     with runtime.open_session() as session, session.fork() as fork:
         assert fork.cells == 0
