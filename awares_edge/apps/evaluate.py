@@ -138,19 +138,19 @@ def _print_table(results: list[dict[str, object]]) -> None:
     table = Table(box=None, pad_edge=False)
     columns = (
         ("mode", "mode"),
-        ("accuracy", "accuracy"),
+        ("accuracy", "right"),
         ("rtr", "RTR"),
         ("direct_share", "direct"),
-        ("accuracy_needs_zoom", "small text"),
+        ("accuracy_needs_zoom", "small"),
         ("accuracy_other", "other"),
         ("call_recall", "recall"),
-        ("call_precision", "precision"),
-        ("right_crop", "right crop"),
+        ("call_precision", "prec."),
+        ("right_crop", "crop"),
         ("valid_calls", "valid"),
-        ("ms_p50", "ms p50"),
+        ("ms_p50", "ms"),
     )
     for _, title in columns:
-        table.add_column(title, justify="left" if title == "mode" else "right")
+        table.add_column(title, justify="left" if title == "mode" else "right", no_wrap=True)
     for result in results:
         cells = [result[key] for key, _ in columns]
         table.add_row(*(f"{c:.3f}" if isinstance(c, float) else str(c) for c in cells))
