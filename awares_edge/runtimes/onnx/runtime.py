@@ -12,14 +12,14 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from awares_edge.bundle.store import Bundle
-from awares_edge.errors import BundleError, InputError, SessionError
+from awares_edge.errors import BundleError, InputError
 from awares_edge.runtimes.base import (
     EncodedImage,
     Logits,
     Runtime,
     Segment,
-    TextSegment,
 )
+from awares_edge.runtimes.embedding import Embedding
 from awares_edge.runtimes.onnx.cache import Cache, CacheShape
 from awares_edge.runtimes.onnx.devices import Device
 from awares_edge.runtimes.onnx.rotary import TextRotary
@@ -51,7 +51,7 @@ class OnnxRuntime(Runtime):
         self.vocabulary = spec.vocabulary
         self.context = context
         self.rotary = TextRotary(spec)
-        self._embedding = _map_embedding(bundle, spec.vocabulary, spec.hidden_size)
+        self._embedding = Embedding.open(bundle)
         self._vision = _load_graph(bundle, "vision", device, threads)
         self._text = _load_graph(bundle, "text", device, threads)
         inputs = {node.name: node.type for node in self._text.get_inputs()}
@@ -120,7 +120,7 @@ class OnnxRuntime(Runtime):
         binding = cache.binding
         logits = np.empty((keep, self.vocabulary), dtype=np.float32)
         inputs = {
-            "inputs_embeds": self._embed(segments, count),
+            "inputs_embeds": self._embedding.of(segments, count),
             "seqlens_k": np.array([total - 1], dtype=np.int32),
             "total_sequence_length": np.array(total, dtype=np.int32),
             "logits_index": np.arange(count - keep, count, dtype=np.int64),
@@ -132,35 +132,6 @@ class OnnxRuntime(Runtime):
         self._text.run_with_iobinding(binding)
         return logits
 
-    def _embed(self, segments: Sequence[Segment], count: int) -> NDArray[np.float32]:
-        """float32 [count, hidden] input of the text graph."""
-        embeds = np.empty((count, self._embedding.shape[1]), dtype=np.float32)
-        start = 0
-        for segment in segments:
-            stop = start + segment.cells
-            if isinstance(segment, TextSegment):
-                ids = np.asarray(segment.ids, dtype=np.int64)
-                if ids.min() < 0 or ids.max() >= self.vocabulary:
-                    raise SessionError(
-                        f"token ids must be from 0 to {self.vocabulary - 1}: another tokenizer?"
-                    )
-                embeds[start:stop] = self._embedding[ids]
-            else:
-                embeds[start:stop] = segment.image.features
-            start = stop
-        return embeds
-
-
-def _map_embedding(bundle: Bundle, vocabulary: int, hidden: int) -> NDArray[Any]:
-    """The embedding, mapped into memory: only rows that are used are ever read."""
-    path = bundle.path("embedding.npy")
-    try:
-        table: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise BundleError(f"{path} is not an array: export the bundle again") from error
-    if table.shape != (vocabulary, hidden) or table.dtype.kind != "f":
-        raise BundleError(f"{path} does not fit the manifest: export the bundle again")
-    return table
 
 
 def _load_graph(

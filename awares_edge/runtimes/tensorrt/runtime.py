@@ -5,23 +5,21 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from awares_edge.bundle.manifest import ModelSpec
 from awares_edge.bundle.store import Bundle
-from awares_edge.errors import BundleError, InputError, SessionError
+from awares_edge.errors import InputError
 from awares_edge.runtimes.base import (
     Capabilities,
     EncodedImage,
     Logits,
     Runtime,
     Segment,
-    TextSegment,
 )
+from awares_edge.runtimes.embedding import Embedding
 from awares_edge.runtimes.tensorrt.graphs import TextGraph, VisionGraph
 from awares_edge.runtimes.tensorrt.plan import Plan
 from awares_edge.runtimes.tensorrt.session import TensorrtSession
@@ -70,7 +68,7 @@ class TensorrtRuntime(Runtime):
         self.vocabulary = manifest.model.vocabulary
         self.context = context or min(plan.cache_length, manifest.model.context)
         self.plan = plan
-        self._embedding = _map_embedding(bundle, manifest.model)
+        self._embedding = Embedding.open(bundle)
         self._text = text
         self._vision = vision
         self._lock = threading.Lock()
@@ -120,7 +118,7 @@ class TensorrtRuntime(Runtime):
         keep: int,
     ) -> Logits:
         """Append tokens at cells from `start`; float32 [keep, vocabulary] of the last ones."""
-        embeds = self._embed(segments, positions.shape[1])
+        embeds = self._embedding.of(segments, positions.shape[1])
         rows = []
         plan = self.plan
         for piece in cut(len(embeds), keep, longest=plan.prefill.max, kept=plan.kept):
@@ -145,33 +143,3 @@ class TensorrtRuntime(Runtime):
     def free_cache(self, cache: Any) -> None:
         with self._lock:
             self._text.free_cache(cache)
-
-    def _embed(self, segments: Sequence[Segment], count: int) -> NDArray[np.float32]:
-        """float32 [count, hidden]: rows of the embedding, features of pictures in their places."""
-        embeds = np.empty((count, self._embedding.shape[1]), dtype=np.float32)
-        start = 0
-        for segment in segments:
-            stop = start + segment.cells
-            if isinstance(segment, TextSegment):
-                ids = np.asarray(segment.ids, dtype=np.int64)
-                if ids.min() < 0 or ids.max() >= self.vocabulary:
-                    raise SessionError(
-                        f"token ids must be from 0 to {self.vocabulary - 1}: another tokenizer?"
-                    )
-                embeds[start:stop] = self._embedding[ids]
-            else:
-                embeds[start:stop] = segment.image.features
-            start = stop
-        return embeds
-
-
-def _map_embedding(bundle: Bundle, spec: ModelSpec) -> NDArray[Any]:
-    """The embedding, mapped into memory: only rows that are used are ever read."""
-    path: Path = bundle.path("embedding.npy")
-    try:
-        table: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise BundleError(f"{path} is not an array: export the bundle again") from error
-    if table.shape != (spec.vocabulary, spec.hidden_size) or table.dtype.kind != "f":
-        raise BundleError(f"{path} does not fit the manifest: export the bundle again")
-    return table
