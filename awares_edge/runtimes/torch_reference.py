@@ -16,9 +16,9 @@ import torch
 from numpy.typing import NDArray
 from transformers import DynamicCache, Qwen2_5_VLForConditionalGeneration
 
-from awares_edge.errors import CheckpointError, InputError, RuntimeUnavailable, SessionError
 from awares_edge.checkpoint.config import ARCHITECTURE
 from awares_edge.checkpoint.reading import Config
+from awares_edge.errors import CheckpointError, InputError, RuntimeUnavailable, SessionError
 from awares_edge.runtimes.base import (
     EncodedImage,
     Logits,
