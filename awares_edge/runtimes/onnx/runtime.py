@@ -133,7 +133,6 @@ class OnnxRuntime(Runtime):
         return logits
 
 
-
 def _load_graph(
     bundle: Bundle, name: str, device: Device, threads: int | None
 ) -> ort.InferenceSession:
