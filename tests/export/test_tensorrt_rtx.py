@@ -4,6 +4,8 @@ Not executed: nothing here runs an engine. What is held: every precision builds 
 12.0, what is known to be refused is refused, and the memory estimate's weights are the engines'.
 """
 
+from pathlib import Path
+
 import onnx
 import pytest
 
@@ -62,6 +64,11 @@ def source(tmp_path_factory):
     return Checkpoint.open(make_checkpoint(root, Shape(**WIDE), dtype="float16"))
 
 
+@pytest.fixture(scope="module")
+def nano():
+    return Checkpoint.open(Path(__file__).parents[2] / "checkpoints" / "nano")
+
+
 @pytest.fixture
 def write(source, tmp_path):
     from tests.support.tensorrt_cpu import write_bundle
@@ -86,6 +93,16 @@ def test_every_precision_builds(trt, write, tmp_path, precision, capability):
     assert not build_engines(
         bundle, engines=tmp_path / "engines", ahead_for=capability, trt=trt
     ).fresh
+
+
+@pytest.mark.parametrize("capability", [86, 89, 120])
+@pytest.mark.parametrize("precision", ["fp16", "bf16", "fp32", "int8", "int4"])
+def test_the_nano_model_builds(trt, nano, tmp_path, precision, capability):
+    from tests.support.tensorrt_cpu import write_bundle
+
+    bundle = write_bundle(tmp_path / "bundle", nano, "trt-kv", precision, **SIZES)
+    engines = tmp_path / "engines"
+    assert build_engines(bundle, engines=engines, ahead_for=capability, trt=trt).fresh
 
 
 @pytest.mark.parametrize(
