@@ -32,6 +32,7 @@ from awares_edge.controller.policies import InvalidCallPolicy, Policies, TooMany
 from awares_edge.controller.trace import Answer, CropsRequested, Mode, TextDelta
 from awares_edge.errors import InputError
 from awares_edge.protocol.prompt import check_question
+from awares_edge.vision.load import load_image
 
 EPILOG = """
 Examples:
@@ -123,8 +124,6 @@ def ask(
         crops=tuple(part.strip() for part in crops.split(",")) if crops else (),
     )
     # Opened before the model is loaded, so that a bad picture is reported at once.
-    from awares_edge.vision.load import load_image
-
     pixels = load_image(image)
     with (
         load_model(bundle, runtime, protocol, device, threads, context) as model,

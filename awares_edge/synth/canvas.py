@@ -99,7 +99,6 @@ class Canvas:
         self.ink: Colour = tuple(int(v) for v in rng.integers(0, 50, 3))  # type: ignore[assignment]
         self.glyphs: list[Glyph] = []
         self.things: list[Thing] = []
-        self.texts: list[tuple[Box, str]] = []
 
     def tint(self, name: str) -> Colour:
         """A named colour with a little variation."""
@@ -120,7 +119,6 @@ class Canvas:
             self.pixels, x, baseline, text, font=self.font, size=size, colour=ink or self.ink
         )
         self.glyphs += glyphs
-        self.texts.append((box, text))
         return box
 
     def rect(self, box: Box, colour: Colour) -> None:
@@ -139,7 +137,7 @@ class Canvas:
 
     def sample(self, family: str, questions: list[Question] | None = None) -> Sample:
         """The finished picture with all that was recorded."""
-        return Sample(family, self.finish(), questions or [], self.glyphs, self.things, self.texts)
+        return Sample(family, self.finish(), questions or [], self.glyphs, self.things)
 
     def finish(self) -> NDArray[np.uint8]:
         """Sensor noise over everything."""

@@ -70,11 +70,5 @@ class Sample:
     questions: list[Question] = field(default_factory=list)
     glyphs: list[Glyph] = field(default_factory=list)
     things: list[Thing] = field(default_factory=list)
-    texts: list[tuple[Box, str]] = field(default_factory=list)
     drills: list[Question] = field(default_factory=list)
     bindings: list[Binding] = field(default_factory=list)
-
-    def transcript(self) -> str:
-        """Everything written, top to bottom: the answer to `READ_ALL`."""
-        ordered = sorted(self.texts, key=lambda t: (t[0][3], t[0][0]))
-        return " ".join(text for _, text in ordered)

@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 from awares_edge.synth.generate import Split, balanced, generate
 from awares_edge.synth.oracle import is_clear, smallest_crops
 from awares_edge.synth.pages import glyph_page, reduced_page
-from awares_edge.synth.sample import READ_ALL, SIDE, Question, Sample
+from awares_edge.synth.sample import READ_ALL, SIDE, Sample
 from awares_edge.training.aux_targets import TARGETS, glyph_targets, thing_cells
 from awares_edge.training.pack import Packer, Row
 from awares_edge.training.views import Slots, ViewTable, window_order
@@ -169,8 +169,3 @@ class Batches(Dataset[dict[str, Any]]):
         at = np.flatnonzero(flat_w)[:size]
         places[: len(at)], targets[: len(at)], weights[: len(at)] = at, flat_t[at], flat_w[at]
         return targets, places, weights
-
-
-def is_fair(question: Question) -> bool:
-    """Is the question's smallest crop beyond doubt?"""
-    return question.size != "small" or is_clear(question.evidence)

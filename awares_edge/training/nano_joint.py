@@ -12,14 +12,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader
 
 from awares_edge.training.batches import Batches, Mix
 from awares_edge.training.joint import Joint
 from awares_edge.training.nano_config import build_model
 from awares_edge.training.optim import MixedOptimizer
 from awares_edge.training.views import Slots
-from awares_edge.training.workers import be_nice
+from awares_edge.training.workers import save_state, stream
 
 ARRAYS = (
     "windows", "one", "wide", "tall", "aux", "things", "ids", "visual", "positions", "block",
@@ -136,14 +135,7 @@ def main() -> None:
     )
     call_token = data.packer.encode("GET_CROPS: ['0']")[0]
     forward = torch.compile(joint, dynamic=False)
-    loader = DataLoader(
-        data,
-        batch_size=None,
-        sampler=range(start, a.steps),
-        num_workers=1,
-        prefetch_factor=6,
-        worker_init_fn=be_nice,
-    )
+    loader = stream(data, start, a.steps)
     log = (a.out / "metrics.jsonl").open("a")
     began, scores, sums, waited = time.time(), Scores(), np.zeros(3), 0.0
     mark = time.time()
@@ -175,11 +167,7 @@ def main() -> None:
             sums[:] = 0
         done = time.time() - began > a.seconds or i + 1 == a.steps
         if (i + 1) % 100 == 0 or done:
-            torch.save(
-                {"opt": opt.state_dict(), "next": i + 1, "model": joint.state_dict()},
-                str(ckpt) + ".tmp",
-            )
-            Path(str(ckpt) + ".tmp").rename(ckpt)
+            save_state(ckpt, joint, opt, i + 1)
         if done:
             break
         mark = time.time()

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from awares_edge.protocol import get_profile
 from awares_edge.synth.crowds import crowd
@@ -35,7 +35,7 @@ from awares_edge.training.nano_config import build_model
 from awares_edge.training.optim import MixedOptimizer
 from awares_edge.training.patches import window_patches
 from awares_edge.training.views import window_order
-from awares_edge.training.workers import be_nice
+from awares_edge.training.workers import save_state, stream
 
 SINGLES, FOURS, CROWDS = 24, 6, 4
 CELLS = 16 * SINGLES + 64 * FOURS
@@ -178,14 +178,7 @@ def main() -> None:
         opt.load_state_dict(state["opt"])
         start = state["next"]
     forward = torch.compile(stage, dynamic=False)
-    loader = DataLoader(
-        data,
-        batch_size=None,
-        sampler=range(start, a.steps),
-        num_workers=1,
-        prefetch_factor=6,
-        worker_init_fn=be_nice,
-    )
+    loader = stream(data, start, a.steps)
     log = (a.out / "metrics.jsonl").open("a")
     began = time.time()
     sums = np.zeros(3)
@@ -209,11 +202,7 @@ def main() -> None:
             sums[:] = 0
         done = time.time() - began > a.seconds or i + 1 == a.steps
         if (i + 1) % 200 == 0 or done:
-            torch.save(
-                {"opt": opt.state_dict(), "next": i + 1, "model": stage.state_dict()},
-                str(ckpt) + ".tmp",
-            )
-            Path(str(ckpt) + ".tmp").rename(ckpt)
+            save_state(ckpt, stage, opt, i + 1)
         if done:
             break
 

@@ -134,10 +134,3 @@ def _raw_rows(tensor: Stored, start: int, stop: int) -> NDArray[np.uint16]:
 
 def _too_large(name: str) -> ExportError:
     return ExportError(f"{name} has numbers that f16 cannot hold: export it with bf16 or f32")
-
-
-def source_kind(tensor: Tensor) -> Kind:
-    """The format that holds a tensor's own numbers without loss."""
-    dtype = tensor.dtype if isinstance(tensor, Stored) else "F32"
-    kinds: dict[str, Kind] = {"BF16": "bf16", "F16": "f16", "F32": "f32"}
-    return kinds[dtype]

@@ -55,11 +55,6 @@ class Target:
         return "trt-legacy" if self.tensorrt == _OLD else "trt-kv"
 
     @property
-    def shared_memory(self) -> bool:
-        """Whether CPU and GPU share the memory, as on a Jetson."""
-        return 87 in self.capabilities or 110 in self.capabilities
-
-    @property
     def product(self) -> str:
         return "TensorRT-RTX" if self.rtx else "TensorRT"
 
