@@ -24,10 +24,10 @@ from awares_edge.training.grpo import (  # noqa: E402
 from awares_edge.training.judges import ExactJudge  # noqa: E402
 from awares_edge.training.loading import load_for_training  # noqa: E402
 from awares_edge.training.metrics import MetricsLog  # noqa: E402
-from awares_edge.training.nano_config import build_model  # noqa: E402
+from awares_edge.training.nano.config import build_model  # noqa: E402
+from awares_edge.training.nano.save import save_checkpoint  # noqa: E402
 from awares_edge.training.reward import ToolCost, area_share, reward  # noqa: E402
 from awares_edge.training.rollout import Sampling, roll_out  # noqa: E402
-from awares_edge.training.save import save_checkpoint  # noqa: E402
 from awares_edge.training.sft import SftConfig, latest_checkpoint, run_sft, weighted_nll  # noqa: E402
 from awares_edge.training.trajectories import Trajectory, open_image  # noqa: E402
 

@@ -11,10 +11,10 @@ from torch.utils.data import Dataset
 from awares_edge.synth.generate import Split, balanced, generate
 from awares_edge.synth.oracle import is_clear, smallest_crops
 from awares_edge.synth.pages import glyph_page, reduced_page
-from awares_edge.synth.sample import READ_ALL, SIDE, Sample
-from awares_edge.training.aux_targets import TARGETS, glyph_targets, thing_cells
-from awares_edge.training.pack import Packer, Row
-from awares_edge.training.views import Slots, ViewTable, window_order
+from awares_edge.synth.sample import READ_ALL, SIDE, Question, Sample
+from awares_edge.training.nano.aux_targets import TARGETS, glyph_targets, thing_cells
+from awares_edge.training.nano.pack import Packer, Row
+from awares_edge.training.nano.views import Slots, ViewTable, window_order
 
 MAX_TARGETS = 64
 """Supervised positions kept per row."""
@@ -36,6 +36,8 @@ class Mix:
         drills: exercises a row in matching and in locating: content matching is what takes
             longest to learn.
         read_all: share of pictures whose whole text is read out (a dense exercise).
+        policy: learn to call. Without it small text is asked for at low resolution too, and
+            crops are read when given: a model that sees well and never asks.
     """
 
     two_turn: float = 0.5
@@ -47,6 +49,7 @@ class Mix:
     easy_steps: int = 1
     easy_start: float = 0.9
     easy_floor: float = 0.0
+    policy: bool = True
 
 
 class Batches(Dataset[dict[str, Any]]):
@@ -115,7 +118,7 @@ class Batches(Dataset[dict[str, Any]]):
         for k in rng.permutation(len(matches))[: mix.drills]:
             self.packer.direct(row, matches[k].text, matches[k].answer, "match")
         for q in balanced(rng, sample.questions, 12, 0.6):
-            self.packer.direct(row, q.text, q.answer, f"full {q.size}", partner=q.size != "none")
+            self.packer.direct(row, q.text, q.answer, _kind("full", q), partner=q.size != "none")
         return row
 
     def _describe(self, rng: np.random.Generator, row: Row, sample: Sample, full: bool) -> None:
@@ -144,10 +147,11 @@ class Batches(Dataset[dict[str, Any]]):
             else:
                 self.packer.call(row, q.text, smallest_crops(q.evidence), kind="locate")
         for q in balanced(rng, sample.questions, 12, self.mix.high):
-            if q.size != "small":
+            if q.size != "small" or not mix.policy:
                 self.packer.direct(
-                    row, q.text, q.answer, f"low {q.size}", 2.0, partner=q.size != "none"
+                    row, q.text, q.answer, _kind("low", q), 2.0, partner=q.size != "none"
                 )
+            if q.size != "small":
                 continue
             crops = smallest_crops(q.evidence)
             views = (
@@ -156,7 +160,11 @@ class Batches(Dataset[dict[str, Any]]):
             found = [v for v in views if v is not None]
             if len(found) < len(crops):
                 found = []
-            self.packer.call(row, q.text, crops, found, q.answer, "crop", partner=True)
+            if not found and not mix.policy:
+                continue
+            self.packer.call(
+                row, q.text, crops, found, q.answer, "crop", partner=True, learn=mix.policy
+            )
         return row
 
     def _targets(self, rows: list[Row]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -169,3 +177,8 @@ class Batches(Dataset[dict[str, Any]]):
         at = np.flatnonzero(flat_w)[:size]
         places[: len(at)], targets[: len(at)], weights[: len(at)] = at, flat_t[at], flat_w[at]
         return targets, places, weights
+
+
+def _kind(view: str, question: Question) -> str:
+    """Name under which a direct answer is scored; presence is a gate of its own."""
+    return f"{view} {'presence' if question.kind == 'presence' else question.size}"

@@ -11,12 +11,12 @@ pytest.importorskip("transformers")
 from awares_edge.protocol import get_profile, parse_call, render_call  # noqa: E402
 from awares_edge.synth.canvas import COLOURS, SHAPES  # noqa: E402
 from awares_edge.synth.text import Glyph  # noqa: E402
-from awares_edge.training.aux_targets import ALPHABET, glyph_slots  # noqa: E402
-from awares_edge.training.nano_config import SPECIAL_IDS, VOCAB, build_model  # noqa: E402
-from awares_edge.training.nano_tokenizer import build_tokenizer  # noqa: E402
-from awares_edge.training.optim import MixedOptimizer, orthogonalise  # noqa: E402
-from awares_edge.training.patches import window_patches  # noqa: E402
-from awares_edge.training.views import window_order  # noqa: E402
+from awares_edge.training.nano.aux_targets import ALPHABET, glyph_slots  # noqa: E402
+from awares_edge.training.nano.config import SPECIAL_IDS, VOCAB, build_model  # noqa: E402
+from awares_edge.training.nano.optim import MixedOptimizer, orthogonalise  # noqa: E402
+from awares_edge.training.nano.patches import window_patches  # noqa: E402
+from awares_edge.training.nano.tokenizer import build_tokenizer  # noqa: E402
+from awares_edge.training.nano.views import window_order  # noqa: E402
 from awares_edge.vision import Preprocessing, extract_patches  # noqa: E402
 
 

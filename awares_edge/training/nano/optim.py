@@ -74,6 +74,12 @@ class MixedOptimizer:
         for (_, p), master in zip(self.named, self.masters, strict=True):
             master.copy_(p)
 
+    def to(self, device: str) -> None:
+        """Move masters and moments to where the parameters are."""
+        self.masters = [x.to(device) for x in self.masters]
+        self.first = [x.to(device) for x in self.first]
+        self.second = {i: x.to(device) for i, x in self.second.items()}
+
     def clip(self, limit: float) -> float:
         """Scale gradients to a global norm of at most ``limit``; return the norm."""
         grads = [p.grad for _, p in self.named if p.grad is not None]

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import Qwen2_5_VLForConditionalGeneration
 
-from awares_edge.training.fast import attend, rms_norm, rotate
+from awares_edge.training.nano.fast_vision import attend, rms_norm, rotate
 
 
 class FastText(nn.Module):

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from awares_edge.protocol import get_profile
-from awares_edge.training.pack import View
-from awares_edge.training.patches import window_patches
+from awares_edge.training.nano.pack import View
+from awares_edge.training.nano.patches import window_patches
 from awares_edge.vision import Grid
 
 

@@ -23,7 +23,7 @@ from awares_edge.protocol import (
     render_call,
 )
 from awares_edge.synth.canvas import COLOURS, SHAPES
-from awares_edge.training.nano_tokenizer import build_tokenizer
+from awares_edge.training.nano.tokenizer import build_tokenizer
 from awares_edge.vision import Grid, image_advance, image_positions, text_positions
 
 # Loss weights inside a call: its first token decides whether to look, its ids where.
@@ -203,8 +203,12 @@ class Packer:
         answer: str = "",
         kind: str = "",
         partner: bool = False,
+        learn: bool = True,
     ) -> bool:
-        """Add a question answered by a call; with ``views``, the second turn too."""
+        """Add a question answered by a call; with ``views``, the second turn too.
+
+        Without ``learn`` the call is given, not scored.
+        """
         ask = self.ask(question)
         call = [*self.encode(render_call(crops)), self.special.im_end]
         ids = {self.encode(f" ['{c}")[-1] for c in crops}
@@ -226,7 +230,10 @@ class Packer:
         row.blocks += 1
         writer = _Writer(row, row.blocks, row.prefix_end)
         self._question(writer, ask, kind == "locate" or partner)
-        writer.scored(kind if kind == "locate" else "call", call, weights)
+        if learn:
+            writer.scored(kind if kind == "locate" else "call", call, weights)
+        else:
+            writer.text(call)
         if not views:
             return True
         writer.text(opening)

@@ -1,11 +1,9 @@
-"""Stage 0: the vision tower alone learns glyphs, from auxiliary heads dropped later."""
+"""The vision stage: the tower alone learns glyphs and things, from heads that are dropped later."""
 
 from __future__ import annotations
 
-import argparse
-import json
-import time
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import Dataset
+from transformers import Qwen2_5_VLForConditionalGeneration
 
 from awares_edge.protocol import get_profile
 from awares_edge.synth.crowds import crowd
@@ -22,7 +21,7 @@ from awares_edge.synth.generate import generate
 from awares_edge.synth.pages import glyph_page, reduced_page
 from awares_edge.synth.sample import SIDE
 from awares_edge.synth.text import Glyph
-from awares_edge.training.aux_targets import (
+from awares_edge.training.nano.aux_targets import (
     CLASSES,
     COLOUR_CLASSES,
     SHAPE_CLASSES,
@@ -30,12 +29,11 @@ from awares_edge.training.aux_targets import (
     glyph_targets,
     thing_cells,
 )
-from awares_edge.training.fast import FastVision
-from awares_edge.training.nano_config import build_model
-from awares_edge.training.optim import MixedOptimizer
-from awares_edge.training.patches import window_patches
-from awares_edge.training.views import window_order
-from awares_edge.training.workers import save_state, stream
+from awares_edge.training.nano.fast_vision import FastVision
+from awares_edge.training.nano.loop import Schedule
+from awares_edge.training.nano.optim import MixedOptimizer
+from awares_edge.training.nano.patches import window_patches
+from awares_edge.training.nano.views import window_order
 
 SINGLES, FOURS, CROWDS = 24, 6, 4
 CELLS = 16 * SINGLES + 64 * FOURS
@@ -95,7 +93,7 @@ class Pages(Dataset[tuple[NDArray[np.uint8], NDArray[np.int16], NDArray[np.int16
         return np.concatenate(windows), np.concatenate(glyphs), things
 
 
-class Stage0(nn.Module):
+class VisionHeads(nn.Module):
     """Loss of the auxiliary heads on one batch of ``Pages``."""
 
     def __init__(self, vision: FastVision) -> None:
@@ -140,72 +138,61 @@ def whiten(vision: FastVision, patches: Tensor) -> None:
         vision.tower.patch_embed.proj.weight.copy_(weight.float())
 
 
-def main() -> None:
-    p = argparse.ArgumentParser()
-    p.add_argument("--out", type=Path, required=True)
-    p.add_argument("--seed", type=int, default=1)
-    p.add_argument("--steps", type=int, default=100000)
-    p.add_argument("--ramp", type=int, default=1200)
-    p.add_argument("--lr", type=float, default=0.02)
-    p.add_argument("--seconds", type=float, default=1e9)
-    p.add_argument("--init", type=Path)
-    p.add_argument("--cooldown", type=int, default=500)
-    p.add_argument("--start", type=int, default=0)
-    p.add_argument("--adam", action="store_true")
-    a = p.parse_args()
-    torch.set_num_threads(1)
-    a.out.mkdir(parents=True, exist_ok=True)
-    model = build_model(a.seed)
-    vision = FastVision(model)
-    data = Pages(a.seed, a.ramp)
-    whiten(vision, torch.from_numpy(np.concatenate([data[a.ramp * k][0] for k in (0, 1, 2)])))
-    stage = Stage0(vision)
-    nn.init.normal_(stage.aux.weight, std=0.02)
-    stage.bfloat16()
-    vision.scale, vision.shift = FastVision(model).scale, FastVision(model).shift
-    named = [(n, q) for n, q in stage.named_parameters()]
-    opt = MixedOptimizer(
-        named, lr=a.lr, muon=lambda _: not a.adam, adam_ratio=1.0 if a.adam else 0.1
-    )
-    start = a.start
-    if a.init:
-        weights = torch.load(a.init, weights_only=True)["model"]
-        stage.load_state_dict(weights, strict=False)
-        opt.read_weights()
-    ckpt = a.out / "state.pt"
-    if ckpt.exists():
-        state: dict[str, Any] = torch.load(ckpt, weights_only=True)
-        opt.load_state_dict(state["opt"])
-        start = state["next"]
-    forward = torch.compile(stage, dynamic=False)
-    loader = stream(data, start, a.steps)
-    log = (a.out / "metrics.jsonl").open("a")
-    began = time.time()
-    sums = np.zeros(3)
-    for i, batch in zip(range(start, a.steps), loader, strict=False):
-        loss, hit, named = forward(*batch)
-        loss.backward()
-        opt.clip(1.0)
-        opt.step(min(1.0, (i + 1 - a.start) / 30, max(0.02, (a.steps - i) / a.cooldown)))
-        sums += [float(loss.detach()), float(hit), float(named)]
-        if (i + 1) % 20 == 0:
-            line = {
-                "step": i + 1,
-                "s": round(time.time() - began, 1),
-                "loss": round(sums[0] / 20, 4),
-                "glyph": round(sums[1] / 20, 4),
-                "thing": round(sums[2] / 20, 4),
-            }
-            print(json.dumps(line), flush=True)
-            log.write(json.dumps(line) + "\n")
-            log.flush()
-            sums[:] = 0
-        done = time.time() - began > a.seconds or i + 1 == a.steps
-        if (i + 1) % 200 == 0 or done:
-            save_state(ckpt, stage, opt, i + 1)
-        if done:
-            break
+@dataclass(frozen=True)
+class VisionConfig:
+    """Settings of a vision stage.
+
+    Attributes:
+        ramp: steps over which grid-snapped pages give way to free type and whole pictures.
+        fresh: start the patch embedding from principal components.
+    """
+
+    name: str = "vision"
+    seed: int = 1
+    ramp: int = 1200
+    fresh: bool = True
+    lr: float = 0.02
+    schedule: Schedule = field(default_factory=lambda: Schedule(6000, 30, 1500))
+    gates: Mapping[str, float] = field(default_factory=dict)
 
 
-if __name__ == "__main__":
-    main()
+class VisionStage:
+    """Trains ``model.model.visual``; see ``loop.Stage``."""
+
+    def __init__(
+        self,
+        model: Qwen2_5_VLForConditionalGeneration,
+        config: VisionConfig,
+        *,
+        compiled: bool = True,
+    ) -> None:
+        self.schedule, self.gates = config.schedule, config.gates
+        vision = FastVision(model)
+        self.data = Pages(config.seed, config.ramp)
+        if config.fresh:
+            some = [self.data[config.ramp * k][0] for k in (0, 1, 2)]
+            whiten(vision, torch.from_numpy(np.concatenate(some)))
+        self.module = VisionHeads(vision)
+        nn.init.normal_(self.module.aux.weight, std=0.02)
+        scale, shift = vision.scale, vision.shift
+        self.module.bfloat16()
+        vision.scale, vision.shift = scale, shift  # pixels are scaled in fp32
+        self.optimizer = MixedOptimizer(list(self.module.named_parameters()), lr=config.lr)
+        self._forward = torch.compile(self.module, dynamic=False) if compiled else self.module
+        self._sums, self._count = np.zeros(3), 0
+
+    def loss(self, batch: Any) -> Tensor:
+        """Loss of one batch of ``Pages``."""
+        loss, glyph, thing = self._forward(*batch)
+        self._sums += [float(loss.detach()), float(glyph), float(thing)]
+        self._count += 1
+        result: Tensor = loss
+        return result
+
+    def scores(self) -> dict[str, float]:
+        """Mean loss, glyph accuracy, accuracy of things' colours and shapes together."""
+        means = self._sums / max(1, self._count)
+        self._sums, self._count = np.zeros(3), 0
+        return dict(
+            zip(("loss", "glyph", "thing"), (round(float(x), 4) for x in means), strict=True)
+        )

@@ -14,11 +14,11 @@ pytest.importorskip("transformers")
 
 from awares_edge.protocol import crop_box, get_profile  # noqa: E402
 from awares_edge.synth import generate  # noqa: E402
-from awares_edge.training.batches import Batches, Mix  # noqa: E402
-from awares_edge.training.joint import Joint  # noqa: E402
-from awares_edge.training.nano_config import build_model  # noqa: E402
-from awares_edge.training.nano_joint import ARRAYS  # noqa: E402
-from awares_edge.training.views import Slots  # noqa: E402
+from awares_edge.training.nano.batches import Batches, Mix  # noqa: E402
+from awares_edge.training.nano.config import build_model  # noqa: E402
+from awares_edge.training.nano.joint import Joint  # noqa: E402
+from awares_edge.training.nano.language_stage import ARRAYS  # noqa: E402
+from awares_edge.training.nano.views import Slots  # noqa: E402
 from awares_edge.vision import Preprocessing, extract_patches  # noqa: E402
 
 SLOTS = Slots(pictures=2, crops=4, centres=2, wide=1, tall=1, pages=1)

@@ -7,14 +7,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import Qwen2_5_VLForConditionalGeneration
 
-from awares_edge.training.aux_targets import CLASSES, COLOUR_CLASSES, SHAPE_CLASSES, TARGETS
-from awares_edge.training.fast import FastVision, rms_norm
-from awares_edge.training.fast_text import FastText
-from awares_edge.training.views import Slots
+from awares_edge.training.nano.aux_targets import CLASSES, COLOUR_CLASSES, SHAPE_CLASSES, TARGETS
+from awares_edge.training.nano.fast_text import FastText
+from awares_edge.training.nano.fast_vision import FastVision, rms_norm
+from awares_edge.training.nano.views import Slots
 
 
 class Joint(nn.Module):
-    """Loss and predictions of one batch of ``training.batches``."""
+    """Loss and predictions of one batch of ``training.nano.batches``."""
 
     def __init__(
         self, model: Qwen2_5_VLForConditionalGeneration, slots: Slots, aux_weight: float
@@ -66,21 +66,26 @@ class Joint(nn.Module):
         places: Tensor,
         targets: Tensor,
         weights: Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Total loss, language loss, glyph accuracy [], predicted tokens [len(places)]."""
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Loss; language loss, row, column, glyph accuracy [4]; predicted [len(places)]."""
         if self.frozen:
             with torch.no_grad():
                 table = self.visual_table(windows, one, wide, tall)
-            loss, predicted = self.language(
-                table, ids, visual, positions, block, places, targets, weights
-            )
-            return loss, loss.detach(), torch.zeros(()), predicted
-        table = self.visual_table(windows, one, wide, tall)
-        auxiliary, hit = self.auxiliary(table, aux, things)
-        loss, predicted = self.language(
+        else:
+            table = self.visual_table(windows, one, wide, tall)
+        language, predicted, middle = self.language(
             table, ids, visual, positions, block, places, targets, weights
         )
-        return loss + self.aux_weight * auxiliary, loss.detach(), hit, predicted
+        loss, glyph = language, torch.zeros((), device=ids.device)
+        if not self.frozen:
+            auxiliary, glyph = self.auxiliary(table, aux, things)
+            loss = loss + self.aux_weight * auxiliary
+        row = column = torch.zeros((), device=ids.device)
+        if self.place_weight:
+            place, row, column = self.place(middle, visual, positions)
+            loss = loss + self.place_weight * place
+        seen = (language.detach(), row, column, glyph)
+        return loss, torch.stack([x.float() for x in seen]), predicted
 
     def auxiliary(self, table: Tensor, aux: Tensor, things: Tensor) -> tuple[Tensor, Tensor]:
         """Loss of the glyph and thing heads; glyph accuracy."""
@@ -111,8 +116,8 @@ class Joint(nn.Module):
         places: Tensor,
         targets: Tensor,
         weights: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        """Weighted loss of the supervised tokens, and what was predicted for them."""
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Weighted loss of the supervised tokens, what was predicted for them, middle states."""
         states, middle = self.text(ids, visual, table, positions, block)
         hidden = states.flatten(0, 1)
         logits = F.linear(
@@ -120,18 +125,22 @@ class Joint(nn.Module):
         ).float()
         losses = F.cross_entropy(logits, targets, reduction="none")
         loss = (losses * weights).sum() / weights.sum()
-        if self.place_weight:
-            loss = loss + self.place_weight * self.place_loss(middle, visual, positions)
-        return loss, logits.argmax(-1)
+        return loss, logits.argmax(-1), middle
 
-    def place_loss(self, middle: Tensor, visual: Tensor, positions: Tensor) -> Tensor:
-        """Loss of a throw-away head that tells each visual token's row and column.
+    def place(
+        self, middle: Tensor, visual: Tensor, positions: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Loss and row and column accuracy of a throw-away head on the visual tokens.
 
         Values carry no position, so a call ("which crop?") is slow to learn without it.
         """
         seen = (visual >= 0).float()
         told = self.aux_place(rms_norm(middle, self.aux_place_norm)).float()
         wanted = (positions[1:] - positions[:1]).clamp(0, 7)
-        row = F.cross_entropy(told[..., :8].flatten(0, 1), wanted[0].flatten(), reduction="none")
-        column = F.cross_entropy(told[..., 8:].flatten(0, 1), wanted[1].flatten(), reduction="none")
-        return ((row + column) * seen.flatten()).sum() / seen.sum()
+        share = seen.flatten() / seen.sum()
+        total, right = torch.zeros((), device=told.device), []
+        for axis, logits in enumerate((told[..., :8], told[..., 8:])):
+            flat, target = logits.flatten(0, 1), wanted[axis].flatten()
+            total = total + (F.cross_entropy(flat, target, reduction="none") * share).sum()
+            right.append(((flat.argmax(-1) == target) * share).sum())
+        return total, right[0], right[1]

@@ -14,7 +14,7 @@ from tokenizers.trainers import BpeTrainer
 
 from awares_edge.protocol import CROP_NAMES, get_profile, render_call
 from awares_edge.synth.canvas import COLOURS, SHAPES
-from awares_edge.training.nano_config import SPECIAL_IDS, VOCAB
+from awares_edge.training.nano.config import SPECIAL_IDS, VOCAB
 
 # Qwen2's own pre-tokenisation.
 PATTERN = (

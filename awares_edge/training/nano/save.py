@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from transformers import Qwen2_5_VLForConditionalGeneration
 
-from awares_edge.training.nano_tokenizer import save_tokenizer
+from awares_edge.training.nano.tokenizer import save_tokenizer
 
 # Qwen2.5-VL's own template, cut to text and images: a default system prompt only where none is
 # given, one vision block an image.

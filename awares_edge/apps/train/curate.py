@@ -1,0 +1,78 @@
+"""`awares-edge train curate`: labels from the model's own answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from awares_edge.apps.console import err, out, progress_bar
+from awares_edge.apps.options import DeviceOption, RuntimeOption, ThreadsOption, load_model
+from awares_edge.apps.train.options import EndpointOption, JudgeModelOption, JudgeName, JudgeOption, KeyOption, OracleName, RuleName, make_judge, make_oracle, require_training
+
+
+def curate(
+    checkpoint: Annotated[Path, typer.Argument(help="Bundle or checkpoint that answers.")],
+    output: Annotated[Path, typer.Option("--out", "-o", help="Trajectories (JSONL) to write.")],
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Rows (JSONL: image, question, answer, boxes). Default: synthetic."),
+    ] = None,
+    count: Annotated[int, typer.Option(min=1, help="Synthetic questions.")] = 2000,
+    seed: Annotated[int, typer.Option(help="Seed of the synthetic questions.")] = 0,
+    judge: JudgeOption = JudgeName.exact,
+    judge_model: JudgeModelOption = "",
+    oracle: Annotated[OracleName, typer.Option(help="Where evidence comes from.")] = (
+        OracleName.known
+    ),
+    oracle_model: Annotated[str, typer.Option(help="Oracle: the endpoint's model name.")] = "",
+    endpoint: EndpointOption = "",
+    key: KeyOption = "",
+    rule: Annotated[
+        RuleName, typer.Option(help="From boxes to crops: coverage (ours) or iou (published).")
+    ] = RuleName.coverage,
+    threshold: Annotated[
+        float | None, typer.Option(help="Of the rule. Default: 0.95 coverage, 0.5 IoU.")
+    ] = None,
+    runtime: RuntimeOption = None,
+    protocol: Annotated[str | None, typer.Option(help="Protocol profile of the model.")] = None,
+    device: DeviceOption = "cpu",
+    threads: ThreadsOption = None,
+) -> None:
+    """Label questions LR or HR from the model's own answers; an interrupted run goes on."""
+    require_training()
+    from awares_edge.training.answerer import ControllerAnswerer
+    from awares_edge.training.curate import curate as run
+    from awares_edge.training.trajectories import read_rows, synthetic_rows
+
+    rows = (
+        synthetic_rows("train", seed, count)
+        if data is None
+        else read_rows(data, lambda reason: err.print(reason, style="yellow", markup=False))
+    )
+    folder = data.parent if data else output.parent
+    chosen = make_judge(judge, judge_model, endpoint, key)
+    evidence = make_oracle(oracle, oracle_model, endpoint, key)
+    with (
+        load_model(checkpoint, runtime, protocol, device, threads, None) as model,
+        progress_bar() as update,
+    ):
+        report = run(
+            rows,
+            folder,
+            output,
+            ControllerAnswerer(model),
+            chosen,
+            evidence,
+            rule=rule.value,
+            threshold=threshold,
+            progress=lambda r: update("curating", r.kept, count if data is None else r.kept),
+        )
+    for reason in report.reasons:
+        err.print(reason, style="yellow", markup=False)
+    out.print(
+        f"{report.kept} rows written ({report.labels['LR']} LR, {report.labels['HR']} HR), "
+        f"{report.resumed} were there, {report.skipped} skipped: {output}",
+        markup=False,
+    )

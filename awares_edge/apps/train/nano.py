@@ -1,0 +1,65 @@
+"""`awares-edge train nano`: the embedded model, from random weights or onwards."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from awares_edge.apps.console import err, out, progress_bar
+from awares_edge.apps.train.options import SmokeOption, require_training
+
+SHOWN = ("loss", "glyph", "thing", "row", "column", "full presence", "full small", "locate", "call", "crop")
+"""Scores printed during training."""
+
+
+def nano(
+    output: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.")],
+    start: Annotated[
+        Path | None,
+        typer.Option("--from", help="Checkpoint folder or state file to begin from."),
+    ] = None,
+    stage: Annotated[
+        list[str] | None, typer.Option(help="Run this stage alone (may be repeated).")
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(min=0, help="Stop after that long; run again to go on.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that draw pictures.")] = 1,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    ignore_gates: Annotated[
+        bool, typer.Option("--ignore-gates", help="Go on where a stage ends below its gate.")
+    ] = False,
+    smoke: SmokeOption = False,
+) -> None:
+    """Train the embedded nano model: vision, reading, policy, then all together.
+
+    A run that was stopped goes on, bit for bit. `train curate`, `train sft` and `train grpo`
+    take its checkpoint further.
+    """
+    require_training()
+    from awares_edge.training.nano.loop import LoopOptions
+    from awares_edge.training.nano.recipe import RECIPE, NanoOptions, run_recipe
+    from awares_edge.training.nano.recipe import smoke as shorten
+
+    loop = LoopOptions(seconds=60 * minutes if minutes else math.inf, workers=workers)
+    if smoke:
+        loop = LoopOptions(seconds=loop.seconds, log_every=4, save_every=8, workers=0)
+    options = NanoOptions(
+        output, start=start, only=tuple(stage or ()), ignore_gates=ignore_gates,
+        compiled=not smoke, device=device, loop=loop,
+    )  # fmt: skip
+    with progress_bar() as update:
+
+        def report(name: str, steps: int, line: dict[str, Any]) -> None:
+            shown = "  ".join(f"{k} {line[k]:.3f}" for k in SHOWN if k in line)
+            err.print(f"{name} {line['step']}/{steps}  {shown}", markup=False)
+            update(name, line["step"], steps)
+
+        folder = run_recipe(shorten(RECIPE) if smoke else RECIPE, options, report)
+    if folder is None:
+        out.print(f"time is up; the same command goes on: {output}", markup=False)
+    else:
+        out.print(f"written to {folder}; curves in {output}/*/curve.png", markup=False)

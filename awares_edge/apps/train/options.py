@@ -1,0 +1,97 @@
+"""Options that the training commands share, and the judges and oracles they name."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from awares_edge.errors import InputError, RuntimeUnavailable
+
+if TYPE_CHECKING:
+    from awares_edge.training.judges import Judge
+    from awares_edge.training.oracles import Oracle
+
+
+class JudgeName(str, Enum):
+    """Names for `--judge`."""
+
+    exact = "exact"
+    anls = "anls"
+    semantic = "semantic"
+    endpoint = "endpoint"
+
+
+class OracleName(str, Enum):
+    """Names for `--oracle`."""
+
+    known = "known"
+    endpoint = "endpoint"
+
+
+class RuleName(str, Enum):
+    """Names for `--rule`."""
+
+    coverage = "coverage"
+    iou = "iou"
+
+
+JudgeOption = Annotated[JudgeName, typer.Option(help="How answers are compared.")]
+JudgeModelOption = Annotated[
+    str, typer.Option(help="Judge: a sentence-embedding folder, or the endpoint's model name.")
+]
+EndpointOption = Annotated[
+    str, typer.Option(help="Base URL of an OpenAI-compatible server, up to /v1.")
+]
+KeyOption = Annotated[
+    str, typer.Option(envvar="OPENAI_API_KEY", help="Bearer token of the endpoint.")
+]
+SmokeOption = Annotated[
+    bool, typer.Option("--smoke", help="A size that runs within a minute on one CPU core.")
+]
+TrainedProtocol = Annotated[
+    str, typer.Option(help="Protocol profile: paper, readme, evaluator, nano.")
+]
+
+
+def require_training() -> None:
+    """Name the install line where torch or transformers is missing."""
+    try:
+        import torch
+        import transformers
+    except ImportError as error:
+        raise RuntimeUnavailable(
+            "training needs torch and transformers: pip install 'awares-edge[train]'"
+        ) from error
+    del torch, transformers
+
+
+def make_judge(name: JudgeName, model: str, endpoint: str, key: str) -> Judge:
+    """The judge that the options describe."""
+    from awares_edge.training import judges
+    from awares_edge.training.endpoint import Endpoint
+
+    if name is JudgeName.exact:
+        return judges.ExactJudge()
+    if name is JudgeName.anls:
+        return judges.AnlsJudge()
+    if not model:
+        raise InputError(f"--judge {name.value} needs --judge-model")
+    if name is JudgeName.semantic:
+        return judges.SemanticJudge(model)
+    if not endpoint:
+        raise InputError("--judge endpoint needs --endpoint")
+    return judges.EndpointJudge(Endpoint(endpoint, model, key))
+
+
+def make_oracle(name: OracleName, model: str, endpoint: str, key: str) -> Oracle:
+    """The oracle that the options describe."""
+    from awares_edge.training import oracles
+    from awares_edge.training.endpoint import Endpoint
+
+    if name is OracleName.known:
+        return oracles.KnownBoxes()
+    if not model or not endpoint:
+        raise InputError("--oracle endpoint needs --endpoint and --oracle-model")
+    return oracles.EndpointOracle(Endpoint(endpoint, model, key))

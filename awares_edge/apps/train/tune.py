@@ -1,0 +1,82 @@
+"""`awares-edge train sft` and `train grpo`: supervised, then reinforced."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from awares_edge.apps.console import err, out, progress_bar
+from awares_edge.apps.train.options import EndpointOption, JudgeModelOption, JudgeName, JudgeOption, KeyOption, SmokeOption, TrainedProtocol, make_judge, require_training
+
+
+def sft(
+    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint folder to start from.")],
+    trajectories: Annotated[Path, typer.Argument(help="Curated trajectories (JSONL).")],
+    output: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.")],
+    protocol: TrainedProtocol = "paper",
+    lora: Annotated[int, typer.Option(min=0, help="LoRA rank; 0 trains every weight.")] = 8,
+    lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 1e-4,
+    epochs: Annotated[float, typer.Option(help="Passes over the data.")] = 2.0,
+    steps: Annotated[int, typer.Option(help="Optimiser steps in place of epochs.")] = 0,
+    batch: Annotated[int, typer.Option(min=1, help="Trajectories per step and device.")] = 16,
+    accumulate: Annotated[int, typer.Option(min=1, help="Batches per optimiser step.")] = 1,
+    tool_weight: Annotated[float, typer.Option(help="w_t: weight of the call's tokens.")] = 5.0,
+    dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
+    seed: Annotated[int, typer.Option(help="Seed.")] = 0,
+    smoke: SmokeOption = False,
+) -> None:
+    """Supervised fine-tuning; several GPUs through `accelerate launch`."""
+    require_training()
+    from awares_edge.training.sft import SftConfig, run_sft
+
+    if smoke:
+        steps, batch, lora, lr = 40, 8, 0, 1e-3
+    config = SftConfig(
+        checkpoint, trajectories, output, protocol=protocol, lora_rank=lora, lr=lr, epochs=epochs,
+        max_steps=steps, batch=batch, accumulate=accumulate, tool_weight=tool_weight, dtype=dtype,
+        seed=seed,
+    )  # fmt: skip
+    final = run_sft(config, lambda line: err.print(line, style="yellow", markup=False))
+    out.print(f"written to {final}; curve in {output / 'curve.png'}", markup=False)
+
+
+def grpo(
+    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint folder, after SFT.")],
+    trajectories: Annotated[Path, typer.Argument(help="Curated trajectories (JSONL).")],
+    output: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.")],
+    protocol: TrainedProtocol = "paper",
+    lora: Annotated[int, typer.Option(min=0, help="LoRA rank; 0 trains every weight.")] = 8,
+    lr: Annotated[float, typer.Option(help="Learning rate.")] = 1e-5,
+    steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = 500,
+    prompts: Annotated[int, typer.Option(min=1, help="Questions a step.")] = 8,
+    group: Annotated[int, typer.Option(min=2, help="Conversations a question (G).")] = 8,
+    beta: Annotated[float, typer.Option(help="Weight of the KL to the start.")] = 0.05,
+    miss: Annotated[float, typer.Option(help="Cost of not looking where needed.")] = 2.0,
+    use: Annotated[float, typer.Option(help="Cost of looking where not needed.")] = 0.25,
+    area: Annotated[float, typer.Option(help="Cost per percent of the picture looked at.")] = 0.01,
+    judge: JudgeOption = JudgeName.exact,
+    judge_model: JudgeModelOption = "",
+    endpoint: EndpointOption = "",
+    key: KeyOption = "",
+    dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
+    seed: Annotated[int, typer.Option(help="Seed.")] = 0,
+    smoke: SmokeOption = False,
+) -> None:
+    """GRPO with two-turn rollouts and an asymmetric cost of looking."""
+    require_training()
+    from awares_edge.training.grpo import GrpoConfig, run_grpo
+    from awares_edge.training.reward import ToolCost
+    from awares_edge.training.rollout import Sampling
+
+    if smoke:
+        steps, prompts, group, lora, lr = 10, 4, 4, 0, 1e-4
+    config = GrpoConfig(
+        checkpoint, trajectories, output, protocol=protocol, lora_rank=lora, lr=lr, steps=steps,
+        prompts=prompts, group=group, beta=beta, dtype=dtype, seed=seed,
+        cost=ToolCost(miss=miss, use=use, area=area), sampling=Sampling(),
+    )  # fmt: skip
+    scorer = make_judge(judge, judge_model, endpoint, key)
+    final = run_grpo(config, scorer, lambda line: err.print(line, style="yellow", markup=False))
+    out.print(f"written to {final}; curve in {output / 'curve.png'}", markup=False)

@@ -1,0 +1,100 @@
+"""The language stages: reading and policy over packed rows, with vision frozen or not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import Qwen2_5_VLForConditionalGeneration
+
+from awares_edge.training.nano.batches import Batches, Mix
+from awares_edge.training.nano.joint import Joint
+from awares_edge.training.nano.loop import Schedule
+from awares_edge.training.nano.optim import MixedOptimizer
+from awares_edge.training.nano.scores import Scores
+from awares_edge.training.nano.views import Slots
+
+ARRAYS = (
+    "windows", "one", "wide", "tall", "aux", "things", "ids", "visual", "positions", "block",
+    "places", "targets", "weights",
+)  # fmt: skip
+"""A batch's arrays, in the order of the module's arguments."""
+
+
+@dataclass(frozen=True)
+class LanguageConfig:
+    """Settings of a language stage.
+
+    Attributes:
+        vision: factor on the rate of the vision tower; 0 freezes it (three times cheaper).
+        aux: weight of the glyph and thing heads while vision trains.
+        place: weight of the throw-away head that tells visual tokens' rows and columns.
+    """
+
+    name: str = "language"
+    seed: int = 1
+    vision: float = 0.0
+    aux: float = 0.3
+    place: float = 0.3
+    lr: float = 0.008
+    adam_ratio: float = 0.15
+    mix: Mix = field(default_factory=Mix)
+    slots: Slots = field(default_factory=Slots)
+    schedule: Schedule = field(default_factory=lambda: Schedule(3000))
+    gates: Mapping[str, float] = field(default_factory=dict)
+
+
+class LanguageStage:
+    """Trains the text model, and the tower where ``config.vision`` > 0; see ``loop.Stage``."""
+
+    def __init__(
+        self,
+        model: Qwen2_5_VLForConditionalGeneration,
+        config: LanguageConfig,
+        *,
+        compiled: bool = True,
+    ) -> None:
+        self.schedule, self.gates = config.schedule, config.gates
+        self.data = Batches("train", config.seed, config.slots, config.mix)
+        self.module = Joint(model, config.slots, config.aux)
+        self.module.place_weight = config.place
+        buffers = [dict(m.named_buffers(recurse=False)) for m in self.module.modules()]
+        self.module.bfloat16()
+        for module, kept in zip(self.module.modules(), buffers, strict=True):
+            for name, value in kept.items():
+                setattr(module, name, value)  # angles and pixel scales stay fp32
+        if not config.vision:
+            self.module.freeze_vision()
+        self.optimizer = MixedOptimizer(
+            [(n, p) for n, p in self.module.named_parameters() if p.requires_grad],
+            lr=config.lr,
+            adam_ratio=config.adam_ratio,
+            scale=lambda name: config.vision if "vision." in name else 1.0,
+        )
+        self._forward = torch.compile(self.module, dynamic=False) if compiled else self.module
+        self._counts = Scores(self.data.packer.encode("GET_CROPS: ['0']")[0])
+        self._sums, self._count = np.zeros(5), 0
+
+    def loss(self, batch: dict[str, Any]) -> Tensor:
+        """Loss of one batch of ``Batches``."""
+        loss, seen, predicted = self._forward(**{k: batch[k] for k in ARRAYS})
+        self._counts.add(batch, predicted.cpu().numpy())
+        self._sums += [float(loss.detach()), *seen.tolist()]
+        self._count += 1
+        result: Tensor = loss
+        return result
+
+    def scores(self) -> dict[str, float]:
+        """Mean losses; row, column and glyph accuracy of the heads in use; ``Scores``' shares."""
+        means = [round(float(x), 4) for x in self._sums / max(1, self._count)]
+        self._sums, self._count = np.zeros(5), 0
+        named = dict(zip(("loss", "language loss", "row", "column", "glyph"), means, strict=True))
+        if self.module.frozen:
+            del named["glyph"]
+        if not self.module.place_weight:
+            del named["row"], named["column"]
+        return {**named, **self._counts.take()}

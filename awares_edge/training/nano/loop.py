@@ -1,0 +1,178 @@
+"""The one loop of the nano model's stages: it resumes bit for bit, and stops at what is no number.
+
+A stage brings a module, data, an optimiser and scores; the loop brings everything else.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from awares_edge.training.errors import TrainingError
+from awares_edge.training.metrics import MetricsLog
+from awares_edge.training.nano.optim import MixedOptimizer
+
+GATE_LINES = 4
+"""Lines of the log over whose mean a gate is judged."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Learning rate over ``steps``: linear warm-up, constant, linear cooldown."""
+
+    steps: int
+    warmup: int = 50
+    cooldown: int = 500
+
+    def scale(self, step: int) -> float:
+        """Factor on the learning rate of step ``step`` (from 0)."""
+        left = (self.steps - step) / max(1, self.cooldown)
+        return min(1.0, (step + 1) / max(1, self.warmup), max(0.02, left))
+
+
+class Stage(Protocol):
+    """What a stage of the recipe brings."""
+
+    schedule: Schedule
+    gates: Mapping[str, float]
+    optimizer: MixedOptimizer
+
+    @property
+    def module(self) -> nn.Module:
+        """Holds the model's weights and the heads that are dropped later."""
+        ...
+
+    @property
+    def data(self) -> Dataset[Any]:
+        """Batch ``i`` is a function of the stage's seed and ``i``."""
+        ...
+
+    def loss(self, batch: Any) -> Tensor:
+        """Loss of one batch; what is scored is remembered."""
+        ...
+
+    def scores(self) -> dict[str, float]:
+        """Means since the last call."""
+        ...
+
+
+@dataclass(frozen=True)
+class LoopOptions:
+    """How a stage is run.
+
+    Attributes:
+        seconds: stop after a step that ends later than this; run again to go on.
+        log_every, save_every: in steps.
+        workers: processes that draw pictures.
+    """
+
+    seconds: float = math.inf
+    log_every: int = 25
+    save_every: int = 100
+    workers: int = 1
+
+
+def run_stage(
+    stage: Stage, out: Path, options: LoopOptions, report: Callable[[dict[str, Any]], None]
+) -> bool:
+    """Train ``stage`` in folder ``out``; True when its schedule is done, False when time is up.
+
+    ``report`` gets each line of ``metrics.jsonl``. A batch is a function of its index, so that
+    a run that was stopped repeats what it would have done.
+
+    Raises:
+        TrainingError: a loss or gradient is no number; the last good state is kept.
+    """
+    log, state = MetricsLog(out), out / "state.pt"
+    start = load_state(state, stage) if state.exists() else 0
+    log.truncate(start)
+    device = next(stage.module.parameters()).device
+    steps = stage.schedule.steps
+    began = time.monotonic()
+    loader = stream(stage.data, start, steps, options.workers)
+    for step, batch in zip(range(start, steps), loader, strict=False):
+        loss = stage.loss(to_device(batch, device))
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = stage.optimizer.clip(1.0)
+        if not math.isfinite(norm):
+            kept = f"the last good state is {state}" if state.exists() else "nothing was saved yet"
+            raise TrainingError(
+                f"step {step}: the gradient's norm is {norm}; {kept}: lower the rate"
+            )
+        stage.optimizer.step(stage.schedule.scale(step))
+        done = step + 1 == steps
+        late = time.monotonic() - began > options.seconds
+        if (step + 1) % options.log_every == 0 or done:
+            line = {"step": step + 1, "s": round(time.monotonic() - began, 1), **stage.scores()}
+            log.write(**line)
+            report(line)
+        if (step + 1) % options.save_every == 0 or done or late:
+            save_state(state, stage.module, stage.optimizer, step + 1)
+        if late and not done:
+            return False
+    return True
+
+
+def missed_gates(gates: Mapping[str, float], log: MetricsLog) -> list[str]:
+    """What a finished stage lacks: a line for each score whose last mean is below its gate."""
+    lines = log.read()
+    missed = []
+    for name, wanted in gates.items():
+        values = [line[name] for line in lines if name in line][-GATE_LINES:]
+        mean = sum(values) / len(values) if values else 0.0
+        if mean < wanted:
+            missed.append(f"{name} {mean:.3f} < {wanted}")
+    return missed
+
+
+def stream(data: Dataset[Any], start: int, stop: int, workers: int = 1) -> DataLoader[Any]:
+    """Batches ``start`` to ``stop`` of ``data``, in order, made by processes of lower priority."""
+    return DataLoader(
+        data,
+        batch_size=None,
+        sampler=range(start, stop),
+        num_workers=workers,
+        prefetch_factor=6 if workers else None,
+        worker_init_fn=_be_nice,
+    )
+
+
+def to_device(batch: Any, device: torch.device) -> Any:
+    """A batch with its tensors on ``device``."""
+    if isinstance(batch, Tensor):
+        return batch.to(device)
+    if isinstance(batch, dict):
+        return {k: to_device(v, device) for k, v in batch.items()}
+    if isinstance(batch, tuple | list) and any(isinstance(x, Tensor) for x in batch):
+        return [to_device(x, device) for x in batch]
+    return batch
+
+
+def save_state(path: Path, module: nn.Module, optimizer: MixedOptimizer, following: int) -> None:
+    """Write all that the step ``following`` needs, whole or not at all."""
+    temporary = Path(f"{path}.tmp")
+    state = {"opt": optimizer.state_dict(), "next": following, "model": module.state_dict()}
+    torch.save(state, temporary)
+    temporary.rename(path)
+
+
+def load_state(path: Path, stage: Stage) -> int:
+    """Put a saved state into ``stage``; returns the step that follows."""
+    state: dict[str, Any] = torch.load(path, weights_only=True)
+    stage.module.load_state_dict(state["model"])
+    stage.optimizer.load_state_dict(state["opt"])
+    return int(state["next"])
+
+
+def _be_nice(_worker: int) -> None:
+    """Leave the processor to the trainer."""
+    os.nice(5)

@@ -1,0 +1,194 @@
+"""The nano model's recipe: its stages in order, each in a folder of its own, each behind a gate."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import torch
+from torch import nn
+from transformers import Qwen2_5_VLForConditionalGeneration
+
+from awares_edge.errors import CheckpointError, InputError
+from awares_edge.training.errors import TrainingError
+from awares_edge.training.metrics import MetricsLog
+from awares_edge.training.nano.batches import Mix
+from awares_edge.training.nano.config import build_model
+from awares_edge.training.nano.language_stage import LanguageConfig, LanguageStage
+from awares_edge.training.nano.loop import LoopOptions, Schedule, missed_gates, run_stage
+from awares_edge.training.nano.save import save_checkpoint
+from awares_edge.training.nano.views import Slots
+from awares_edge.training.nano.vision_stage import VisionConfig, VisionStage
+
+StageConfig: TypeAlias = VisionConfig | LanguageConfig
+
+# Language models on frozen vision need no glyph pages.
+_FROZEN = Slots(pictures=12, crops=22, centres=5, wide=4, tall=3, pages=0)
+_JOINT = replace(_FROZEN, pages=6)
+_READING = Mix(
+    two_turn=0.5, high=0.5, read_all=1.0, drills=4, easy_steps=1200, easy_start=0.9, easy_floor=0.05
+)
+_POLICY = Mix(two_turn=0.85, high=0.5, read_all=0.25, drills=2, easy_floor=0.05)
+
+RECIPE: tuple[StageConfig, ...] = (
+    VisionConfig(
+        "vision", seed=1, schedule=Schedule(7000, 30, 1800), gates={"glyph": 0.93, "thing": 0.98}
+    ),
+    LanguageConfig(
+        "reading",
+        seed=2,
+        mix=_READING,
+        slots=_FROZEN,
+        lr=0.01,
+        schedule=Schedule(1800, cooldown=300),
+        gates={"match": 0.90, "full presence": 0.90, "row": 0.95, "column": 0.95},
+    ),
+    LanguageConfig(
+        "policy",
+        seed=3,
+        mix=_POLICY,
+        slots=_FROZEN,
+        schedule=Schedule(3000, cooldown=300),
+        gates={"locate": 0.85, "called": 0.93, "held": 0.95, "full small": 0.80},
+    ),
+    LanguageConfig(
+        "joint",
+        seed=4,
+        mix=replace(_POLICY, read_all=0.15, drills=1),
+        slots=_JOINT,
+        vision=0.3,
+        lr=0.006,
+        schedule=Schedule(2400, cooldown=2000),
+        gates={"call": 0.90, "crop": 0.85},
+    ),
+)
+"""From random weights to the checkpoint; gates are means over the last steps' unseen pictures."""
+
+
+def smoke(recipe: Sequence[StageConfig]) -> tuple[StageConfig, ...]:
+    """The same stages at a size that one CPU core runs in a minute; gates are dropped."""
+    small = Slots(pictures=2, crops=6, centres=2, wide=1, tall=1, pages=1)
+    out: list[StageConfig] = []
+    for stage in recipe:
+        if isinstance(stage, VisionConfig):
+            out.append(replace(stage, ramp=40, schedule=Schedule(20, 2, 4), gates={}))
+        else:
+            mix = replace(stage.mix, easy_steps=8)
+            short = replace(stage, mix=mix, slots=small, schedule=Schedule(8, 2, 4), gates={})
+            out.append(short)
+    return tuple(out)
+
+
+@dataclass(frozen=True)
+class NanoOptions:
+    """How the recipe is run.
+
+    Attributes:
+        start: checkpoint folder or state file to begin from; random weights without.
+        only: names of the stages to run; all without.
+        ignore_gates: go on below a gate.
+        compiled: compile the forward (a minute at the start, several times faster after).
+        device: "cpu" or "cuda".
+    """
+
+    out: Path
+    start: Path | None = None
+    only: tuple[str, ...] = ()
+    ignore_gates: bool = False
+    compiled: bool = True
+    device: str = "cpu"
+    loop: LoopOptions = field(default_factory=LoopOptions)
+
+
+def run_recipe(
+    recipe: Sequence[StageConfig],
+    options: NanoOptions,
+    report: Callable[[str, int, dict[str, Any]], None] = lambda *_: None,
+) -> Path | None:
+    """Run what of ``recipe`` is not done; the checkpoint's folder, or None where time is up.
+
+    ``report`` gets a stage's name, its steps, and each line of its log.
+
+    Raises:
+        TrainingError: a stage ended below its gate, or met a number that is none.
+    """
+    chosen = _choose(recipe, options.only)
+    model, state = _begin(options.start, recipe[0].seed)
+    for stage in chosen:
+        folder = options.out / stage.name
+        folder.mkdir(parents=True, exist_ok=True)
+        config = stage
+        if isinstance(config, VisionConfig) and state is not None:
+            config = replace(config, fresh=False)
+        made: VisionStage | LanguageStage
+        if isinstance(config, VisionConfig):
+            made = VisionStage(model, config, compiled=options.compiled)
+        else:
+            made = LanguageStage(model, config, compiled=options.compiled)
+        if state is not None:
+            _transfer(state, made.module)
+            made.optimizer.read_weights()
+        made.module.to(options.device)
+        made.optimizer.to(options.device)
+
+        def tell(line: dict[str, Any], stage: StageConfig = stage) -> None:
+            report(stage.name, stage.schedule.steps, line)
+
+        if not run_stage(made, folder, options.loop, tell):
+            return None
+        log = MetricsLog(folder)
+        log.plot(*(n for n in ("loss", "glyph", "locate", "call", "crop") if n in log.read()[-1]))
+        missed = missed_gates(stage.gates, log)
+        if missed and not options.ignore_gates:
+            raise TrainingError(
+                f"stage {stage.name} ended below its gate ({', '.join(missed)}): "
+                "the next one would build on sand; see its curve.png, or give --ignore-gates"
+            )
+        state = {k: v.cpu() for k, v in made.module.state_dict().items()}
+    record = {
+        "architecture": type(model).__name__,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "start": str(options.start.name) if options.start else "random weights",
+        "stages": [_plain(s) for s in chosen],
+    }
+    save_checkpoint(model.cpu(), options.out / "checkpoint", record)
+    return options.out / "checkpoint"
+
+
+def _choose(recipe: Sequence[StageConfig], only: Sequence[str]) -> list[StageConfig]:
+    names = [s.name for s in recipe]
+    for name in only:
+        if name not in names:
+            raise InputError(f"no stage {name!r}: choose among {', '.join(names)}")
+    return [s for s in recipe if not only or s.name in only]
+
+
+def _begin(
+    start: Path | None, seed: int
+) -> tuple[Qwen2_5_VLForConditionalGeneration, dict[str, torch.Tensor] | None]:
+    """The model, and the state of a stage to take over with its heads."""
+    torch.set_num_threads(1)  # a second thread gains nothing at these sizes
+    model = build_model(seed)
+    if start is None:
+        return model, None
+    if start.is_file():
+        state: dict[str, torch.Tensor] = torch.load(start, weights_only=True)["model"]
+        return model, state
+    if not (start / "model.safetensors").is_file():
+        raise CheckpointError(f"{start} holds no checkpoint: give a folder with model.safetensors")
+    loaded = Qwen2_5_VLForConditionalGeneration.from_pretrained(start, dtype=torch.float32)
+    model.load_state_dict(loaded.state_dict())
+    return model, {}
+
+
+def _transfer(state: dict[str, torch.Tensor], module: nn.Module) -> None:
+    """Take over what two stages share: vision and heads always, text among language stages."""
+    module.load_state_dict(state, strict=False)
+
+
+def _plain(stage: StageConfig) -> dict[str, Any]:
+    values: dict[str, Any] = json.loads(json.dumps(asdict(stage)))
+    return values
