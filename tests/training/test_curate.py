@@ -1,4 +1,4 @@
-"""Curation: judges, oracles, crop rules, resuming, and rows that cannot be used."""
+"""Curation: oracles, crop rules, resuming, and rows that cannot be used."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from awares_edge.training.crop_rules import coverage, crops_for, iou
 from awares_edge.training.curate import curate
 from awares_edge.training.endpoint import Endpoint
 from awares_edge.training.errors import EndpointError
-from awares_edge.training.judges import AnlsJudge, EndpointJudge, ExactJudge, levenshtein
+from awares_edge.training.judges import EndpointJudge, ExactJudge
 from awares_edge.training.oracles import EndpointOracle, KnownBoxes, parse_boxes
 from awares_edge.training.trajectories import (
     Row,
@@ -110,19 +110,6 @@ def test_crop_rules() -> None:
     assert coverage(small, (0, 0, 25, 224)) == pytest.approx(0.5)
     assert iou(small, small) == 1.0
     assert iou((0, 0, 0, 0), (0, 0, 0, 0)) == 0.0
-
-
-def test_judges() -> None:
-    assert ExactJudge().score("", "Red ", "red") == 1.0
-    assert levenshtein("kitten", "sitting") == 3
-    anls = AnlsJudge()
-    assert anls.score("", "abcd", "abcx") == 0.75
-    assert anls.score("", "abcd", "axyz") == 0.0
-    assert anls.score("", "", "") == 1.0
-    assert ExactJudge().compare("", "a", "a", "a") == "tie"
-    assert ExactJudge().compare("", "a", "a", "b") == "low"
-    assert ExactJudge().needs_zoom("", "a", "b", "a")
-    assert not ExactJudge().needs_zoom("", "a", "b", "c")
 
 
 def test_oracle_boxes_are_read_in_every_form() -> None:
