@@ -6,7 +6,7 @@ import json as jsonlib
 from dataclasses import asdict
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -21,6 +21,7 @@ from awares_edge.apps.options import (
     load_model,
 )
 from awares_edge.errors import InputError
+from awares_edge.synth import plot
 from awares_edge.synth.evaluate import MODES, EvalMode, Report, evaluate
 from awares_edge.synth.generate import FAMILIES, HELD_BACK
 
@@ -78,6 +79,10 @@ def synth(
     save: Annotated[
         Path | None, typer.Option(help="Write every question's outcome to this JSONL file.")
     ] = None,
+    picture: Annotated[
+        Path | None,
+        typer.Option(help="Draw accuracy against RTR to this file (.png, .svg, .pdf)."),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Ask the synthetic suite's questions and report accuracy, tokens, calls and latency."""
@@ -87,8 +92,10 @@ def synth(
         if name not in FAMILIES and name not in HELD_BACK:
             known = ", ".join([*FAMILIES, *HELD_BACK])
             raise InputError(f"no family {name!r}: choose from {known}")
+    # Found out now rather than after the last question.
+    if picture:
+        plot.check(picture)
     if save:
-        # Found out now rather than after the last question.
         save.parent.mkdir(parents=True, exist_ok=True)
         save.write_text("")
     reports: list[Report] = []
@@ -111,6 +118,8 @@ def synth(
                     for outcome in report.outcomes:
                         file.write(jsonlib.dumps({"mode": name, **asdict(outcome)}) + "\n")
     results = [report.to_dict() for report in reports]
+    if picture:
+        plot.draw(results, picture, _title(bundle, split, families, control, results))
     if json:
         print_json(results[0] if len(results) == 1 else results)
         return
@@ -119,6 +128,25 @@ def synth(
         _print_kinds(results[0])
     if save:
         err.print(f"outcomes written to {save}", style="dim", markup=False)
+    if picture:
+        err.print(f"picture written to {picture}", style="dim", markup=False)
+
+
+def _title(
+    bundle: Path | None,
+    split: SplitName,
+    families: tuple[str, ...],
+    control: ControlName,
+    results: list[dict[str, Any]],
+) -> str:
+    """Of the picture: the model, the split, the number of questions, and what was restricted."""
+    parts = [f"{split.value} split"]
+    if families:
+        parts.append(" and ".join(families))
+    if control is not ControlName.right:
+        parts.append(f"{control.value} pictures")
+    name = bundle.resolve().name if bundle else "embedded nano model"
+    return f"{name}: synthetic suite, {', '.join(parts)}, {results[0]['questions']:,} questions"
 
 
 def _modes(mode: list[str] | None, all_modes: bool) -> list[EvalMode]:

@@ -21,6 +21,7 @@ from awares_edge.controller.picture import Picture
 from awares_edge.controller.trace import Answer
 from awares_edge.errors import InputError
 from awares_edge.synth.generate import Split, balanced, generate
+from awares_edge.synth.intervals import wilson
 from awares_edge.synth.oracle import QUARTERS, is_sufficient, smallest_crops
 from awares_edge.synth.sample import SIDE, Question
 
@@ -58,7 +59,10 @@ class Outcome:
 
 @dataclass
 class Report:
-    """Sums over outcomes; ``to_dict`` is what ``evaluate synth --json`` prints."""
+    """Sums over outcomes; ``to_dict`` is what ``evaluate synth --json`` prints.
+
+    ``accuracy_ci`` is the 95% Wilson interval of ``accuracy``.
+    """
 
     mode: EvalMode
     outcomes: list[Outcome] = field(default_factory=list)
@@ -66,10 +70,12 @@ class Report:
     def to_dict(self) -> dict[str, Any]:
         o = self.outcomes
         kinds = sorted({(x.kind, x.size) for x in o})
+        accuracy = _mean([x.correct for x in o])
         return {
             "mode": self.mode,
             "questions": len(o),
-            "accuracy": _mean([x.correct for x in o]),
+            "accuracy": accuracy,
+            "accuracy_ci": [round(x, 4) for x in wilson(accuracy, len(o))],
             "rtr": _mean([x.visual_tokens / x.full_tokens for x in o]),
             "direct_share": _mean([not x.crops for x in o]),
             "needs_zoom_share": _mean([x.needs_zoom for x in o]),
