@@ -20,8 +20,9 @@ from rich.progress import (
 from awares_edge.bundle.store import Progress as ProgressCallback
 from awares_edge.controller.trace import PHASES, Answer
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+# No emoji codes: row names such as "synth:train:0" would turn into pictures.
+out = Console(highlight=False, emoji=False)
+err = Console(stderr=True, highlight=False, emoji=False)
 
 
 def print_json(value: Any) -> None:

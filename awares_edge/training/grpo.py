@@ -24,7 +24,7 @@ from awares_edge.training.loading import Loaded, load_for_training
 from awares_edge.training.metrics import MetricsLog
 from awares_edge.training.reward import ToolCost, reward
 from awares_edge.training.rollout import Rollout, Sampling, roll_out
-from awares_edge.training.sft import readable, save_final
+from awares_edge.training.sft import Progress, readable, save_final
 from awares_edge.training.trajectories import Trajectory, open_image, read_trajectories
 
 
@@ -116,10 +116,16 @@ class GrpoRun:
             self._resume()
         self.log.truncate(self.step)
 
-    def train(self, rows: Sequence[Trajectory], folder: Path) -> None:
+    def train(
+        self,
+        rows: Sequence[Trajectory],
+        folder: Path,
+        progress: Progress = lambda _done, _steps: None,
+    ) -> None:
         """Run to ``config.steps``."""
         while self.step < self.config.steps:
             self.train_step(rows, folder)
+            progress(self.step, self.config.steps)
             if self.step % self.config.save_steps == 0 or self.step == self.config.steps:
                 self.save()
 
@@ -162,15 +168,16 @@ class GrpoRun:
     def _update(self, rows: list[Conversation], advantage: Tensor) -> dict[str, float]:
         c = self.config
         with torch.no_grad():
-            old, _ = log_likelihoods(self.loaded, self.model, rows)
             if self.reference is not None:
                 reference, _ = log_likelihoods(self.loaded, self.reference, rows)
             else:
                 with self.model.disable_adapter():
                     reference, _ = log_likelihoods(self.loaded, self.model, rows)
         loss = kl = norm = torch.zeros(())
+        old: Tensor | None = None
         for _ in range(c.inner):
             logp, mask = log_likelihoods(self.loaded, self.model, rows)
+            old = logp.detach() if old is None else old  # the policy that sampled
             gain = advantage.to(logp.device)
             loss, kl = grpo_loss(logp, old, reference, gain, mask, clip=c.clip, beta=c.beta)
             if not torch.isfinite(loss):
@@ -207,7 +214,10 @@ class GrpoRun:
 
 
 def run_grpo(
-    config: GrpoConfig, judge: Judge | None = None, report: Callable[[str], None] = print
+    config: GrpoConfig,
+    judge: Judge | None = None,
+    report: Callable[[str], None] = print,
+    progress: Progress = lambda _done, _steps: None,
 ) -> Path:
     """Train and write the result to ``out/final``; returns that folder."""
     folder = config.trajectories.parent
@@ -215,6 +225,6 @@ def run_grpo(
     if not rows:
         raise TrainingError(f"{config.trajectories} holds no usable trajectory")
     run = GrpoRun(config, judge)
-    run.train(rows, folder)
+    run.train(rows, folder, progress)
     run.log.plot("reward", "accuracy", "called", "kl")
     return save_final(run.loaded, config.out / "final")

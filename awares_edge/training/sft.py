@@ -28,6 +28,9 @@ from awares_edge.training.loading import Loaded, load_for_training
 from awares_edge.training.metrics import MetricsLog
 from awares_edge.training.trajectories import Trajectory, open_image, read_trajectories
 
+Progress = Callable[[int, int], None]
+"""Told of steps done and their number."""
+
 
 @dataclass(frozen=True)
 class SftConfig:
@@ -115,8 +118,12 @@ class WeightedTrainer(Trainer):  # type: ignore[misc]
 
 
 class _Log(TrainerCallback):  # type: ignore[misc]
-    def __init__(self, log: MetricsLog) -> None:
-        self.log = log
+    def __init__(self, log: MetricsLog, progress: Progress) -> None:
+        self.log, self.progress = log, progress
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        del args, control
+        self.progress(state.global_step, state.max_steps)
 
     def on_log(
         self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any
@@ -142,7 +149,11 @@ def readable(
     return good
 
 
-def run_sft(config: SftConfig, report: Callable[[str], None] = print) -> Path:
+def run_sft(
+    config: SftConfig,
+    report: Callable[[str], None] = print,
+    progress: Progress = lambda _done, _steps: None,
+) -> Path:
     """Train and write the result to ``out/final``; returns that folder.
 
     A run that was interrupted goes on from its last checkpoint in ``out``.
@@ -186,7 +197,7 @@ def run_sft(config: SftConfig, report: Callable[[str], None] = print) -> Path:
         args=arguments,
         data_collator=together,
         train_dataset=TrajectoryDataset(loaded, rows, folder, config.tool_weight),
-        callbacks=[_Log(log)],
+        callbacks=[_Log(log, progress)],
     )
     trainer.loaded = loaded
     last = latest_checkpoint(config.out) if config.resume else None

@@ -9,7 +9,18 @@ import typer
 
 from awares_edge.apps.console import err, out, progress_bar
 from awares_edge.apps.options import DeviceOption, RuntimeOption, ThreadsOption, load_model
-from awares_edge.apps.train.options import EndpointOption, JudgeModelOption, JudgeName, JudgeOption, KeyOption, OracleName, RuleName, make_judge, make_oracle, require_training
+from awares_edge.apps.train.options import (
+    EndpointOption,
+    JudgeModelOption,
+    JudgeName,
+    JudgeOption,
+    KeyOption,
+    OracleName,
+    RuleName,
+    make_judge,
+    make_oracle,
+    require_training,
+)
 
 
 def curate(

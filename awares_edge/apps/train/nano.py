@@ -11,7 +11,10 @@ import typer
 from awares_edge.apps.console import err, out, progress_bar
 from awares_edge.apps.train.options import SmokeOption, require_training
 
-SHOWN = ("loss", "glyph", "thing", "row", "column", "full presence", "full small", "locate", "call", "crop")
+SHOWN = (
+    "loss", "glyph", "thing", "row", "column", "full presence", "full small", "locate", "call",
+    "crop",
+)  # fmt: skip
 """Scores printed during training."""
 
 

@@ -8,7 +8,17 @@ from typing import Annotated
 import typer
 
 from awares_edge.apps.console import err, out, progress_bar
-from awares_edge.apps.train.options import EndpointOption, JudgeModelOption, JudgeName, JudgeOption, KeyOption, SmokeOption, TrainedProtocol, make_judge, require_training
+from awares_edge.apps.train.options import (
+    EndpointOption,
+    JudgeModelOption,
+    JudgeName,
+    JudgeOption,
+    KeyOption,
+    SmokeOption,
+    TrainedProtocol,
+    make_judge,
+    require_training,
+)
 
 
 def sft(
@@ -38,7 +48,8 @@ def sft(
         max_steps=steps, batch=batch, accumulate=accumulate, tool_weight=tool_weight, dtype=dtype,
         seed=seed,
     )  # fmt: skip
-    final = run_sft(config, lambda line: err.print(line, style="yellow", markup=False))
+    with progress_bar() as update:
+        final = run_sft(config, _warn, lambda done, steps: update("sft", done, steps))
     out.print(f"written to {final}; curve in {output / 'curve.png'}", markup=False)
 
 
@@ -78,5 +89,10 @@ def grpo(
         cost=ToolCost(miss=miss, use=use, area=area), sampling=Sampling(),
     )  # fmt: skip
     scorer = make_judge(judge, judge_model, endpoint, key)
-    final = run_grpo(config, scorer, lambda line: err.print(line, style="yellow", markup=False))
+    with progress_bar() as update:
+        final = run_grpo(config, scorer, _warn, lambda done, steps: update("grpo", done, steps))
     out.print(f"written to {final}; curve in {output / 'curve.png'}", markup=False)
+
+
+def _warn(line: str) -> None:
+    err.print(line, style="yellow", markup=False)

@@ -67,6 +67,16 @@ RECIPE: tuple[StageConfig, ...] = (
 )
 """From random weights to the checkpoint; gates are means over the last steps' unseen pictures."""
 
+READER = LanguageConfig(
+    "reader",
+    seed=5,
+    mix=replace(_POLICY, policy=False),
+    slots=_FROZEN,
+    lr=0.005,
+    schedule=Schedule(400, cooldown=350),
+)
+"""Unlearns the call: sees well, never asks. The ablation ladder starts from it (by name alone)."""
+
 
 def smoke(recipe: Sequence[StageConfig]) -> tuple[StageConfig, ...]:
     """The same stages at a size that one CPU core runs in a minute; gates are dropped."""
@@ -159,11 +169,11 @@ def run_recipe(
 
 
 def _choose(recipe: Sequence[StageConfig], only: Sequence[str]) -> list[StageConfig]:
-    names = [s.name for s in recipe]
+    stages = {s.name: s for s in (*recipe, READER)}
     for name in only:
-        if name not in names:
-            raise InputError(f"no stage {name!r}: choose among {', '.join(names)}")
-    return [s for s in recipe if not only or s.name in only]
+        if name not in stages:
+            raise InputError(f"no stage {name!r}: choose among {', '.join(stages)}")
+    return [stages[name] for name in only] if only else list(recipe)
 
 
 def _begin(
