@@ -1,7 +1,6 @@
 """GRPO on the two-turn protocol: group advantages, clipped ratio, KL to the reference.
 
-Own code, because trl's trainer cannot express the protocol (see ``rollout``). Only
-sampled tokens carry gradient. One step samples ``group`` conversations for each of
+Our own loop, not trl's: docs/training.md says why. Only sampled tokens carry gradient. One step samples ``group`` conversations for each of
 ``prompts`` rows; ``inner`` passes over them share the sampling policy's likelihoods.
 """
 

@@ -1,8 +1,7 @@
 """Two-turn rollouts: sample, cut the crops that were asked for, sample the answer.
 
 The crops come from the protocol code that inference uses, and the sampled token ids
-are kept as they are. trl's GRPO trainer cannot hold this conversation (an
-environment's pictures arrive in a later user turn), hence our own loop.
+are kept as they are. Our own loop, not trl's: docs/training.md says why.
 """
 
 from __future__ import annotations

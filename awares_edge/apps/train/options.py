@@ -39,7 +39,8 @@ class RuleName(str, Enum):
 
 JudgeOption = Annotated[JudgeName, typer.Option(help="How answers are compared.")]
 JudgeModelOption = Annotated[
-    str, typer.Option(help="Judge: a sentence-embedding folder, or the endpoint's model name.")
+    str, typer.Option(help="Judge: a sentence-embedding folder (default: the installed "
+        "MiniLM), or the endpoint's model name.")
 ]
 EndpointOption = Annotated[
     str, typer.Option(help="Base URL of an OpenAI-compatible server, up to /v1.")
@@ -76,10 +77,10 @@ def make_judge(name: JudgeName, model: str, endpoint: str, key: str) -> Judge:
         return judges.ExactJudge()
     if name is JudgeName.anls:
         return judges.AnlsJudge()
-    if not model:
-        raise InputError(f"--judge {name.value} needs --judge-model")
     if name is JudgeName.semantic:
         return judges.SemanticJudge(model)
+    if not model:
+        raise InputError(f"--judge {name.value} needs --judge-model")
     if not endpoint:
         raise InputError("--judge endpoint needs --endpoint")
     return judges.EndpointJudge(Endpoint(endpoint, model, key))

@@ -44,6 +44,11 @@ def glyph_targets(glyphs: Iterable[Glyph], width: int, height: int) -> NDArray[n
     return np.concatenate([slots, order], axis=-1)
 
 
+def halved(glyphs: Iterable[Glyph], smallest: int = 15) -> list[Glyph]:
+    """Glyphs as the low-resolution view shows them; those drawn smaller cannot be read there."""
+    return [Glyph(g.char, g.x / 2, g.y / 2, g.size) for g in glyphs if g.size >= smallest]
+
+
 def glyph_slots(glyphs: Iterable[Glyph], width: int, height: int) -> NDArray[np.int16]:
     """Class of each slot, [height/28, width/28, SLOTS], row-major cells."""
     out = np.zeros((height // CELL, width // CELL, SLOTS), np.int16)

@@ -12,7 +12,7 @@ from awares_edge.synth.generate import Split, balanced, generate
 from awares_edge.synth.oracle import is_clear, smallest_crops
 from awares_edge.synth.pages import glyph_page, reduced_page
 from awares_edge.synth.sample import READ_ALL, SIDE, Question, Sample
-from awares_edge.training.nano.aux_targets import TARGETS, glyph_targets, thing_cells
+from awares_edge.training.nano.aux_targets import TARGETS, glyph_targets, halved, thing_cells
 from awares_edge.training.nano.pack import Packer, Row
 from awares_edge.training.nano.views import Slots, ViewTable, window_order
 
@@ -66,7 +66,7 @@ class Batches(Dataset[dict[str, Any]]):
         s, mix = self.slots, self.mix
         rng = np.random.default_rng([self.seed, i, 77])
         table = ViewTable(s)
-        aux = np.zeros((s.pictures * 64 + s.pages * 16, TARGETS), np.int16)
+        aux = np.zeros((s.pictures * 80 + s.pages * 16, TARGETS), np.int16)
         things = np.zeros((s.pictures * (64 + 16), 2), np.int16)
         order = np.argsort(window_order(2, 2))
         rows: list[Row] = []
@@ -80,6 +80,7 @@ class Batches(Dataset[dict[str, Any]]):
             found = thing_cells(sample.things, 28, SIDE).reshape(64, 2)
             things[64 * n : 64 * n + 64] = found[order]
             low = 64 * s.pictures + 16 * n
+            aux[low : low + 16] = glyph_targets(halved(sample.glyphs), 112, 112).reshape(16, -1)
             things[low : low + 16] = thing_cells(sample.things, 56, SIDE).reshape(16, 2)
             rows.append(self._full_row(rng, table, picture, sample))
             rows.append(self._low_row(rng, table, picture, sample))
@@ -87,7 +88,7 @@ class Batches(Dataset[dict[str, Any]]):
             make = reduced_page if k % 4 == 3 else glyph_page
             page, glyphs = make(rng, mix.jitter)
             table.add_page(k, page)
-            at = 64 * s.pictures + 16 * k
+            at = 80 * s.pictures + 16 * k
             aux[at : at + 16] = glyph_targets(glyphs, 112, 112).reshape(16, TARGETS)
         one, wide, tall = table.arrays()
         targets, places, weights = self._targets(rows)

@@ -90,8 +90,7 @@ class Joint(nn.Module):
     def auxiliary(self, table: Tensor, aux: Tensor, things: Tensor) -> tuple[Tensor, Tensor]:
         """Loss of the glyph and thing heads; glyph accuracy."""
         s = self.slots
-        pages = 64 * s.pictures + 16 * s.pictures
-        dense = torch.cat([table[: 64 * s.pictures], table[pages : pages + 16 * s.pages]])
+        dense = table[: 80 * s.pictures + 16 * s.pages]  # whole pictures, low-res views, pages
         glyphs = F.linear(dense, self.aux.weight, self.aux.bias).float().view(-1, CLASSES)
         wanted = aux.reshape(-1).long()
         full = wanted > 0

@@ -20,13 +20,13 @@ from awares_edge.synth.crowds import crowd
 from awares_edge.synth.generate import generate
 from awares_edge.synth.pages import glyph_page, reduced_page
 from awares_edge.synth.sample import SIDE
-from awares_edge.synth.text import Glyph
 from awares_edge.training.nano.aux_targets import (
     CLASSES,
     COLOUR_CLASSES,
     SHAPE_CLASSES,
     TARGETS,
     glyph_targets,
+    halved,
     thing_cells,
 )
 from awares_edge.training.nano.fast_vision import FastVision
@@ -80,8 +80,7 @@ class Pages(Dataset[tuple[NDArray[np.uint8], NDArray[np.int16], NDArray[np.int16
         for k, sample in enumerate(samples):
             low = get_profile("nano").low_res_view(Image.fromarray(sample.picture))
             windows.append(window_patches(np.asarray(low)))
-            large = [Glyph(g.char, g.x / 2, g.y / 2, g.size) for g in sample.glyphs if g.size > 14]
-            glyphs.append(glyph_targets(large, 112, 112).reshape(1, 16, TARGETS))
+            glyphs.append(glyph_targets(halved(sample.glyphs), 112, 112).reshape(1, 16, TARGETS))
             things[SINGLES - pictures + k] = thing_cells(sample.things, 56, SIDE).reshape(16, 2)
         order = np.argsort(window_order(2, 2))
         for k, sample in enumerate(samples):
