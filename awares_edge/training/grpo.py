@@ -1,7 +1,8 @@
 """GRPO on the two-turn protocol: group advantages, clipped ratio, KL to the reference.
 
-Our own loop, not trl's: docs/training.md says why. Only sampled tokens carry gradient. One step samples ``group`` conversations for each of
-``prompts`` rows; ``inner`` passes over them share the sampling policy's likelihoods.
+Our own loop, not trl's: docs/training.md says why. Only sampled tokens carry gradient. One step
+samples ``group`` conversations for each of ``prompts`` rows; ``inner`` passes over them share
+the sampling policy's likelihoods.
 """
 
 from __future__ import annotations
