@@ -1,0 +1,156 @@
+"""Measures the nano checkpoint and writes the numbers, and their picture, into its model card.
+
+    python benchmarks/nano_card.py [checkpoints/nano] [--questions 2000] [--jobs 2]
+
+Every number comes from `awares_edge.synth.evaluate`, through the controller, with transformers in
+fp32; what the card says beside the numbers is written by hand.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import awares_edge  # noqa: E402
+from awares_edge.synth import plot  # noqa: E402
+from awares_edge.synth.evaluate import MODES, EvalMode, PictureControl, evaluate  # noqa: E402
+from awares_edge.synth.generate import HELD_BACK  # noqa: E402
+
+Result = dict[str, Any]
+BEGIN, END = "<!-- numbers: benchmarks/nano_card.py -->", "<!-- end of numbers -->"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One evaluation."""
+
+    checkpoint: Path
+    mode: EvalMode
+    questions: int
+    families: tuple[str, ...] = ()
+    control: PictureControl = "right"
+
+    def run(self) -> Result:
+        """The report as `evaluate synth --json` prints it."""
+        with awares_edge.load(
+            self.checkpoint, runtime="torch", protocol="nano", threads=1
+        ) as model:
+            report = evaluate(
+                model,
+                self.mode,
+                limit=self.questions,
+                families=self.families,
+                control=self.control,
+            )
+        print(self.mode, *self.families, self.control, "done", file=sys.stderr, flush=True)
+        return report.to_dict()
+
+
+def run(job: Job) -> Result:
+    """For processes, which need a function of a module."""
+    return job.run()
+
+
+def targets(a: Result, full: Result, low: Result) -> list[tuple[str, float, str, bool]]:
+    """What the project asked of the checkpoint: name, reached, wanted, met."""
+    below, beside = full["accuracy"] - low["accuracy"], a["accuracy"] - full["accuracy"]
+    return [
+        ("full-res accuracy", full["accuracy"], "≥ 0.90", full["accuracy"] >= 0.90),
+        ("low-res below full by", below, "≥ 0.15", below >= 0.15),
+        ("two-turn minus full-res", beside, "≥ -0.01", beside >= -0.01),
+        ("RTR", a["rtr"], "≤ 0.40", a["rtr"] <= 0.40),
+        ("needs high resolution", a["needs_zoom_share"], "≥ 0.35", a["needs_zoom_share"] >= 0.35),
+        ("valid calls", a["valid_calls"], "≥ 0.99", a["valid_calls"] >= 0.99),
+        ("right crop", a["right_crop"], "≥ 0.95", a["right_crop"] >= 0.95),
+        ("call recall", a["call_recall"], "≥ 0.95", a["call_recall"] >= 0.95),
+        ("call precision", a["call_precision"], "≥ 0.95", a["call_precision"] >= 0.95),
+    ]
+
+
+def table(titles: str, rows: Iterable[Sequence[object]]) -> str:
+    """A Markdown table; ``titles`` separated by bars, floats with three digits."""
+    width = titles.count("|") + 1
+    lines = [f"| {titles} |", "|" + "---|" * width]
+    for row in rows:
+        cells = [f"{x:.3f}" if isinstance(x, float) else str(x) for x in row]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def modes_table(results: Sequence[Result]) -> str:
+    """A row a mode; what a mode does not decide itself is left blank."""
+    always = ("mode", "accuracy", "accuracy_needs_zoom", "accuracy_other", "rtr", "direct_share")
+    calls = ("call_recall", "call_precision", "right_crop", "valid_calls")
+    rows = []
+    for r in results:
+        decides = r["mode"] not in ("full", "low")
+        rows.append([r[k] for k in always] + [r[k] if decides else "" for k in calls])
+    titles = "mode | accuracy | small text | other | RTR | direct"
+    return table(titles + " | recall | precision | right crop | valid calls", rows)
+
+
+def card(test: Sequence[Result], held: Sequence[Result], controls: dict[str, Result]) -> str:
+    """The card's numbers in Markdown."""
+    by_mode = {r["mode"]: r for r in test}
+    a, full, low = by_mode["awares"], by_mode["full"], by_mode["low"]
+    reached = [(n, v, w, "yes" if met else "no") for n, v, w, met in targets(a, full, low)]
+    whole = full["by_kind"]
+    kinds = [
+        (kind, row["questions"], row["accuracy"], row["zoomed"], whole[kind]["accuracy"])
+        for kind, row in a["by_kind"].items()
+    ]
+    guesses = [(name, r["questions"], r["accuracy"]) for name, r in controls.items()]
+    share, names = f"{a['needs_zoom_share']:.0%}", ", ".join(HELD_BACK)
+    parts = (
+        f"{a['questions']} questions of the test split, seed 0 ({share} need a closer look):",
+        modes_table(test),
+        table("target | reached | wanted | met", reached),
+        "By question, own policy and full view:",
+        table("question (type size) | n | accuracy | zoomed | full view", kinds),
+        f"Families held back from training ({names}), {held[0]['questions']} questions:",
+        modes_table(held),
+        "Without the right picture, which is what guessing gives:",
+        table("picture | questions | accuracy", guesses),
+    )
+    return "\n\n".join(parts)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("checkpoint", type=Path, nargs="?", default=ROOT / "checkpoints" / "nano")
+    parser.add_argument("--questions", type=int, default=2000)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--picture", type=Path, default=ROOT / "docs" / "images" / "nano.png")
+    options = parser.parse_args()
+    plot.check(options.picture)
+    folder, count = options.checkpoint, options.questions
+    held = tuple(HELD_BACK)
+    jobs = [Job(folder, mode, count) for mode in MODES]
+    jobs += [Job(folder, mode, count // 2, held) for mode in ("awares", "full", "low")]
+    jobs += [Job(folder, "awares", count // 4, control=control) for control in ("blank", "other")]
+    # Threads and forks do not mix; a fresh process loads its own model.
+    with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
+        results = list(pool.map(run, jobs))
+    test, others, controls = results[:6], results[6:9], results[9:]
+    text = card(test, others, {"blank": controls[0], "another": controls[1]})
+    readme = folder / "README.md"
+    if readme.is_file() and BEGIN in (old := readme.read_text()):
+        head, rest = old.split(BEGIN)
+        readme.write_text(f"{head}{BEGIN}\n\n{text}\n\n{END}{rest.split(END)[1]}")
+    plot.draw(test, options.picture, f"awares-edge nano, {count:,} questions of the test split")
+    print(text)
+    print(json.dumps({r["mode"]: r["accuracy"] for r in test}), file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
