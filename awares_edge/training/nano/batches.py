@@ -1,4 +1,4 @@
-"""Batches for the joint stage: pictures, glyph pages and packed rows, as plain arrays."""
+"""Batches for the language stages: pictures and packed rows, as plain arrays."""
 
 from __future__ import annotations
 
@@ -10,11 +10,9 @@ from torch.utils.data import Dataset
 
 from awares_edge.synth.generate import Split, balanced, generate
 from awares_edge.synth.oracle import is_clear, smallest_crops
-from awares_edge.synth.pages import glyph_page, reduced_page
-from awares_edge.synth.sample import READ_ALL, SIDE, Question, Sample
-from awares_edge.training.nano.aux_targets import TARGETS, glyph_targets, halved, thing_cells
-from awares_edge.training.nano.pack import Packer, Row
-from awares_edge.training.nano.views import Slots, ViewTable, window_order
+from awares_edge.synth.sample import READ_ALL, Question, Sample
+from awares_edge.training.nano.packing import Packer, Row
+from awares_edge.training.nano.views import Slots, ViewTable
 
 MAX_TARGETS = 64
 """Supervised positions kept per row."""
@@ -28,7 +26,6 @@ class Mix:
         two_turn: share of calls that go on to the crops and the answer.
         length: tokens in a row.
         high: share of small-text questions.
-        jitter: of the dense glyph pages.
         easy_steps: batches over which pictures of one to three objects give way to whole ones;
             matching a question to one object among many is learnt after reading, not with it.
         easy_start: share of easy pictures at the beginning.
@@ -43,7 +40,6 @@ class Mix:
     two_turn: float = 0.5
     length: int = 224
     high: float = 0.45
-    jitter: float = 1.0
     read_all: float = 0.0
     drills: int = 0
     easy_steps: int = 1
@@ -66,35 +62,18 @@ class Batches(Dataset[dict[str, Any]]):
         s, mix = self.slots, self.mix
         rng = np.random.default_rng([self.seed, i, 77])
         table = ViewTable(s)
-        aux = np.zeros((s.pictures * 80 + s.pages * 16, TARGETS), np.int16)
-        things = np.zeros((s.pictures * (64 + 16), 2), np.int16)
-        order = np.argsort(window_order(2, 2))
         rows: list[Row] = []
         for n in range(s.pictures):
             easy = rng.random() < max(mix.easy_floor, mix.easy_start * (1 - i / mix.easy_steps))
             limit = int(rng.choice((1, 1, 2, 2, 3))) if easy and mix.easy_steps > 1 else 0
             sample = generate(self.split, self.seed, i * s.pictures + n, limit=limit)
             picture = table.add_picture(sample.picture)
-            cells = glyph_targets(sample.glyphs, 224, 224).reshape(64, TARGETS)
-            aux[64 * n : 64 * n + 64] = cells[order]
-            found = thing_cells(sample.things, 28, SIDE).reshape(64, 2)
-            things[64 * n : 64 * n + 64] = found[order]
-            low = 64 * s.pictures + 16 * n
-            aux[low : low + 16] = glyph_targets(halved(sample.glyphs), 112, 112).reshape(16, -1)
-            things[low : low + 16] = thing_cells(sample.things, 56, SIDE).reshape(16, 2)
             rows.append(self._full_row(rng, table, picture, sample))
             rows.append(self._low_row(rng, table, picture, sample))
-        for k in range(s.pages):
-            make = reduced_page if k % 4 == 3 else glyph_page
-            page, glyphs = make(rng, mix.jitter)
-            table.add_page(k, page)
-            at = 80 * s.pictures + 16 * k
-            aux[at : at + 16] = glyph_targets(glyphs, 112, 112).reshape(16, TARGETS)
         one, wide, tall = table.arrays()
         targets, places, weights = self._targets(rows)
         return {
-            "windows": table.windows, "one": one, "wide": wide, "tall": tall, "aux": aux,
-            "things": things,
+            "windows": table.windows, "one": one, "wide": wide, "tall": tall,
             "ids": np.stack([r.ids for r in rows]),
             "visual": np.stack([r.visual for r in rows]),
             "positions": np.stack([r.positions for r in rows], 1),

@@ -1,4 +1,4 @@
-"""The language stages: reading and policy over packed rows, with vision frozen or not."""
+"""The language stages: reading and policy over packed rows, on a frozen vision tower."""
 
 from __future__ import annotations
 
@@ -12,33 +12,19 @@ from torch import Tensor
 from transformers import Qwen2_5_VLForConditionalGeneration
 
 from awares_edge.training.nano.batches import Batches, Mix
-from awares_edge.training.nano.joint import Joint
 from awares_edge.training.nano.loop import Schedule
 from awares_edge.training.nano.optim import MixedOptimizer
+from awares_edge.training.nano.packed_model import ARRAYS, PackedModel
 from awares_edge.training.nano.scores import Scores
 from awares_edge.training.nano.views import Slots
-
-ARRAYS = (
-    "windows", "one", "wide", "tall", "aux", "things", "ids", "visual", "positions", "block",
-    "places", "targets", "weights",
-)  # fmt: skip
-"""A batch's arrays, in the order of the module's arguments."""
 
 
 @dataclass(frozen=True)
 class LanguageConfig:
-    """Settings of a language stage.
-
-    Attributes:
-        vision: factor on the rate of the vision tower; 0 freezes it (three times cheaper).
-        aux: weight of the glyph and thing heads while vision trains.
-        place: weight of the throw-away head that tells visual tokens' rows and columns.
-    """
+    """Settings of a language stage; ``place`` weighs the head that tells rows and columns."""
 
     name: str = "language"
     seed: int = 1
-    vision: float = 0.0
-    aux: float = 0.3
     place: float = 0.3
     lr: float = 0.008
     adam_ratio: float = 0.15
@@ -49,7 +35,7 @@ class LanguageConfig:
 
 
 class LanguageStage:
-    """Trains the text model, and the tower where ``config.vision`` > 0; see ``loop.Stage``."""
+    """Trains the text model; see ``loop.Stage``."""
 
     def __init__(
         self,
@@ -60,24 +46,20 @@ class LanguageStage:
     ) -> None:
         self.schedule, self.gates = config.schedule, config.gates
         self.data = Batches("train", config.seed, config.slots, config.mix)
-        self.module = Joint(model, config.slots, config.aux)
-        self.module.place_weight = config.place
+        self.module = PackedModel(model, config.slots, config.place)
         buffers = [dict(m.named_buffers(recurse=False)) for m in self.module.modules()]
         self.module.bfloat16()
         for module, kept in zip(self.module.modules(), buffers, strict=True):
             for name, value in kept.items():
                 setattr(module, name, value)  # angles and pixel scales stay fp32
-        if not config.vision:
-            self.module.freeze_vision()
         self.optimizer = MixedOptimizer(
             [(n, p) for n, p in self.module.named_parameters() if p.requires_grad],
             lr=config.lr,
             adam_ratio=config.adam_ratio,
-            scale=lambda name: config.vision if "vision." in name else 1.0,
         )
         self._forward = torch.compile(self.module, dynamic=False) if compiled else self.module
         self._counts = Scores(self.data.packer.encode("GET_CROPS: ['0']")[0])
-        self._sums, self._count = np.zeros(5), 0
+        self._sums, self._count = np.zeros(4), 0
 
     def loss(self, batch: dict[str, Any]) -> Tensor:
         """Loss of one batch of ``Batches``."""
@@ -89,12 +71,8 @@ class LanguageStage:
         return result
 
     def scores(self) -> dict[str, float]:
-        """Mean losses; row, column and glyph accuracy of the heads in use; ``Scores``' shares."""
+        """Mean losses, row and column accuracy, and the shares of ``Scores``."""
         means = [round(float(x), 4) for x in self._sums / max(1, self._count)]
-        self._sums, self._count = np.zeros(5), 0
-        named = dict(zip(("loss", "language loss", "row", "column", "glyph"), means, strict=True))
-        if self.module.frozen:
-            del named["glyph"]
-        if not self.module.place_weight:
-            del named["row"], named["column"]
+        self._sums, self._count = np.zeros(4), 0
+        named = dict(zip(("loss", "language loss", "row", "column"), means, strict=True))
         return {**named, **self._counts.take()}

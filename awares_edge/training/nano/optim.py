@@ -8,7 +8,6 @@ steps cost a few batched matmuls.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -31,10 +30,8 @@ def orthogonalise(x: Tensor, steps: int = 5) -> Tensor:
 class MixedOptimizer:
     """Updates named parameters in place from their gradients.
 
-    ``muon`` says which matrices Muon takes. It suits dense supervision (the vision
-    tower's glyphs); where a batch supervises few tokens its full-length steps follow
-    the noise, so the language model may want AdamW. ``scale`` multiplies the rate of
-    single parameters.
+    Muon takes matrices between hidden layers; AdamW, at ``adam_ratio`` of the rate, the embedding,
+    throw-away heads (named "aux...") and everything that is no matrix.
     """
 
     def __init__(
@@ -46,21 +43,18 @@ class MixedOptimizer:
         weight_decay: float = 0.01,
         momentum: float = 0.95,
         betas: tuple[float, float] = (0.9, 0.98),
-        muon: Callable[[str], bool] = lambda _: True,
-        scale: Callable[[str], float] = lambda _: 1.0,
     ) -> None:
         self.named = named
         self.lr, self.adam_ratio, self.weight_decay = lr, adam_ratio, weight_decay
         self.momentum, self.betas = momentum, betas
         self.step_count = 0
-        self.scales = [scale(name) for name, _ in named]
         self.masters = [p.detach().float().clone() for _, p in named]
         self.first = [torch.zeros_like(m) for m in self.masters]
         self.second: dict[int, Tensor] = {}
         self.groups: dict[tuple[int, int], list[tuple[int, int, int]]] = defaultdict(list)
         for i, (name, p) in enumerate(named):
             hidden = p.ndim == 2 and "embed" not in name and "aux" not in name
-            if hidden and muon(name):
+            if hidden:
                 parts = 3 if name.endswith("qkv.weight") else 1
                 rows = p.shape[0] // parts
                 for part in range(parts):
@@ -102,7 +96,7 @@ class MixedOptimizer:
                 continue
             self.first[i].lerp_(grad, 1 - b1)
             second.mul_(b2).addcmul_(grad, grad, value=1 - b2)
-            rate = lr * self.adam_ratio * self.scales[i]
+            rate = lr * self.adam_ratio
             m = self.first[i] / (1 - b1**self.step_count)
             v = second / (1 - b2**self.step_count)
             if self.masters[i].ndim > 1:
@@ -121,10 +115,9 @@ class MixedOptimizer:
                 stack.append(torch.lerp(grad[lo:hi], momentum, self.momentum))
             update = orthogonalise(torch.stack(stack))
             for (i, lo, hi), u in zip(live, update, strict=True):
-                rate = lr * self.scales[i]
-                factor = rate * max(1.0, rows / columns) ** 0.5
+                factor = lr * max(1.0, rows / columns) ** 0.5
                 master = self.masters[i][lo:hi]
-                master.mul_(1 - rate * self.weight_decay).add_(u, alpha=-factor)
+                master.mul_(1 - lr * self.weight_decay).add_(u, alpha=-factor)
         for (_, p), master in zip(self.named, self.masters, strict=True):
             p.copy_(master)
             p.grad = None

@@ -25,9 +25,7 @@ from awares_edge.training.nano.vision_stage import VisionConfig, VisionStage
 
 StageConfig: TypeAlias = VisionConfig | LanguageConfig
 
-# Language models on frozen vision need no glyph pages.
-_FROZEN = Slots(pictures=12, crops=22, centres=5, wide=4, tall=3, pages=0)
-_JOINT = replace(_FROZEN, pages=6)
+_SLOTS = Slots(pictures=12, crops=22, centres=5, wide=4, tall=3)
 _READING = Mix(
     two_turn=0.5, high=0.5, read_all=1.0, drills=4, easy_steps=1200, easy_start=0.9, easy_floor=0.05
 )
@@ -35,13 +33,13 @@ _POLICY = Mix(two_turn=0.85, high=0.5, read_all=0.25, drills=2, easy_floor=0.05)
 
 RECIPE: tuple[StageConfig, ...] = (
     VisionConfig(
-        "vision", seed=1, schedule=Schedule(7000, 30, 1800), gates={"glyph": 0.93, "thing": 0.98}
+        "vision", seed=1, schedule=Schedule(7000, 30, 1800), gates={"glyph": 0.96, "thing": 0.99}
     ),
     LanguageConfig(
         "reading",
         seed=2,
         mix=_READING,
-        slots=_FROZEN,
+        slots=_SLOTS,
         lr=0.01,
         schedule=Schedule(1800, cooldown=300),
         gates={"match": 0.90, "full presence": 0.90, "row": 0.95, "column": 0.95},
@@ -50,19 +48,9 @@ RECIPE: tuple[StageConfig, ...] = (
         "policy",
         seed=3,
         mix=_POLICY,
-        slots=_FROZEN,
-        schedule=Schedule(3000, cooldown=300),
-        gates={"locate": 0.85, "called": 0.93, "held": 0.95, "full small": 0.80},
-    ),
-    LanguageConfig(
-        "joint",
-        seed=4,
-        mix=replace(_POLICY, read_all=0.15, drills=1),
-        slots=_JOINT,
-        vision=0.3,
-        lr=0.006,
-        schedule=Schedule(2400, cooldown=2000),
-        gates={"call": 0.90, "crop": 0.85},
+        slots=_SLOTS,
+        schedule=Schedule(5000, cooldown=1700),
+        gates={"call": 0.93, "held": 0.97, "full small": 0.93, "crop": 0.93},
     ),
 )
 """From random weights to the checkpoint; gates are means over the last steps' unseen pictures."""
@@ -71,7 +59,7 @@ READER = LanguageConfig(
     "reader",
     seed=5,
     mix=replace(_POLICY, policy=False),
-    slots=_FROZEN,
+    slots=_SLOTS,
     lr=0.005,
     schedule=Schedule(400, cooldown=350),
 )
@@ -80,7 +68,7 @@ READER = LanguageConfig(
 
 def smoke(recipe: Sequence[StageConfig]) -> tuple[StageConfig, ...]:
     """The same stages at a size that one CPU core runs in a minute; gates are dropped."""
-    small = Slots(pictures=2, crops=6, centres=2, wide=1, tall=1, pages=1)
+    small = Slots(pictures=2, crops=6, centres=2, wide=1, tall=1)
     out: list[StageConfig] = []
     for stage in recipe:
         if isinstance(stage, VisionConfig):

@@ -14,30 +14,29 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from awares_edge.protocol import get_profile
-from awares_edge.training.nano.pack import View
+from awares_edge.training.nano.packing import View
 from awares_edge.training.nano.patches import window_patches
 from awares_edge.vision import Grid
 
 
 @dataclass(frozen=True)
 class Slots:
-    """Fixed sizes of one batch: pictures, single-window crops, centres, halves, glyph pages."""
+    """Fixed sizes of one batch: pictures, single-window crops, centre crops, halves."""
 
     pictures: int = 12
     crops: int = 24
     centres: int = 6
     wide: int = 4
     tall: int = 4
-    pages: int = 12
 
     @property
     def windows(self) -> int:
-        return 5 * self.pictures + self.centres + self.pages
+        return 5 * self.pictures + self.centres
 
     @property
     def ones(self) -> int:
-        """Single-window views: low-res, pages, crops."""
-        return self.pictures + self.pages + self.crops
+        """Single-window views: low-res, crops."""
+        return self.pictures + self.crops
 
 
 def window_order(rows: int, columns: int) -> NDArray[np.int64]:
@@ -56,7 +55,7 @@ class ViewTable:
     """Places windows and views of one batch; hands out ``View``s or None when slots run out.
 
     The flat table of visual tokens is: whole pictures, single windows (low-res views,
-    then pages, then crops), wide halves, tall halves.
+    then crops), wide halves, tall halves.
     """
 
     slots: Slots
@@ -71,8 +70,8 @@ class ViewTable:
     def __post_init__(self) -> None:
         s = self.slots
         self.windows = np.zeros((s.windows, 64, 588), np.uint8)
-        # Low-res windows follow the 4 windows of every picture; then pages; then centres.
-        self.one = [4 * s.pictures + i for i in range(s.pictures + s.pages)]
+        # Low-res windows follow the 4 windows of every picture; then centres.
+        self.one = [4 * s.pictures + i for i in range(s.pictures)]
 
     def add_picture(self, picture: NDArray[np.uint8]) -> int:
         i, s = len(self._pictures), self.slots
@@ -83,9 +82,6 @@ class ViewTable:
         self._views[i, "all"] = View(64 * i + _ORDER["four"], Grid(16, 16))
         self._views[i, "low"] = View(self._one(i), Grid(8, 8))
         return i
-
-    def add_page(self, k: int, page: NDArray[np.uint8]) -> None:
-        self.windows[5 * self.slots.pictures + k] = window_patches(page)[0]
 
     def view(self, picture: int, name: str) -> View | None:
         """View ``name`` ("low" or a crop id) of a picture; None if no slot is left."""
@@ -106,7 +102,7 @@ class ViewTable:
         if name == "4":
             if self.centres >= s.centres:
                 return None
-            window = 5 * s.pictures + s.pages + self.centres
+            window = 5 * s.pictures + self.centres
             self.windows[window] = window_patches(self._pictures[picture][56:168, 56:168])[0]
             self.centres += 1
         else:

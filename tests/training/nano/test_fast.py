@@ -16,12 +16,11 @@ from awares_edge.protocol import crop_box, get_profile  # noqa: E402
 from awares_edge.synth import generate  # noqa: E402
 from awares_edge.training.nano.batches import Batches, Mix  # noqa: E402
 from awares_edge.training.nano.config import build_model  # noqa: E402
-from awares_edge.training.nano.joint import Joint  # noqa: E402
-from awares_edge.training.nano.language_stage import ARRAYS  # noqa: E402
+from awares_edge.training.nano.packed_model import ARRAYS, PackedModel  # noqa: E402
 from awares_edge.training.nano.views import Slots  # noqa: E402
 from awares_edge.vision import Preprocessing, extract_patches  # noqa: E402
 
-SLOTS = Slots(pictures=2, crops=4, centres=2, wide=1, tall=1, pages=1)
+SLOTS = Slots(pictures=2, crops=4, centres=2, wide=1, tall=1)
 PROFILE = get_profile("nano")
 
 
@@ -48,11 +47,11 @@ def _conversation(data: Batches, ids: np.ndarray, low: bool, picture: Image.Imag
 def test_packed_rows_equal_transformers(batch: tuple[Batches, dict[str, Any]]) -> None:
     data, arrays = batch
     model = build_model(1).eval()
-    joint = Joint(model, SLOTS, 0.3)
+    packed = PackedModel(model, SLOTS)
     t = {k: torch.from_numpy(np.asarray(arrays[k])) for k in ARRAYS}
     with torch.no_grad():
-        table = joint.visual_table(t["windows"], t["one"], t["wide"], t["tall"])
-        hidden, _ = joint.text(t["ids"], t["visual"], table, t["positions"], t["block"])
+        table = packed.visual_table(t["windows"], t["one"], t["wide"], t["tall"])
+        hidden, _ = packed.text(t["ids"], t["visual"], table, t["positions"], t["block"])
         logits = hidden @ model.model.language_model.embed_tokens.weight.T
     pad = data.packer.special.image_pad
     compared, two_turn = 0, 0

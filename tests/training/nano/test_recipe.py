@@ -53,10 +53,10 @@ def test_every_stage_hands_over_to_the_next_and_the_result_loads(tmp_path: Path)
     seen: list[str] = []
     folder = run_recipe(SMALL, options(tmp_path, only=()), lambda name, *_: seen.append(name))
     assert folder == tmp_path / "checkpoint"
-    assert list(dict.fromkeys(seen)) == ["vision", "reading", "policy", "joint"]
+    assert list(dict.fromkeys(seen)) == ["vision", "reading", "policy"]
     assert all((tmp_path / s.name / "curve.png").exists() for s in SMALL)
     model = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder)
-    trained = torch.load(tmp_path / "joint" / "state.pt", weights_only=True)["model"]
+    trained = torch.load(tmp_path / "policy" / "state.pt", weights_only=True)["model"]
     saved = model.model.language_model.layers[0].mlp.down_proj.weight.float()
     assert torch.equal(saved, trained["text.text.layers.0.mlp.down_proj.weight"].float())
     first, last = (MetricsLog(tmp_path / "vision").read()[i]["loss"] for i in (0, -1))
@@ -117,7 +117,7 @@ def test_a_gradient_that_is_no_number_stops_and_keeps_the_last_good_state(
 
 
 def test_what_cannot_be_begun_is_told(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="choose among vision, reading, policy, joint, reader"):
+    with pytest.raises(InputError, match="choose among vision, reading, policy, reader"):
         run_recipe(RECIPE, options(tmp_path, only=("vsion",)))
     with pytest.raises(CheckpointError, match=r"model\.safetensors"):
         run_recipe(RECIPE, options(tmp_path, start=tmp_path))
