@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from torch.utils.data import Dataset
 
-from awares_edge.synth.generate import Split, balanced, generate
+from awares_edge.synth.generate import Split, generate
 from awares_edge.synth.oracle import is_clear, smallest_crops
 from awares_edge.synth.sample import READ_ALL, Question, Sample
 from awares_edge.training.nano.packing import Packer, Row
@@ -25,7 +26,7 @@ class Mix:
     Attributes:
         two_turn: share of calls that go on to the crops and the answer.
         length: tokens in a row.
-        high: share of small-text questions.
+        full, low: weights of small-text, large-text and other questions in either kind of row.
         easy_steps: batches over which pictures of one to three objects give way to whole ones;
             matching a question to one object among many is learnt after reading, not with it.
         easy_start: share of easy pictures at the beginning.
@@ -39,7 +40,8 @@ class Mix:
 
     two_turn: float = 0.5
     length: int = 224
-    high: float = 0.45
+    full: tuple[float, float, float] = (0.5, 0.3, 0.2)
+    low: tuple[float, float, float] = (0.36, 0.34, 0.3)
     read_all: float = 0.0
     drills: int = 0
     easy_steps: int = 1
@@ -97,7 +99,7 @@ class Batches(Dataset[dict[str, Any]]):
         matches = [q for q in sample.drills if q.kind == "match"]
         for k in rng.permutation(len(matches))[: mix.drills]:
             self.packer.direct(row, matches[k].text, matches[k].answer, "match")
-        for q in balanced(rng, sample.questions, 12, 0.6):
+        for q in mixed(rng, sample.questions, 12, mix.full):
             self.packer.direct(row, q.text, q.answer, _kind("full", q), partner=q.size != "none")
         return row
 
@@ -126,7 +128,7 @@ class Batches(Dataset[dict[str, Any]]):
                 self.packer.direct(row, q.text, q.answer, "match", 2.0)
             else:
                 self.packer.call(row, q.text, smallest_crops(q.evidence), kind="locate")
-        for q in balanced(rng, sample.questions, 12, self.mix.high):
+        for q in mixed(rng, sample.questions, 12, mix.low):
             if q.size != "small" or not mix.policy:
                 self.packer.direct(
                     row, q.text, q.answer, _kind("low", q), 2.0, partner=q.size != "none"
@@ -162,3 +164,22 @@ class Batches(Dataset[dict[str, Any]]):
 def _kind(view: str, question: Question) -> str:
     """Name under which a direct answer is scored; presence is a gate of its own."""
     return f"{view} {'presence' if question.kind == 'presence' else question.size}"
+
+
+def mixed(
+    rng: np.random.Generator,
+    questions: Sequence[Question],
+    count: int,
+    weights: tuple[float, float, float],
+) -> list[Question]:
+    """``count`` questions in random order, each of a size drawn by ``weights`` while it lasts."""
+    shuffled = [questions[int(i)] for i in rng.permutation(len(questions))]
+    pools = {size: [q for q in shuffled if q.size == size] for size in ("small", "large", "none")}
+    left = dict(zip(pools, weights, strict=True))
+    out: list[Question] = []
+    while len(out) < min(count, len(questions)):
+        left = {size: w for size, w in left.items() if pools[size]}
+        shares = np.array(list(left.values()))
+        size = list(left)[int(rng.choice(len(left), p=shares / shares.sum()))]
+        out.append(pools[size].pop())
+    return out

@@ -27,9 +27,9 @@ StageConfig: TypeAlias = VisionConfig | LanguageConfig
 
 _SLOTS = Slots(pictures=12, crops=22, centres=5, wide=4, tall=3)
 _READING = Mix(
-    two_turn=0.5, high=0.5, read_all=1.0, drills=4, easy_steps=1200, easy_start=0.9, easy_floor=0.05
+    two_turn=0.5, read_all=1.0, drills=4, easy_steps=1200, easy_start=0.9, easy_floor=0.05
 )
-_POLICY = Mix(two_turn=0.85, high=0.5, read_all=0.25, drills=2, easy_floor=0.05)
+_POLICY = Mix(two_turn=0.85, read_all=0.25, drills=2, easy_floor=0.05)
 
 RECIPE: tuple[StageConfig, ...] = (
     VisionConfig(
