@@ -41,7 +41,7 @@ class Job:
     control: PictureControl = "right"
 
     def run(self) -> Result:
-        """The report as `evaluate synth --json` prints it."""
+        """The report as `evaluate synth --json` prints it, and what became of each question."""
         with awares_edge.load(
             self.checkpoint, runtime="torch", protocol="nano", threads=1
         ) as model:
@@ -53,7 +53,11 @@ class Job:
                 control=self.control,
             )
         print(self.mode, *self.families, self.control, "done", file=sys.stderr, flush=True)
-        return report.to_dict()
+        return {
+            **report.to_dict(),
+            "right": [o.correct for o in report.outcomes],
+            "called": [bool(o.crops) for o in report.outcomes],
+        }
 
 
 def run(job: Job) -> Result:
@@ -87,6 +91,22 @@ def table(titles: str, rows: Iterable[Sequence[object]]) -> str:
     return "\n".join(lines)
 
 
+def by_outcome(a: Result, full: Result, low: Result) -> list[tuple[object, ...]]:
+    """Calls against outcomes: needed is where the full view is right and the low-res view wrong."""
+    needed = [f and not w for f, w in zip(full["right"], low["right"], strict=True)]
+    both = sum(n and c for n, c in zip(needed, a["called"], strict=True))
+    count = len(needed)
+    return [
+        ("drawn size", a["needs_zoom_share"], a["call_recall"], a["call_precision"]),
+        (
+            "outcomes",
+            sum(needed) / count,
+            both / max(1, sum(needed)),
+            both / max(1, sum(a["called"])),
+        ),
+    ]
+
+
 def modes_table(results: Sequence[Result]) -> str:
     """A row a mode; what a mode does not decide itself is left blank."""
     always = ("mode", "accuracy", "accuracy_needs_zoom", "accuracy_other", "rtr", "direct_share")
@@ -115,6 +135,8 @@ def card(test: Sequence[Result], held: Sequence[Result], controls: dict[str, Res
         f"{a['questions']} questions of the test split, seed 0 ({share} need a closer look):",
         modes_table(test),
         table("target | reached | wanted | met", reached),
+        "Calls against two oracles: small text; low-res view wrong where the full one is right:",
+        table("oracle | needed | recall | precision", by_outcome(a, full, low)),
         "By question, own policy and full view:",
         table("question (type size) | n | accuracy | zoomed | full view", kinds),
         f"Families held back from training ({names}), {held[0]['questions']} questions:",

@@ -26,6 +26,7 @@ class Mix:
     Attributes:
         two_turn: share of calls that go on to the crops and the answer.
         length: tokens in a row.
+        full_rows: share of pictures that are also asked about in full; others get two low-res rows.
         full, low: weights of small-text, large-text and other questions in either kind of row.
         easy_steps: batches over which pictures of one to three objects give way to whole ones;
             matching a question to one object among many is learnt after reading, not with it.
@@ -40,8 +41,9 @@ class Mix:
 
     two_turn: float = 0.5
     length: int = 224
+    full_rows: float = 1.0
     full: tuple[float, float, float] = (0.5, 0.3, 0.2)
-    low: tuple[float, float, float] = (0.36, 0.34, 0.3)
+    low: tuple[float, float, float] = (0.36, 0.3, 0.34)
     read_all: float = 0.0
     drills: int = 0
     easy_steps: int = 1
@@ -70,7 +72,9 @@ class Batches(Dataset[dict[str, Any]]):
             limit = int(rng.choice((1, 1, 2, 2, 3))) if easy and mix.easy_steps > 1 else 0
             sample = generate(self.split, self.seed, i * s.pictures + n, limit=limit)
             picture = table.add_picture(sample.picture)
-            rows.append(self._full_row(rng, table, picture, sample))
+            full = rng.random() < mix.full_rows
+            row = self._full_row if full else self._low_row
+            rows.append(row(rng, table, picture, sample))
             rows.append(self._low_row(rng, table, picture, sample))
         one, wide, tall = table.arrays()
         targets, places, weights = self._targets(rows)

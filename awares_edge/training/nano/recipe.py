@@ -25,11 +25,11 @@ from awares_edge.training.nano.vision_stage import VisionConfig, VisionStage
 
 StageConfig: TypeAlias = VisionConfig | LanguageConfig
 
-_SLOTS = Slots(pictures=12, crops=22, centres=5, wide=4, tall=3)
+_SLOTS = Slots(pictures=12, crops=28, centres=5, wide=4, tall=3)
 _READING = Mix(
     two_turn=0.5, read_all=1.0, drills=4, easy_steps=1200, easy_start=0.9, easy_floor=0.05
 )
-_POLICY = Mix(two_turn=0.85, read_all=0.25, drills=2, easy_floor=0.05)
+_POLICY = Mix(two_turn=0.85, full_rows=0.4, read_all=0.15, drills=1, easy_floor=0.05)
 
 RECIPE: tuple[StageConfig, ...] = (
     VisionConfig(
@@ -58,7 +58,7 @@ RECIPE: tuple[StageConfig, ...] = (
 READER = LanguageConfig(
     "reader",
     seed=5,
-    mix=replace(_POLICY, policy=False),
+    mix=replace(_POLICY, policy=False, full_rows=1.0),
     slots=_SLOTS,
     lr=0.005,
     schedule=Schedule(400, cooldown=350),
