@@ -19,6 +19,10 @@ MAX_TARGETS = 64
 """Supervised positions kept per row."""
 
 
+SEVERAL = 0.5
+"""Share of rows in which questions with evidence in several places come first: they are rare."""
+
+
 @dataclass(frozen=True)
 class Mix:
     """What rows are made of.
@@ -178,6 +182,8 @@ def mixed(
 ) -> list[Question]:
     """``count`` questions in random order, each of a size drawn by ``weights`` while it lasts."""
     shuffled = [questions[int(i)] for i in rng.permutation(len(questions))]
+    if rng.random() < SEVERAL:
+        shuffled.sort(key=lambda q: len(q.evidence) > 1)  # pools are emptied from the end
     pools = {size: [q for q in shuffled if q.size == size] for size in ("small", "large", "none")}
     left = dict(zip(pools, weights, strict=True))
     out: list[Question] = []

@@ -25,7 +25,7 @@ from awares_edge.training.nano.vision_stage import VisionConfig, VisionStage
 
 StageConfig: TypeAlias = VisionConfig | LanguageConfig
 
-_SLOTS = Slots(pictures=12, crops=28, centres=5, wide=4, tall=3)
+_SLOTS = Slots(pictures=12, crops=28, centres=5, wide=6, tall=5)
 _READING = Mix(
     two_turn=0.5, read_all=1.0, drills=4, easy_steps=1200, easy_start=0.9, easy_floor=0.05
 )
