@@ -10,11 +10,11 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from hypothesis import given  # noqa: E402
-from hypothesis import strategies as st  # noqa: E402
+from hypothesis import given
+from hypothesis import strategies as st
 
-from awares_edge.synth.sample import Question  # noqa: E402
-from awares_edge.training.nano.batches import mixed  # noqa: E402
+from awares_edge.synth.sample import Question
+from awares_edge.training.nano.batches import mixed
 
 SIZES = ("small", "large", "none")
 
