@@ -30,7 +30,11 @@ from awares_edge.training.trajectories import Trajectory, open_image, read_traje
 
 @dataclass(frozen=True)
 class GrpoConfig:
-    """Settings; defaults as published where they are (G, beta, costs, lr); clip is PPO's 0.2."""
+    """Settings; defaults as published where they are (G, beta, costs, lr); clip is PPO's 0.2.
+
+    The rate falls linearly to nothing over ``steps``: groups are small, and without that the
+    last steps' noise is what is kept.
+    """
 
     checkpoint: Path
     trajectories: Path
@@ -185,6 +189,8 @@ class GrpoRun:
                     f"the loss is {float(loss.detach())} at step {self.step}: the last good state "
                     f"is {self.state_path}; lower the learning rate"
                 )
+            for group in self.optimizer.param_groups:
+                group["lr"] = c.lr * max(0.0, 1 - self.step / c.steps)
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             norm = torch.nn.utils.clip_grad_norm_(self.trainable, c.max_grad_norm)

@@ -59,7 +59,7 @@ def grpo(
     output: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.")],
     protocol: TrainedProtocol = "paper",
     lora: Annotated[int, typer.Option(min=0, help="LoRA rank; 0 trains every weight.")] = 8,
-    lr: Annotated[float, typer.Option(help="Learning rate.")] = 1e-5,
+    lr: Annotated[float, typer.Option(help="Learning rate at the start; falls to 0.")] = 1e-5,
     steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = 500,
     prompts: Annotated[int, typer.Option(min=1, help="Questions a step.")] = 8,
     group: Annotated[int, typer.Option(min=2, help="Conversations a question (G).")] = 8,
