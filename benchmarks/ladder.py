@@ -19,6 +19,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from awares_edge.synth import plot  # noqa: E402
+
 
 @dataclass(frozen=True)
 class Rung:
@@ -123,9 +128,9 @@ def main() -> None:
     parser.add_argument("--rungs", nargs="*", choices=[r.name for r in RUNGS])
     parser.add_argument("--rows", type=int, default=3000, help="curated questions")
     parser.add_argument("--sft-steps", type=int, default=250)
-    parser.add_argument("--sft-lr", type=float, default=3e-4)
+    parser.add_argument("--sft-lr", type=float, default=1e-4)
     parser.add_argument("--grpo-steps", type=int, default=100)
-    parser.add_argument("--grpo-lr", type=float, default=3e-5)
+    parser.add_argument("--grpo-lr", type=float, default=4e-5)
     parser.add_argument("--limit", type=int, default=2000, help="test questions")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
@@ -145,6 +150,9 @@ def main() -> None:
             measure(rung, options, "low")
     results = rows(options.out)
     print(table(results))
+    if len(results) > 1:
+        title = f"Ablation ladder, nano: {results[0]['questions']:,} questions of the test split"
+        plot.draw(results, options.out / "ladder.png", title)
 
 
 if __name__ == "__main__":
