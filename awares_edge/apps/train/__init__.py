@@ -6,12 +6,12 @@ import typer
 
 from awares_edge.apps.train.curate import curate
 from awares_edge.apps.train.nano import nano
-from awares_edge.apps.train.tune import grpo, sft
+from awares_edge.apps.train.tune import average, grpo, sft
 
 app = typer.Typer(
     name="train",
     help="Train a Qwen2.5-VL checkpoint to decide when and where to look closer.",
     no_args_is_help=True,
 )
-for command in (curate, sft, grpo, nano):
+for command in (curate, sft, grpo, average, nano):
     app.command(command.__name__)(command)

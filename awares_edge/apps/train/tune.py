@@ -1,4 +1,4 @@
-"""`awares-edge train sft` and `train grpo`: supervised, then reinforced."""
+"""`awares-edge train sft`, `train grpo`, `train average`: from one checkpoint to the next."""
 
 from __future__ import annotations
 
@@ -92,6 +92,21 @@ def grpo(
     with progress_bar() as update:
         final = run_grpo(config, scorer, _warn, lambda done, steps: update("grpo", done, steps))
     out.print(f"written to {final}; curve in {output / 'curve.png'}", markup=False)
+
+
+def average(
+    start: Annotated[Path, typer.Argument(help="Checkpoint folder before fine-tuning.")],
+    tuned: Annotated[Path, typer.Argument(help="Checkpoint folder after it.")],
+    output: Annotated[Path, typer.Option("--out", "-o", help="Folder to write.")],
+    share: Annotated[
+        float, typer.Option(min=0, max=1, help="How far to go towards the tuned one.")
+    ] = 0.5,
+) -> None:
+    """Average a checkpoint with its fine-tuned self (WiSE-FT): less is forgotten."""
+    require_training()
+    from awares_edge.training.average import average as run
+
+    out.print(f"written to {run(start, tuned, output, share)}", markup=False)
 
 
 def _warn(line: str) -> None:

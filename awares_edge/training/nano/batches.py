@@ -47,7 +47,7 @@ class Mix:
     length: int = 224
     full_rows: float = 1.0
     full: tuple[float, float, float] = (0.5, 0.3, 0.2)
-    low: tuple[float, float, float] = (0.36, 0.3, 0.34)
+    low: tuple[float, float, float] = (0.3, 0.42, 0.28)
     read_all: float = 0.0
     drills: int = 0
     easy_steps: int = 1

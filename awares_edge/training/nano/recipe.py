@@ -49,8 +49,8 @@ RECIPE: tuple[StageConfig, ...] = (
         seed=3,
         mix=_POLICY,
         slots=_SLOTS,
-        schedule=Schedule(5000, cooldown=1700),
-        gates={"call": 0.93, "held": 0.97, "full small": 0.93, "crop": 0.93},
+        schedule=Schedule(7000, cooldown=3000),
+        gates={"call": 0.96, "held": 0.98, "full small": 0.95, "crop": 0.95},
     ),
 )
 """From random weights to the checkpoint; gates are means over the last steps' unseen pictures."""
