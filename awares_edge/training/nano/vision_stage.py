@@ -35,7 +35,7 @@ from awares_edge.training.nano.optim import MixedOptimizer
 from awares_edge.training.nano.patches import window_patches
 from awares_edge.training.nano.views import window_order
 
-SINGLES, FOURS, CROWDS = 24, 6, 4
+SINGLES, FOURS, CROWDS = 24, 6, 3
 CELLS = 16 * SINGLES + 64 * FOURS
 
 
@@ -63,11 +63,13 @@ class Pages(Dataset[tuple[NDArray[np.uint8], NDArray[np.int16], NDArray[np.int16
         windows: list[NDArray[np.uint8]] = []
         glyphs: list[NDArray[np.int16]] = []
         things = np.zeros((SINGLES + 4 * FOURS, 16, 2), np.int16)
+        # Mostly whole pictures: in low-res forms two lines share a cell, with few objects never.
+        limits = [0 if rng.random() < 0.7 else int(rng.integers(1, 4)) for _ in range(pictures)]
         samples = [
             crowd(rng)
             if k < CROWDS
-            else generate("train", self.seed + 1000, i * FOURS + k, limit=int(rng.integers(0, 4)))
-            for k in range(pictures)
+            else generate("train", self.seed + 1000, i * FOURS + k, limit=n)
+            for k, n in enumerate(limits)
         ]
         for n in range(SINGLES - pictures + 4 * (FOURS - pictures)):
             make = reduced_page if n % 4 == 3 and jitter > 0 else glyph_page
@@ -143,7 +145,7 @@ class VisionConfig:
 
     Attributes:
         ramp: steps over which grid-snapped pages give way to free type and whole pictures.
-        fresh: start the patch embedding from principal components.
+        fresh: start the patch embedding from principal components, and with easy pages.
     """
 
     name: str = "vision"
@@ -167,7 +169,8 @@ class VisionStage:
     ) -> None:
         self.schedule, self.gates = config.schedule, config.gates
         vision = FastVision(model)
-        self.data = Pages(config.seed, config.ramp)
+        # A tower that has learnt its glyphs needs no easy pages again.
+        self.data = Pages(config.seed, config.ramp if config.fresh else 1)
         if config.fresh:
             some = [self.data[config.ramp * k][0] for k in (0, 1, 2)]
             whiten(vision, torch.from_numpy(np.concatenate(some)))
