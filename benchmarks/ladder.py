@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from awares_edge.synth import plot  # noqa: E402
+from benchmarks.markdown import table  # noqa: E402
 
 
 @dataclass(frozen=True)
@@ -102,23 +103,25 @@ def rows(out: Path) -> list[dict[str, object]]:
     for rung, mode in wanted:
         file = out / f"{rung.name}.{mode}.json"
         if file.exists():
-            read = json.loads(file.read_text())
-            result = read[0] if isinstance(read, list) else read.get("results", [read])[0]
+            result = json.loads(file.read_text())
             title = rung.title if mode == "awares" else f"start, {mode} view"
             found.append({**result, "mode": title})
     return found
 
 
-def table(results: Sequence[dict[str, object]]) -> str:
-    """A Markdown table."""
-    columns = ("accuracy", "rtr", "direct_share", "call_recall", "call_precision", "right_crop")
-    lines = [
-        "| | accuracy | RTR | direct | recall | precision | right crop |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for r in results:
-        lines.append(f"| {r['mode']} | " + " | ".join(f"{r[c]:.3f}" for c in columns) + " |")
-    return "\n".join(lines)
+def summary(results: Sequence[dict[str, object]]) -> str:
+    """The ladder as a Markdown table."""
+    columns = (
+        "mode",
+        "accuracy",
+        "rtr",
+        "direct_share",
+        "call_recall",
+        "call_precision",
+        "right_crop",
+    )
+    titles = " | accuracy | RTR | direct | recall | precision | right crop"
+    return table(titles, [[r[c] for c in columns] for r in results])
 
 
 def main() -> None:
@@ -149,7 +152,7 @@ def main() -> None:
             measure(rung, options, "full")
             measure(rung, options, "low")
     results = rows(options.out)
-    print(table(results))
+    print(summary(results))
     if len(results) > 1:
         title = f"Ablation ladder, nano: {results[0]['questions']:,} questions of the test split"
         plot.draw(results, options.out / "ladder.png", title)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -25,6 +25,7 @@ import awares_edge  # noqa: E402
 from awares_edge.synth import plot  # noqa: E402
 from awares_edge.synth.evaluate import MODES, EvalMode, PictureControl, evaluate  # noqa: E402
 from awares_edge.synth.generate import HELD_BACK  # noqa: E402
+from benchmarks.markdown import table  # noqa: E402
 
 Result = dict[str, Any]
 BEGIN, END = "<!-- numbers: benchmarks/nano_card.py -->", "<!-- end of numbers -->"
@@ -79,16 +80,6 @@ def targets(a: Result, full: Result, low: Result) -> list[tuple[str, float, str,
         ("call recall", a["call_recall"], "≥ 0.95", a["call_recall"] >= 0.95),
         ("call precision", a["call_precision"], "≥ 0.95", a["call_precision"] >= 0.95),
     ]
-
-
-def table(titles: str, rows: Iterable[Sequence[object]]) -> str:
-    """A Markdown table; ``titles`` separated by bars, floats with three digits."""
-    width = titles.count("|") + 1
-    lines = [f"| {titles} |", "|" + "---|" * width]
-    for row in rows:
-        cells = [f"{x:.3f}" if isinstance(x, float) else str(x) for x in row]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
 
 
 def by_outcome(a: Result, full: Result, low: Result) -> list[tuple[object, ...]]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from textwrap import wrap
@@ -14,6 +12,7 @@ from awares_edge.apps.console import describe_path, describe_tokens
 from awares_edge.controller.picture import Picture
 from awares_edge.controller.trace import Answer
 from awares_edge.errors import InputError
+from awares_edge.files import whole_file
 
 _SIDE = 336
 _GAP = 12
@@ -66,15 +65,8 @@ def save_png(image: Image.Image, path: Path) -> None:
         InputError: it cannot be written there.
     """
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-        temporary = Path(name)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                image.save(file, "PNG")
-            temporary.chmod(0o644)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with whole_file(path) as file:
+            image.save(file, "PNG")
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror or error}") from error
 

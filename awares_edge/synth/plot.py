@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -13,6 +11,7 @@ from textwrap import fill
 from typing import Any
 
 from awares_edge.errors import InputError, RuntimeUnavailable
+from awares_edge.files import whole_file
 from awares_edge.synth.intervals import wilson
 
 FORMATS = ("png", "svg", "pdf")
@@ -166,14 +165,7 @@ def _outside(box: Any, frame: Any) -> float:
 
 def _save(figure: Any, path: Path) -> None:
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-        temporary = Path(name)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                figure.savefig(file, format=path.suffix[1:].lower())
-            temporary.chmod(0o644)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with whole_file(path) as file:
+            figure.savefig(file, format=path.suffix[1:].lower())
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror or error}") from error

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from awares_edge.files import whole_file
 from awares_edge.training.encoding import IGNORE, Conversation, collate
 from awares_edge.training.errors import TrainingError
 from awares_edge.training.judges import ExactJudge, Judge
@@ -205,9 +206,8 @@ class GrpoRun:
             "optimizer": self.optimizer.state_dict(),
             "random": torch.get_rng_state(),
         }
-        partial = self.state_path.with_suffix(".partial")
-        torch.save(state, partial)
-        partial.replace(self.state_path)
+        with whole_file(self.state_path) as file:
+            torch.save(state, file)
 
     def _resume(self) -> None:
         state = torch.load(self.state_path, weights_only=True)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from awares_edge.apps.console import err, out, progress_bar
-from awares_edge.apps.train.options import SmokeOption, require_training
+from awares_edge.apps.train.options import RunOption, SmokeOption, require_training
 
 SHOWN = (
     "loss", "glyph", "thing", "row", "column", "full presence", "full small", "locate", "call",
@@ -19,7 +19,7 @@ SHOWN = (
 
 
 def nano(
-    output: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.")],
+    output: RunOption,
     start: Annotated[
         Path | None,
         typer.Option("--from", help="Checkpoint folder or state file to begin from."),

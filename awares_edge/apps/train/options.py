@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -51,6 +52,11 @@ KeyOption = Annotated[
 SmokeOption = Annotated[
     bool, typer.Option("--smoke", help="A size that runs within a minute on one CPU core.")
 ]
+TrajectoriesArgument = Annotated[Path, typer.Argument(help="Curated trajectories (JSONL).")]
+RunOption = Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.")]
+LoraOption = Annotated[int, typer.Option(min=0, help="LoRA rank; 0 trains every weight.")]
+DtypeOption = Annotated[str, typer.Option(help="float32 or bfloat16.")]
+SeedOption = Annotated[int, typer.Option(help="Seed.")]
 TrainedProtocol = Annotated[
     str, typer.Option(help="Protocol profile: paper, readme, evaluator, nano.")
 ]

@@ -9,6 +9,11 @@ import typer
 
 from awares_edge.apps.console import err, out, progress_bar
 from awares_edge.apps.train.options import (
+    TrajectoriesArgument,
+    RunOption,
+    LoraOption,
+    DtypeOption,
+    SeedOption,
     EndpointOption,
     JudgeModelOption,
     JudgeName,
@@ -23,18 +28,18 @@ from awares_edge.apps.train.options import (
 
 def sft(
     checkpoint: Annotated[Path, typer.Argument(help="Checkpoint folder to start from.")],
-    trajectories: Annotated[Path, typer.Argument(help="Curated trajectories (JSONL).")],
-    output: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.")],
+    trajectories: TrajectoriesArgument,
+    output: RunOption,
     protocol: TrainedProtocol = "paper",
-    lora: Annotated[int, typer.Option(min=0, help="LoRA rank; 0 trains every weight.")] = 8,
+    lora: LoraOption = 8,
     lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 1e-4,
     epochs: Annotated[float, typer.Option(help="Passes over the data.")] = 2.0,
     steps: Annotated[int, typer.Option(help="Optimiser steps in place of epochs.")] = 0,
     batch: Annotated[int, typer.Option(min=1, help="Trajectories per step and device.")] = 16,
     accumulate: Annotated[int, typer.Option(min=1, help="Batches per optimiser step.")] = 1,
     tool_weight: Annotated[float, typer.Option(help="w_t: weight of the call's tokens.")] = 5.0,
-    dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
-    seed: Annotated[int, typer.Option(help="Seed.")] = 0,
+    dtype: DtypeOption = "float32",
+    seed: SeedOption = 0,
     smoke: SmokeOption = False,
 ) -> None:
     """Supervised fine-tuning; several GPUs through `accelerate launch`."""
@@ -55,10 +60,10 @@ def sft(
 
 def grpo(
     checkpoint: Annotated[Path, typer.Argument(help="Checkpoint folder, after SFT.")],
-    trajectories: Annotated[Path, typer.Argument(help="Curated trajectories (JSONL).")],
-    output: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.")],
+    trajectories: TrajectoriesArgument,
+    output: RunOption,
     protocol: TrainedProtocol = "paper",
-    lora: Annotated[int, typer.Option(min=0, help="LoRA rank; 0 trains every weight.")] = 8,
+    lora: LoraOption = 8,
     lr: Annotated[float, typer.Option(help="Learning rate at the start; falls to 0.")] = 1e-5,
     steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = 500,
     prompts: Annotated[int, typer.Option(min=1, help="Questions a step.")] = 8,
@@ -71,8 +76,8 @@ def grpo(
     judge_model: JudgeModelOption = "",
     endpoint: EndpointOption = "",
     key: KeyOption = "",
-    dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
-    seed: Annotated[int, typer.Option(help="Seed.")] = 0,
+    dtype: DtypeOption = "float32",
+    seed: SeedOption = 0,
     smoke: SmokeOption = False,
 ) -> None:
     """GRPO with two-turn rollouts and an asymmetric cost of looking."""

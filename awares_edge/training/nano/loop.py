@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from awares_edge.files import whole_file
 from awares_edge.training.errors import TrainingError
 from awares_edge.training.metrics import MetricsLog
 from awares_edge.training.nano.optim import MixedOptimizer
@@ -159,10 +160,9 @@ def to_device(batch: Any, device: torch.device) -> Any:
 
 def save_state(path: Path, module: nn.Module, optimizer: MixedOptimizer, following: int) -> None:
     """Write all that the step ``following`` needs, whole or not at all."""
-    temporary = Path(f"{path}.tmp")
     state = {"opt": optimizer.state_dict(), "next": following, "model": module.state_dict()}
-    torch.save(state, temporary)
-    temporary.rename(path)
+    with whole_file(path) as file:
+        torch.save(state, file)
 
 
 def load_state(path: Path, stage: Stage) -> int:

@@ -118,14 +118,12 @@ def run_recipe(
     for stage in chosen:
         folder = options.out / stage.name
         folder.mkdir(parents=True, exist_ok=True)
-        config = stage
-        if isinstance(config, VisionConfig) and state is not None:
-            config = replace(config, fresh=False)
         made: VisionStage | LanguageStage
-        if isinstance(config, VisionConfig):
-            made = VisionStage(model, config, compiled=options.compiled)
+        if isinstance(stage, VisionConfig):
+            fresh = stage.fresh and state is None
+            made = VisionStage(model, replace(stage, fresh=fresh), compiled=options.compiled)
         else:
-            made = LanguageStage(model, config, compiled=options.compiled)
+            made = LanguageStage(model, stage, compiled=options.compiled)
         if state is not None:
             _transfer(state, made.module)
             made.optimizer.read_weights()
@@ -138,7 +136,8 @@ def run_recipe(
         if not run_stage(made, folder, options.loop, tell):
             return None
         log = MetricsLog(folder)
-        log.plot(*(n for n in ("loss", "glyph", "locate", "call", "crop") if n in log.read()[-1]))
+        last = log.read()[-1]
+        log.plot(*(n for n in ("loss", "glyph", "locate", "call", "crop") if n in last))
         missed = missed_gates(stage.gates, log)
         if missed and not options.ignore_gates:
             raise TrainingError(

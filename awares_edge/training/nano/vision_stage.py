@@ -36,7 +36,6 @@ from awares_edge.training.nano.patches import window_patches
 from awares_edge.training.nano.views import window_order
 
 SINGLES, FOURS, CROWDS = 24, 6, 3
-CELLS = 16 * SINGLES + 64 * FOURS
 
 
 class Pages(Dataset[tuple[NDArray[np.uint8], NDArray[np.int16], NDArray[np.int16]]]):
