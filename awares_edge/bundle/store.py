@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 from awares_edge.bundle.manifest import MANIFEST_NAME, TOKENIZER_NAME, FileEntry, Manifest
 from awares_edge.errors import BundleError, ExportError
+from awares_edge.files import move_into_place
 
 _MAX_MANIFEST_BYTES = 4 << 20
 _MAX_FILES = 4096
@@ -189,24 +190,6 @@ class BundleWriter:
                 progress("hashing", done + 1, len(names))
         text = replace(manifest, files=files).to_json()
         (temporary / MANIFEST_NAME).write_text(text, encoding="utf-8")
-        temporary.chmod(0o755)
-        _replace_folder(temporary, self.target)
+        move_into_place(temporary, self.target)
         self._temporary = None
         return self.target
-
-
-def _replace_folder(source: Path, target: Path) -> None:
-    """Rename a folder into place; an old one is moved aside first and removed after."""
-    old = None
-    if target.exists():
-        old = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".old", dir=target.parent))
-        target.replace(old / "bundle")
-    try:
-        source.replace(target)
-    except OSError:
-        if old is not None:
-            (old / "bundle").replace(target)
-        raise
-    finally:
-        if old is not None:
-            shutil.rmtree(old, ignore_errors=True)

@@ -6,6 +6,7 @@ is flat, and a point in between is often better than either end at old and new t
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from awares_edge.errors import CheckpointError
+from awares_edge.files import whole_folder
 from awares_edge.training.errors import TrainingError
 
 WEIGHTS = "model.safetensors"
@@ -22,7 +24,8 @@ WEIGHTS = "model.safetensors"
 def average(start: Path, tuned: Path, out: Path, share: float = 0.5) -> Path:
     """Write ``start`` to ``out`` with each weight moved by ``share`` towards ``tuned``.
 
-    Dtypes and all other files are the start's. The folder appears whole or not at all.
+    Dtypes and all other files are the start's, but for its card and recipe; ``average.json`` says
+    what was averaged. The folder appears whole or not at all.
 
     Raises:
         CheckpointError: a folder holds no single weights file, or their tensors differ.
@@ -38,11 +41,12 @@ def average(start: Path, tuned: Path, out: Path, share: float = 0.5) -> Path:
         name: torch.lerp(x.float(), second[name].float(), share).to(x.dtype).contiguous()
         for name, x in first.items()
     }
-    staging = out.with_name(out.name + ".partial")
-    shutil.rmtree(staging, ignore_errors=True)
-    shutil.copytree(start, staging)
-    save_file(mixed, staging / WEIGHTS, metadata={"format": "pt"})
-    staging.rename(out)
+    with whole_folder(out) as folder:
+        unfit = shutil.ignore_patterns("README.md", "recipe.json")  # they tell of the start
+        shutil.copytree(start, folder, dirs_exist_ok=True, ignore=unfit)
+        save_file(mixed, folder / WEIGHTS, metadata={"format": "pt"})
+        made = {"start": str(start), "tuned": str(tuned), "share": share}
+        (folder / "average.json").write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
     return out
 
 

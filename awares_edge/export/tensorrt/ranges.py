@@ -40,6 +40,7 @@ from awares_edge.export.tensorrt.formats import FORMS, NUMBER_FORMATS
 from awares_edge.export.tensorrt.text import build_text
 from awares_edge.export.tensorrt.vision import build_vision
 from awares_edge.export.tensorrt.weights import write_weights
+from awares_edge.files import whole_file
 from awares_edge.protocol.profiles import ProtocolProfile, get_profile
 from awares_edge.protocol.tokenizer import TextTokenizer
 from awares_edge.runtimes.tensorrt.cpu import CpuText, cpu_runtime
@@ -115,10 +116,8 @@ def measure_ranges(
     if not text.ranges:
         raise ExportError("no samples: give pictures and questions of the task")
     body = {"version": _VERSION, "checkpoint": source.spec.name, "ranges": text.ranges}
-    target = Path(output)
-    temporary = target.with_name(f".{target.name}.tmp")
-    temporary.write_text(json.dumps(body, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    temporary.replace(target)
+    with whole_file(Path(output)) as file:
+        file.write((json.dumps(body, indent=1, sort_keys=True) + "\n").encode())
     return text.ranges
 
 

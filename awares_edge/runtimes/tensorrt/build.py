@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from awares_edge.errors import ExportError
+from awares_edge.files import whole_file
 from awares_edge.runtimes.tensorrt.api import TensorRT
 from awares_edge.runtimes.tensorrt.plan import Shapes
 
@@ -214,6 +215,5 @@ def _first(said: Sequence[str], log: BuildLog) -> str:
 
 def _write(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_bytes(data)
-    temporary.replace(path)
+    with whole_file(path) as file:
+        file.write(data)

@@ -21,6 +21,7 @@ from typing import Any
 from awares_edge.bundle.schema import read_dataclass
 from awares_edge.bundle.store import Bundle, hash_file
 from awares_edge.errors import BundleError
+from awares_edge.files import whole_folder
 from awares_edge.runtimes.tensorrt.plan import Plan, digest
 
 GRAPHS = ("text", "vision")
@@ -112,8 +113,8 @@ class EngineCache:
             their folder.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{key.name}.", dir=self.folder))
-        try:
+        target = self.folder / key.name
+        with whole_folder(target) as temporary:
             hashes = {}
             for name, blob in engines:
                 path = temporary / f"{name}.engine"
@@ -123,14 +124,6 @@ class EngineCache:
             index = {"version": _VERSION, "key": asdict(key), "sha256": hashes}
             text = json.dumps(index, indent=1, sort_keys=True) + "\n"
             (temporary / _INDEX).write_text(text, encoding="utf-8")
-            temporary.chmod(0o755)
-            target = self.folder / key.name
-            if target.exists():
-                shutil.rmtree(target)
-            temporary.replace(target)
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
         return target
 
     def timing_cache(self, key: EngineKey) -> Path:
