@@ -8,8 +8,9 @@ row, so an interrupted run goes on where it stopped.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -17,10 +18,19 @@ from PIL import Image
 
 from awares_edge.errors import ImageError, QuestionError
 from awares_edge.training.crop_rules import CropRule, crops_for
-from awares_edge.training.errors import TrainingError
+from awares_edge.training.errors import EndpointError, ReplyError, TrainingError
 from awares_edge.training.judges import Judge
 from awares_edge.training.oracles import Oracle
-from awares_edge.training.trajectories import Row, Trajectory, open_image, read_trajectories
+from awares_edge.training.trajectories import (
+    Row,
+    Trajectory,
+    moved,
+    open_image,
+    read_trajectories,
+)
+
+MOST_UNUSABLE = 20
+"""Replies in a row of judge or oracle that cannot be used, after which the set-up is at fault."""
 
 
 class Answerer(Protocol):
@@ -59,13 +69,15 @@ def curate(
 ) -> CurationReport:
     """Label ``rows`` (image paths relative to ``folder``) and append them to ``out``.
 
-    Rows that ``out`` already holds are not done again.
+    Rows that ``out`` already holds are not done again. Paths are written relative to ``out``.
 
     Raises:
-        EndpointError: a judge or oracle server stayed away; what was done is kept.
+        EndpointError: a judge or oracle server stayed away, or gave nothing that can be used;
+            what was done is kept.
     """
     report = CurationReport()
     done = _finished(out, report)
+    unusable = 0
     with out.open("a", encoding="utf-8") as file:
         for row in rows:
             if row.id in done:
@@ -75,14 +87,24 @@ def curate(
                 trajectory = label_row(
                     row, folder, answer, judge, oracle, rule=rule, threshold=threshold
                 )
+            except ReplyError as error:
+                unusable += 1
+                if unusable == MOST_UNUSABLE:
+                    raise EndpointError(
+                        f"{unusable} replies in a row could not be used, the last: {error}"
+                    ) from error
+                report.skip(f"{row.id}: {error}")
+                continue
             except (ImageError, QuestionError) as error:
                 report.skip(f"{row.id}: {error}")
                 continue
+            unusable = 0
             if trajectory is None:
                 report.skip(f"{row.id}: needs a closer look, but rule {rule!r} finds no crop")
                 continue
             done.add(row.id)
-            file.write(trajectory.to_json() + "\n")
+            here = moved(row.image, folder, out.parent)
+            file.write(replace(trajectory, image=here).to_json() + "\n")
             file.flush()
             report.kept += 1
             report.labels[trajectory.label] += 1
@@ -136,6 +158,6 @@ def _finished(out: Path, report: CurationReport) -> set[str]:
         return set()
     data = out.read_bytes()
     if data and not data.endswith(b"\n"):
-        out.write_bytes(data[: data.rfind(b"\n") + 1])
+        os.truncate(out, data.rfind(b"\n") + 1)
         report.reasons.append(f"{out.name}: an unfinished last line was removed")
     return {t.id for t in read_trajectories(out, report.skip)}

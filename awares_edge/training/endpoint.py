@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import io
 import json
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,10 +16,15 @@ from typing import Any
 
 from PIL import Image
 
-from awares_edge.training.errors import EndpointError
+from awares_edge.errors import InputError
+from awares_edge.training.errors import EndpointError, ReplyError
 
 # Worth another try: timeouts, rate limits, servers that restart.
 _TRANSIENT = {408, 409, 425, 429, 500, 502, 503, 504}
+# Of this request alone: malformed, too long, or refused for what it says.
+_REFUSED = {400, 413, 422}
+_MAX_REPLY_BYTES = 4 << 20
+_LONGEST_WAIT = 120.0
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,14 @@ class Endpoint:
     first_wait: float = 1.0
     timeout: float = 120.0
 
+    def __post_init__(self) -> None:
+        """
+        Raises:
+            InputError: ``url`` is no HTTP address.
+        """
+        if urllib.parse.urlsplit(self.url).scheme not in ("http", "https"):
+            raise InputError(f"{self.url!r} is no address of a server: write http://HOST:PORT/v1")
+
     def chat(
         self,
         prompt: str,
@@ -50,7 +65,8 @@ class Endpoint:
         """The reply to one user message, temperature 0.
 
         Raises:
-            EndpointError: no usable answer after all attempts.
+            EndpointError: the server is away after all attempts, or refuses every request.
+            ReplyError: it answers, but not to this request.
         """
         content: list[dict[str, Any]] = [{"type": "text", "text": prompt}]
         if image is not None:
@@ -61,19 +77,21 @@ class Endpoint:
             "max_tokens": max_tokens,
             "temperature": 0,
         }
-        reason = ""
+        reason, wait = "", 0.0
         for attempt in range(self.attempts):
             if attempt:
-                sleep(self.first_wait * 2 ** (attempt - 1))
+                sleep(max(wait, self.first_wait * 2 ** (attempt - 1)))
             try:
                 return _reply(self._post(body))
             except urllib.error.HTTPError as error:
-                reason = f"HTTP {error.code}"
+                reason, wait = f"HTTP {error.code}", _retry_after(error)
+                if error.code in _REFUSED:
+                    raise ReplyError(f"{self.url} refused a request ({reason})") from error
                 if error.code not in _TRANSIENT:
                     break
-            except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+            except (OSError, http.client.HTTPException) as error:
                 reason = str(getattr(error, "reason", error)) or type(error).__name__
-            except (ValueError, KeyError, IndexError, TypeError):
+            except (ValueError, KeyError, IndexError, TypeError, RecursionError):
                 reason = "a reply that is no chat completion"
         raise EndpointError(
             f"{self.url} gave no usable answer ({reason}): check that it runs, then start again; "
@@ -88,7 +106,16 @@ class Endpoint:
             self.url.rstrip("/") + "/chat/completions", json.dumps(body).encode(), headers
         )
         with urllib.request.urlopen(request, timeout=self.timeout) as response:
-            return json.load(response)
+            data = response.read(_MAX_REPLY_BYTES + 1)
+        if len(data) > _MAX_REPLY_BYTES:
+            raise ValueError("too long")
+        return json.loads(data)
+
+
+def _retry_after(error: urllib.error.HTTPError) -> float:
+    """Seconds that the server asks us to wait, within bounds; 0 where it does not say."""
+    text = error.headers.get("Retry-After", "")
+    return min(_LONGEST_WAIT, float(text)) if text.isdigit() else 0.0
 
 
 def _reply(value: Any) -> str:

@@ -10,4 +10,8 @@ class TrainingError(AwaresError):
 
 
 class EndpointError(TrainingError):
-    """An OpenAI-compatible endpoint did not give a usable answer."""
+    """An OpenAI-compatible endpoint is away, or refuses to serve: no use in going on."""
+
+
+class ReplyError(TrainingError):
+    """An endpoint gave no usable answer to one request; others may do."""

@@ -7,26 +7,25 @@ the sampling policy's likelihoods.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from awares_edge.files import whole_file
-from awares_edge.training.encoding import IGNORE, Conversation, collate
-from awares_edge.training.errors import TrainingError
+from awares_edge.training.encoding import Conversation
+from awares_edge.training.errors import ReplyError, TrainingError
 from awares_edge.training.judges import ExactJudge, Judge
-from awares_edge.training.loading import Loaded, load_for_training
+from awares_edge.training.likelihood import all_finite, log_likelihoods
+from awares_edge.training.loading import load_for_training
 from awares_edge.training.metrics import MetricsLog
-from awares_edge.training.reward import ToolCost, reward
-from awares_edge.training.rollout import Rollout, Sampling, roll_out
-from awares_edge.training.sft import Progress, readable, save_final
-from awares_edge.training.trajectories import Trajectory, open_image, read_trajectories
+from awares_edge.training.reward import ToolCost
+from awares_edge.training.rollout import Rollout, roll_out
+from awares_edge.training.run import Progress, pin_settings, save_final, usable_rows
+from awares_edge.training.trajectories import Trajectory, open_image
 
 
 @dataclass(frozen=True)
@@ -35,6 +34,11 @@ class GrpoConfig:
 
     The rate falls linearly to nothing over ``steps``: groups are small, and without that the
     last steps' noise is what is kept.
+
+    Attributes:
+        prompts, group: questions a step, and conversations for each.
+        batch: conversations on the device at a time; it changes memory and speed alone.
+        checkpointing: recompute activations in the backward pass: a fraction of the memory.
     """
 
     checkpoint: Path
@@ -46,15 +50,17 @@ class GrpoConfig:
     steps: int = 500
     prompts: int = 8
     group: int = 8
+    batch: int = 8
     inner: int = 1
     beta: float = 0.05
     clip: float = 0.2
     max_grad_norm: float = 1.0
     cost: ToolCost = field(default_factory=ToolCost)
-    sampling: Sampling = field(default_factory=Sampling)
+    max_new_tokens: int = 32
     seed: int = 0
     save_steps: int = 25
     dtype: str = "float32"
+    checkpointing: bool = False
 
 
 def advantages(rewards: Tensor) -> Tensor:
@@ -67,7 +73,7 @@ def grpo_loss(
     logp: Tensor, old: Tensor, reference: Tensor, advantage: Tensor, mask: Tensor, *,
     clip: float, beta: float,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """Clipped objective plus beta KL, averaged over each row's tokens; and the mean KL.
+    """Clipped objective plus beta KL, and the KL, of each row: means over its tokens, [rows].
 
     logp, old, reference, mask are [rows, length]; advantage is [rows].
     """
@@ -78,21 +84,7 @@ def grpo_loss(
     kl = gap.exp() - gap - 1  # k3: unbiased and never negative
     tokens = mask.sum(1).clamp(min=1)
     loss = -((surrogate - beta * kl) * mask).sum(1) / tokens
-    return loss.mean(), ((kl * mask).sum() / mask.sum().clamp(min=1)).detach()
-
-
-def log_likelihoods(
-    loaded: Loaded, model: Any, rows: Sequence[Conversation]
-) -> tuple[Tensor, Tensor]:
-    """Log-likelihood of each generated token and the mask of those, [rows, length - 1]."""
-    batch = collate(rows, loaded.encoder.special.image_pad, loaded.pad)
-    device = next(model.parameters()).device
-    batch = {k: v.to(device) for k, v in batch.items()}
-    logits = model(**loaded.inputs(batch)).logits[:, :-1].float()
-    targets = batch["labels"][:, 1:]
-    mask = (targets != IGNORE).float()
-    safe = targets.clamp(min=0)
-    return F.log_softmax(logits, -1).gather(-1, safe[..., None])[..., 0] * mask, mask
+    return loss, ((kl * mask).sum(1) / tokens).detach()
 
 
 class GrpoRun:
@@ -105,17 +97,20 @@ class GrpoRun:
         self.loaded = load_for_training(
             config.checkpoint, config.protocol, lora_rank=config.lora_rank, dtype=config.dtype
         )
+        self.log = MetricsLog(config.out)
+        pin_settings(
+            config.out / "run.json", {**asdict(config), "out": "", "judge": self.judge.name}
+        )
         self.model = self.loaded.model
         if torch.cuda.is_available():
             self.model.cuda()
-        # With an adapter the reference is the model without it; else a frozen copy.
-        self.reference = None if config.lora_rank else copy.deepcopy(self.model).eval()
-        if self.reference is not None:
-            self.reference.requires_grad_(False)
+        self.reference = self.loaded.reference()
+        if config.checkpointing:
+            self.model.gradient_checkpointing_enable({"use_reentrant": False})
+        self.model.train()
         self.trainable = [p for p in self.model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(self.trainable, lr=config.lr, weight_decay=0.0)
         self.step = 0
-        self.log = MetricsLog(config.out)
         self.state_path = config.out / "state.pt"
         if self.state_path.exists():
             self._resume()
@@ -140,82 +135,96 @@ class GrpoRun:
         picked = torch.randint(len(rows), (c.prompts,)).tolist()
         chosen = [rows[i] for i in picked]
         prompts = [(open_image(r.image, folder), r.question) for r in chosen]
-        groups = roll_out(self.loaded, prompts, c.group, c.sampling)
-        rewards = torch.tensor(
-            [[self._reward(r, x) for x in g] for r, g in zip(chosen, groups, strict=True)]
+        groups = roll_out(
+            self.loaded, prompts, c.group, max_new_tokens=c.max_new_tokens, batch=c.batch
         )
-        flat = [x for g in groups for x in g]
-        stats = self._update([x.conversation for x in flat], advantages(rewards).flatten())
-        right = [
-            self.judge.score(r.question, r.answer, x.answer)
-            for r, g in zip(chosen, groups, strict=True)
-            for x in g
-        ]
+        flat = [(r, x) for r, g in zip(chosen, groups, strict=True) for x in g]
+        scores = [self._score(row, rollout) for row, rollout in flat]
+        rewards = torch.tensor(
+            [
+                c.cost.reward(
+                    score or 0.0,
+                    needed=row.label == "HR",
+                    crops=rollout.crops,
+                    called=rollout.call.status != "none",
+                )
+                for (row, rollout), score in zip(flat, scores, strict=True)
+            ]
+        )
+        gains = advantages(rewards.view(c.prompts, c.group)).flatten()
+        stats = self._update([x.conversation for _, x in flat], gains)
         self.step += 1
         line = {
             "reward": float(rewards.mean()),
-            "accuracy": sum(right) / len(right),
-            "called": sum(bool(x.call.ids) for x in flat) / len(flat),
-            "invalid": sum(x.call.status == "invalid" for x in flat) / len(flat),
+            "accuracy": sum(s or 0.0 for s in scores) / len(scores),
+            "called": sum(bool(x.crops) for _, x in flat) / len(flat),
+            "invalid": sum(x.call.status == "invalid" for _, x in flat) / len(flat),
+            "unjudged": sum(s is None for s in scores) / len(scores),
             **stats,
         }
         self.log.write(step=self.step, **line)
         return line
 
-    def _reward(self, row: Trajectory, rollout: Rollout) -> float:
-        return reward(
-            self.judge, self.config.cost,
-            question=row.question, reference=row.answer, answer=rollout.answer,
-            needed=row.label == "HR", crops=rollout.call.ids,
-            called=rollout.call.status != "none",
-        )  # fmt: skip
+    def _score(self, row: Trajectory, rollout: Rollout) -> float | None:
+        try:
+            return self.judge.score(row.question, row.answer, rollout.answer)
+        except ReplyError:  # one odd reply of a judge must not end a run of days
+            return None
 
     def _update(self, rows: list[Conversation], advantage: Tensor) -> dict[str, float]:
         c = self.config
-        with torch.no_grad():
-            if self.reference is not None:
-                reference, _ = log_likelihoods(self.loaded, self.reference, rows)
-            else:
-                with self.model.disable_adapter():
-                    reference, _ = log_likelihoods(self.loaded, self.model, rows)
-        loss = kl = norm = torch.zeros(())
-        old: Tensor | None = None
+        parts = [slice(i, i + c.batch) for i in range(0, len(rows), c.batch)]
+        with torch.no_grad(), self.reference() as start:
+            reference = [log_likelihoods(self.loaded, start, rows[p])[0] for p in parts]
+        for group in self.optimizer.param_groups:
+            group["lr"] = c.lr * max(0.0, 1 - self.step / c.steps)
+        old: list[Tensor] = []
         for _ in range(c.inner):
-            logp, mask = log_likelihoods(self.loaded, self.model, rows)
-            old = logp.detach() if old is None else old  # the policy that sampled
-            gain = advantage.to(logp.device)
-            loss, kl = grpo_loss(logp, old, reference, gain, mask, clip=c.clip, beta=c.beta)
-            if not torch.isfinite(loss):
-                raise TrainingError(
-                    f"the loss is {float(loss.detach())} at step {self.step}: the last good state "
-                    f"is {self.state_path}; lower the learning rate"
-                )
-            for group in self.optimizer.param_groups:
-                group["lr"] = c.lr * max(0.0, 1 - self.step / c.steps)
             self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            total = kl = 0.0
+            for n, part in enumerate(parts):
+                logp, mask = log_likelihoods(self.loaded, self.model, rows[part])
+                if len(old) == n:
+                    old.append(logp.detach())  # the policy that sampled
+                gain = advantage[part].to(logp.device)
+                losses, kls = grpo_loss(
+                    logp, old[n], reference[n], gain, mask, clip=c.clip, beta=c.beta
+                )
+                loss = losses.sum() / len(rows)
+                loss.backward()  # type: ignore[no-untyped-call]
+                total += float(loss.detach())
+                kl += float(kls.sum()) / len(rows)
             norm = torch.nn.utils.clip_grad_norm_(self.trainable, c.max_grad_norm)
+            if not all_finite([torch.tensor(total), norm]):
+                raise TrainingError(
+                    f"the loss or its gradient is not a number at step {self.step}: what "
+                    f"was saved last stays in {self.config.out}; lower the learning rate, in "
+                    "another output"
+                )
             self.optimizer.step()
-        return {"loss": float(loss.detach()), "kl": float(kl), "grad_norm": float(norm)}
+        return {"loss": total, "kl": kl, "grad_norm": float(norm)}
 
     def save(self) -> None:
         """Write the resumable state; the old one stays until the new one is whole."""
-        state = {
+        state: dict[str, Any] = {
             "step": self.step,
             "weights": [p.detach().cpu() for p in self.trainable],
             "optimizer": self.optimizer.state_dict(),
             "random": torch.get_rng_state(),
+            "cuda random": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
         }
         with whole_file(self.state_path) as file:
             torch.save(state, file)
 
     def _resume(self) -> None:
-        state = torch.load(self.state_path, weights_only=True)
+        state = torch.load(self.state_path, map_location="cpu", weights_only=True)
         with torch.no_grad():
             for mine, theirs in zip(self.trainable, state["weights"], strict=True):
                 mine.copy_(theirs)
         self.optimizer.load_state_dict(state["optimizer"])
         torch.set_rng_state(state["random"])
+        if torch.cuda.is_available():
+            torch.cuda.set_rng_state_all(state["cuda random"])
         self.step = int(state["step"])
 
 
@@ -225,12 +234,16 @@ def run_grpo(
     report: Callable[[str], None] = print,
     progress: Progress = lambda _done, _steps: None,
 ) -> Path:
-    """Train and write the result to ``out/final``; returns that folder."""
-    folder = config.trajectories.parent
-    rows = readable(list(read_trajectories(config.trajectories, report)), folder, report)
-    if not rows:
-        raise TrainingError(f"{config.trajectories} holds no usable trajectory")
+    """Train and write the result to ``out/final``; returns that folder.
+
+    Raises:
+        TrainingError: no usable rows, other settings than the run began with, or a loss or a
+            gradient that is no number.
+        EndpointError: the judge's server stayed away; the last saved state is kept.
+    """
+    rows = usable_rows(config.trajectories, report)
     run = GrpoRun(config, judge)
-    run.train(rows, folder, progress)
+    run.train(rows, config.trajectories.parent, progress)
+    final = save_final(run.loaded, config.out / "final")
     run.log.plot("reward", "accuracy", "called", "kl")
-    return save_final(run.loaded, config.out / "final")
+    return final

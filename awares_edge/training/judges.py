@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from awares_edge.errors import RuntimeUnavailable
 from awares_edge.training.endpoint import Endpoint
-from awares_edge.training.errors import EndpointError, TrainingError
+from awares_edge.training.errors import ReplyError, TrainingError
 
 Verdict = Literal["tie", "low", "high"]
 
@@ -179,7 +179,7 @@ class EndpointJudge(Judge):
 def _digit(reply: str, allowed: str) -> str:
     match = re.search(rf"(?<!\d)[{allowed}](?!\d)", reply)
     if match is None:
-        raise EndpointError(f"the judge answered {reply[:60]!r} instead of a digit")
+        raise ReplyError(f"the judge answered {reply[:60]!r} instead of a digit")
     return match[0]
 
 

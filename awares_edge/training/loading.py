@@ -1,17 +1,29 @@
-"""Loads a Qwen2.5-VL checkpoint for training, with the code that encodes its inputs."""
+"""Loads a Qwen2.5-VL checkpoint, or a LoRA adapter on one, for training."""
 
 from __future__ import annotations
 
+import copy
 import inspect
+import json
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from awares_edge.errors import CheckpointError
+from awares_edge.checkpoint.preprocessor import read_preprocessing
+from awares_edge.errors import CheckpointError, InputError
 from awares_edge.protocol import TextTokenizer, get_profile
 from awares_edge.training.encoding import Encoder
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+_ADAPTER = "adapter_config.json"
+_START = "start"
+
+Reference = Callable[[], AbstractContextManager[Any]]
+"""Gives the model as it was when training began, for as long as the context lasts."""
 
 
 @dataclass
@@ -19,16 +31,20 @@ class Loaded:
     """A model and its encoder.
 
     Attributes:
+        folder: where tokenizer and configurations were read.
+        adapted: only a LoRA adapter is trained.
         accepted: names of the inputs that this version's forward takes.
     """
 
     model: Any
     encoder: Encoder
     folder: Path
+    adapted: bool
     accepted: frozenset[str]
 
     @property
     def pad(self) -> int:
+        """Id that fills rows up."""
         found = self.encoder.tokenizer.id_of("<|endoftext|>")
         return self.encoder.special.im_end if found is None else found
 
@@ -36,37 +52,119 @@ class Loaded:
         """What of a batch the model's forward takes; labels stay with us."""
         return {k: v for k, v in batch.items() if k in self.accepted and k != "labels"}
 
+    def reference(self) -> Reference:
+        """The start of training: a frozen copy, the model without its new adapter, or the adapter
+        that training began with."""
+        model = self.model
+        if not self.adapted:
+            frozen = copy.deepcopy(model).eval().requires_grad_(False)
+            return lambda: nullcontext(frozen)
+        if not (self.folder / _ADAPTER).is_file():
+            return lambda: _without_adapter(model)
+        model.load_adapter(str(self.folder), adapter_name=_START)
+        return lambda: _with_adapter(model, _START)
+
 
 def load_for_training(
     folder: Path, protocol: str, *, lora_rank: int = 0, dtype: str = "float32"
 ) -> Loaded:
-    """Read a checkpoint folder; with ``lora_rank`` only an adapter is trainable.
+    """Read a checkpoint folder, or an adapter's, whose training then goes on.
+
+    Args:
+        lora_rank: of a new adapter, which alone is trained; 0 trains every weight. An adapter
+            that goes on keeps its own rank; with 0 it is merged first.
+        dtype: float32 or bfloat16 (weights; a new adapter stays in float32).
 
     Raises:
-        CheckpointError: the folder holds no Qwen2.5-VL checkpoint.
+        CheckpointError: the folder holds neither, or an adapter whose base is not at hand.
+        InputError: no such dtype, or every weight in bfloat16, which loses small updates.
     """
+    from transformers import GenerationConfig
+
+    if dtype not in DTYPES:
+        raise InputError(f"no dtype {dtype!r}: choose one of {', '.join(DTYPES)}")
+    if dtype != "float32" and not lora_rank:
+        raise InputError(
+            "bfloat16 weights would lose small updates: train every weight in float32, or give "
+            "--lora a rank"
+        )
+    adapted = (folder / _ADAPTER).is_file()
+    base = _base_of(folder) if adapted else folder
+    model = _read(base, DTYPES[dtype])
+    accepted = frozenset(inspect.signature(model.forward).parameters)
+    # Sampling is from the model's whole distribution: a checkpoint's own defaults (Qwen ships a
+    # repetition penalty) would hit the call's words, and likelihoods would not know of it.
+    model.generation_config = GenerationConfig()
+    if adapted:
+        model = _adapter(model, folder, trainable=bool(lora_rank))
+    elif lora_rank:
+        model = _new_adapter(model, lora_rank)
+    tokenizer = TextTokenizer.from_file(folder / "tokenizer.json")
+    encoder = Encoder(
+        tokenizer, tokenizer.special_tokens(), get_profile(protocol), read_preprocessing(folder)
+    )
+    return Loaded(model, encoder, folder, lora_rank > 0, accepted)
+
+
+def _read(folder: Path, dtype: torch.dtype) -> Any:
     from transformers import Qwen2_5_VLForConditionalGeneration
 
     if not (folder / "config.json").is_file():
         raise CheckpointError(f"{folder} holds no checkpoint: give a folder with config.json")
     try:
-        model: Any = Qwen2_5_VLForConditionalGeneration.from_pretrained(
-            folder, dtype=getattr(torch, dtype)
-        )
+        # Absolute, since an adapter remembers it as its base.
+        return Qwen2_5_VLForConditionalGeneration.from_pretrained(folder.resolve(), dtype=dtype)
     except (OSError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{folder} cannot be loaded: {error}") from error
-    accepted = frozenset(inspect.signature(model.forward).parameters)
-    tokenizer = TextTokenizer.from_file(folder / "tokenizer.json")
-    encoder = Encoder(tokenizer, tokenizer.special_tokens(), get_profile(protocol))
-    if lora_rank:
-        model = _with_lora(model, lora_rank)
-    return Loaded(model, encoder, folder, accepted)
 
 
-def _with_lora(model: Any, rank: int) -> Any:
+def _base_of(folder: Path) -> Path:
+    try:
+        name = json.loads((folder / _ADAPTER).read_text(encoding="utf-8"))[
+            "base_model_name_or_path"
+        ]
+        base = Path(name)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{folder / _ADAPTER} does not name its base model") from error
+    if not (base / "config.json").is_file():
+        raise CheckpointError(
+            f"{folder} is an adapter of {name}, which is no checkpoint folder here: correct "
+            f"base_model_name_or_path in its {_ADAPTER}"
+        )
+    return base
+
+
+def _new_adapter(model: Any, rank: int) -> Any:
     """LoRA on the language model's linear layers, as published (r = 8)."""
     from peft import LoraConfig, get_peft_model
 
     pattern = r".*language_model.*\.(q|k|v|o|gate|up|down)_proj"
     config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=pattern, task_type="CAUSAL_LM")
     return get_peft_model(model, config)
+
+
+def _adapter(model: Any, folder: Path, *, trainable: bool) -> Any:
+    from peft import PeftModel
+
+    if not (folder / "adapter_model.safetensors").is_file():
+        raise CheckpointError(f"{folder} has no adapter_model.safetensors: pickles are not loaded")
+    try:
+        adapted = PeftModel.from_pretrained(model, str(folder), is_trainable=trainable)
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise CheckpointError(f"{folder} does not fit its base model: {error}") from error
+    return adapted if trainable else adapted.merge_and_unload()
+
+
+@contextmanager
+def _without_adapter(model: Any) -> Iterator[Any]:
+    with model.disable_adapter():
+        yield model
+
+
+@contextmanager
+def _with_adapter(model: Any, name: str) -> Iterator[Any]:
+    model.set_adapter(name)
+    try:
+        yield model
+    finally:
+        model.set_adapter("default")

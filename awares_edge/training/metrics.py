@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from awares_edge.files import whole_file
+
 
 class MetricsLog:
     """Appends one JSON object a line to ``metrics.jsonl`` in a run's folder."""
@@ -22,12 +24,19 @@ class MetricsLog:
     def read(self) -> list[dict[str, Any]]:
         if not self.path.exists():
             return []
-        return [json.loads(line) for line in self.path.read_text().splitlines() if line]
+        lines = []
+        for line in self.path.read_text(encoding="utf-8").splitlines():
+            try:
+                lines.append(json.loads(line))
+            except ValueError:  # a crash cut it off; the resumed run writes it again
+                break
+        return lines
 
     def truncate(self, step: int) -> None:
         """Drop lines after ``step``: a resumed run writes them again."""
         kept = [line for line in self.read() if line.get("step", 0) <= step]
-        self.path.write_text("".join(json.dumps(line) + "\n" for line in kept))
+        with whole_file(self.path) as file:
+            file.write("".join(json.dumps(line) + "\n" for line in kept).encode())
 
     def plot(self, *names: str) -> Path:
         """Draw ``names`` over steps to ``curve.png`` beside the log."""

@@ -11,9 +11,11 @@ from PIL import Image
 
 from awares_edge.training.crop_rules import BoxF
 from awares_edge.training.endpoint import Endpoint
-from awares_edge.training.errors import EndpointError
+from awares_edge.training.errors import ReplyError
 
-_NUMBERS = re.compile(r"\[\s*(-?[\d.]+)\s*,\s*(-?[\d.]+)\s*,\s*(-?[\d.]+)\s*,\s*(-?[\d.]+)\s*\]")
+_NUMBER = r"\s*(-?\d+(?:\.\d*)?)\s*"
+_NUMBERS = re.compile(rf"\[{_NUMBER},{_NUMBER},{_NUMBER},{_NUMBER}\]")
+_MAX_REPLY = 1 << 16
 
 
 class Oracle(ABC):
@@ -63,26 +65,25 @@ class EndpointOracle(Oracle):
         )
         found = parse_boxes(reply, image.size)
         if not found:
-            raise EndpointError(f"the oracle named no box: {reply[:60]!r}")
+            raise ReplyError(f"the oracle named no box: {reply[:60]!r}")
         return found
 
 
 def parse_boxes(reply: str, size: tuple[int, int]) -> list[BoxF]:
     """Boxes on the 0-1000 scale in a reply, in pixels; empty or inverted ones are dropped."""
     raw: list[Sequence[float]] = []
-    match = re.search(r"\[.*\]", reply, re.DOTALL)
-    if match:
-        try:
-            for item in json.loads(match[0]):
-                box = item.get("bbox_2d", item.get("bbox")) if isinstance(item, dict) else item
-                if isinstance(box, list) and len(box) == 4:
-                    raw.append([float(v) for v in box])
-        except (ValueError, TypeError):
-            raw = []
+    reply = reply[:_MAX_REPLY]
+    try:
+        for item in json.loads(reply[reply.find("[") : reply.rfind("]") + 1]):
+            box = item.get("bbox_2d", item.get("bbox")) if isinstance(item, dict) else item
+            if isinstance(box, list) and len(box) == 4:
+                raw.append([float(v) for v in box])
+    except (ValueError, TypeError, RecursionError):
+        raw = []
     if not raw:
         raw = [[float(v) for v in m] for m in _NUMBERS.findall(reply)]
     out: list[BoxF] = []
-    for x1, y1, x2, y2 in raw:
+    for x1, y1, x2, y2 in raw:  # comparisons drop what is no number
         left, top, right, bottom = (min(1000.0, max(0.0, v)) / 1000 for v in (x1, y1, x2, y2))
         if right > left and bottom > top:
             w, h = size

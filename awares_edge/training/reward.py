@@ -12,22 +12,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from awares_edge.protocol import crop_box
-from awares_edge.training.judges import Judge
 
 _UNIT = 1000
 
 
 @dataclass(frozen=True)
 class ToolCost:
-    """Weights of the cost; ``accuracy`` multiplies the similarity."""
+    """Weights of the reward; ``accuracy`` multiplies the similarity."""
 
     accuracy: float = 10.0
     miss: float = 2.0
     use: float = 0.25
     area: float = 0.01
 
+    def reward(
+        self, similarity: float, *, needed: bool, crops: Sequence[str], called: bool
+    ) -> float:
+        """Reward of a finished conversation whose answer has a ``similarity`` in [0, 1]."""
+        return self.accuracy * similarity - self.cost(needed, crops, called)
+
     def cost(self, needed: bool, crops: Sequence[str], called: bool) -> float:
-        """Cost of a decision; ``called`` also counts calls that named no crop."""
+        """Cost of a decision; ``crops`` were shown, ``called`` also counts calls that got none."""
         total = 0.0
         if needed and not crops:
             total += self.miss
@@ -40,19 +45,3 @@ def area_share(crop_id: str) -> float:
     """Share of the picture that a crop shows."""
     left, top, right, bottom = crop_box(crop_id, _UNIT, _UNIT, rule="halves")
     return (right - left) * (bottom - top) / _UNIT**2
-
-
-def reward(
-    judge: Judge,
-    cost: ToolCost,
-    *,
-    question: str,
-    reference: str,
-    answer: str,
-    needed: bool,
-    crops: Sequence[str],
-    called: bool,
-) -> float:
-    """Reward of one finished rollout."""
-    similarity = judge.score(question, reference, answer)
-    return cost.accuracy * similarity - cost.cost(needed, crops, called)

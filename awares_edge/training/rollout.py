@@ -20,32 +20,34 @@ from awares_edge.training.loading import Loaded
 
 @dataclass
 class Rollout:
-    """One sampled conversation; its labels mark exactly the sampled tokens."""
+    """One sampled conversation; its labels mark exactly the sampled tokens.
+
+    Attributes:
+        crops: what was shown: those of a call that was finished.
+    """
 
     conversation: Conversation
     call: CropCall
     answer: str
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How to sample: temperature 1 and the whole distribution, as published."""
-
-    temperature: float = 1.0
-    max_new_tokens: int = 32
+    crops: tuple[str, ...] = ()
 
 
 def roll_out(
     loaded: Loaded,
     prompts: Sequence[tuple[Image.Image, str]],
     group: int,
-    sampling: Sampling,
+    *,
+    max_new_tokens: int,
+    batch: int = 64,
 ) -> list[list[Rollout]]:
-    """``group`` conversations for each (picture, question)."""
+    """``group`` conversations for each (picture, question), ``batch`` of them at a time.
+
+    Sampled at temperature 1 from the whole distribution, as published.
+    """
     encoder = loaded.encoder
     starts = [encoder.first_turn(image, question) for image, question in prompts]
     conversations = [start.copy() for start in starts for _ in range(group)]
-    first = _sample(loaded, conversations, sampling)
+    first = _sample(loaded, conversations, max_new_tokens, batch)
     rollouts: list[Rollout] = []
     second: list[int] = []
     for n, ids in enumerate(first):
@@ -53,46 +55,55 @@ def roll_out(
         call = parse_call(text, encoder.profile.crop_ids)
         conversations[n].generated(ids)
         ended = bool(ids) and ids[-1] == encoder.special.im_end
-        if call.ids and ended:
-            encoder.second_turn(conversations[n], prompts[n // group][0], call.ids)
+        crops = call.ids if ended else ()
+        if crops:
+            encoder.second_turn(conversations[n], prompts[n // group][0], crops)
             second.append(n)
-        rollouts.append(Rollout(conversations[n], call, text))
-    if second:
-        answers = _sample(loaded, [conversations[n] for n in second], sampling)
-        for n, ids in zip(second, answers, strict=True):
-            conversations[n].generated(ids)
-            rollouts[n].answer = encoder.tokenizer.decode(ids)
+        rollouts.append(Rollout(conversations[n], call, text, crops))
+    answers = _sample(loaded, [conversations[n] for n in second], max_new_tokens, batch)
+    for n, ids in zip(second, answers, strict=True):
+        conversations[n].generated(ids)
+        rollouts[n].answer = encoder.tokenizer.decode(ids)
     return [rollouts[i : i + group] for i in range(0, len(rollouts), group)]
 
 
-@torch.no_grad()
 def _sample(
-    loaded: Loaded, conversations: Sequence[Conversation], sampling: Sampling
+    loaded: Loaded, conversations: Sequence[Conversation], max_new_tokens: int, batch: int
 ) -> list[list[int]]:
     """Sampled ids behind each conversation, its end token included."""
+    sampled: list[list[int]] = []
+    for start in range(0, len(conversations), batch):
+        sampled += _sample_batch(loaded, conversations[start : start + batch], max_new_tokens)
+    return sampled
+
+
+@torch.no_grad()
+def _sample_batch(
+    loaded: Loaded, conversations: Sequence[Conversation], max_new_tokens: int
+) -> list[list[int]]:
     special = loaded.encoder.special
     batch = collate(conversations, special.image_pad, loaded.pad, left=True)
     device = next(loaded.model.parameters()).device
     inputs: dict[str, Any] = {k: v.to(device) for k, v in loaded.inputs(batch).items()}
-    # "mm_token_type_ids" may be taken through **kwargs by generate alone.
-    if "mm_token_type_ids" in batch:
-        inputs.setdefault("mm_token_type_ids", batch["mm_token_type_ids"].to(device))
+    # A picture's place in a reply has no picture: the forward pass of training would refuse it.
+    named = (loaded.encoder.tokenizer.id_of(t) for t in ("<|image_pad|>", "<|video_pad|>"))
     was_training = loaded.model.training
     loaded.model.eval()
     out = loaded.model.generate(
         **inputs,
-        do_sample=sampling.temperature > 0,
-        temperature=sampling.temperature or None,
+        do_sample=True,
+        temperature=1.0,
         top_p=1.0,
         top_k=0,
-        max_new_tokens=sampling.max_new_tokens,
+        max_new_tokens=max_new_tokens,
+        suppress_tokens=[i for i in named if i is not None],
         eos_token_id=special.im_end,
         pad_token_id=loaded.pad,
     )
     loaded.model.train(was_training)
     length = batch["input_ids"].shape[1]
-    sampled: list[list[int]] = []
+    rows: list[list[int]] = []
     for row in out[:, length:].tolist():
         end = row.index(special.im_end) + 1 if special.im_end in row else len(row)
-        sampled.append(row[:end])
-    return sampled
+        rows.append(row[:end])
+    return rows

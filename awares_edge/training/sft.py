@@ -1,35 +1,29 @@
 """Supervised fine-tuning on curated trajectories, on transformers' Trainer.
 
 Loss: weighted negative log-likelihood of the assistant's tokens, sum(w nll) / sum(w)
-over the batch, with w = ``tool_weight`` on the call (paper: w_t = 5). Optimiser, schedule,
-mixed precision, several GPUs (``accelerate launch``) and bit-for-bit resuming are the
-Trainer's.
+over a batch, with w = ``tool_weight`` on the call (paper: w_t = 5). Optimiser, schedule,
+several GPUs (``accelerate launch``) and bit-for-bit resuming are the Trainer's.
 """
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
-from awares_edge.errors import ImageError, QuestionError
-from awares_edge.training.encoding import IGNORE, Conversation, collate
+from awares_edge.training.encoding import Conversation, collate
 from awares_edge.training.errors import TrainingError
+from awares_edge.training.likelihood import all_finite, label_logits, weighted_nll
 from awares_edge.training.loading import Loaded, load_for_training
 from awares_edge.training.metrics import MetricsLog
-from awares_edge.training.trajectories import Trajectory, open_image, read_trajectories
-
-Progress = Callable[[int, int], None]
-"""Told of steps done and their number."""
+from awares_edge.training.run import Progress, pin_settings, save_final, usable_rows
+from awares_edge.training.trajectories import Trajectory, open_image
 
 
 @dataclass(frozen=True)
@@ -38,9 +32,11 @@ class SftConfig:
 
     Attributes:
         lora_rank: 0 trains every weight (the nano model).
-        batch: trajectories per optimiser step and device, in ``accumulate`` parts.
+        batch: trajectories on a device at a time.
+        accumulate: batches per optimiser step; their losses are averaged.
         tool_weight: w_t.
         max_steps: 0 for ``epochs`` over the data.
+        checkpointing: recompute activations in the backward pass: a fraction of the memory.
     """
 
     checkpoint: Path
@@ -60,7 +56,7 @@ class SftConfig:
     save_steps: int = 200
     log_steps: int = 10
     dtype: str = "float32"
-    resume: bool = True
+    checkpointing: bool = False
 
 
 class TrajectoryDataset(Dataset[Conversation]):
@@ -74,38 +70,38 @@ class TrajectoryDataset(Dataset[Conversation]):
 
     def __getitem__(self, index: int) -> Conversation:
         row = self.rows[index]
-        image: Image.Image = open_image(row.image, self.folder)
+        image = open_image(row.image, self.folder)
         return self.loaded.encoder.trajectory(
             image, row.question, row.answer, row.crops, self.weight
         )
 
 
-def weighted_nll(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
-    """sum(w nll) / sum(w) over supervised tokens; logits [B, L, V], labels and weights [B, L]."""
-    targets = labels[:, 1:].reshape(-1)
-    losses = F.cross_entropy(
-        logits[:, :-1].float().flatten(0, 1), targets, ignore_index=IGNORE, reduction="none"
-    )
-    share = weights[:, 1:].reshape(-1) * (targets != IGNORE)
-    return (losses * share).sum() / share.sum().clamp(min=1e-6)
-
-
 class WeightedTrainer(Trainer):  # type: ignore[misc]
-    """Trainer whose loss is ``weighted_nll``; stops on a loss that is no number."""
+    """Trainer whose loss is ``weighted_nll``; stops before numbers that are none."""
 
     loaded: Loaded
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        # Else the Trainer takes our mean for a sum over all accumulated batches, and adds them up.
+        self.model_accepts_loss_kwargs = False
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, **_: Any
     ) -> Any:
-        outputs = model(**self.loaded.inputs(inputs))
-        loss = weighted_nll(outputs.logits, inputs["labels"], inputs["loss_weights"])
+        loss = weighted_nll(*label_logits(self.loaded, model, inputs))
         if not torch.isfinite(loss):
-            raise TrainingError(
-                f"the loss is {float(loss.detach())} at step {self.state.global_step}: the last "
-                f"good checkpoint is in {self.args.output_dir}; lower the learning rate"
-            )
-        return (loss, outputs) if return_outputs else loss
+            raise self.bad_number("loss")
+        return (loss, None) if return_outputs else loss
+
+    def bad_number(self, what: str) -> TrainingError:
+        """What to tell where the loss or a gradient is NaN or infinite."""
+        last = latest_checkpoint(Path(self.args.output_dir))
+        return TrainingError(
+            f"the {what} is not a number at step {self.state.global_step}: the last good "
+            f"checkpoint is {last or 'the one you started from'}; lower the learning rate, in "
+            "another output"
+        )
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         # transformers 5 saves vision-language weights under their published names, which its
@@ -117,9 +113,17 @@ class WeightedTrainer(Trainer):  # type: ignore[misc]
         self.model.load_state_dict(saved.state_dict())
 
 
-class _Log(TrainerCallback):  # type: ignore[misc]
+class _Watch(TrainerCallback):  # type: ignore[misc]
+    """Logs, reports, and stops a step whose gradient is no number before it is taken."""
+
     def __init__(self, log: MetricsLog, progress: Progress) -> None:
         self.log, self.progress = log, progress
+        self.trainer: WeightedTrainer
+
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        del args, state, control
+        if not all_finite([p.grad for p in self.trainer.model.parameters()]):
+            raise self.trainer.bad_number("gradient")
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         del args, control
@@ -129,24 +133,9 @@ class _Log(TrainerCallback):  # type: ignore[misc]
         self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any
     ) -> None:
         del args, control
-        if logs and "loss" in logs:
+        if logs and "loss" in logs and state.is_world_process_zero:
             keep = {k: logs[k] for k in ("loss", "grad_norm", "learning_rate") if k in logs}
             self.log.write(step=state.global_step, **keep)
-
-
-def readable(
-    rows: Sequence[Trajectory], folder: Path, report: Callable[[str], None]
-) -> list[Trajectory]:
-    """The rows whose pictures open; the others are reported."""
-    good = []
-    for row in rows:
-        try:
-            open_image(row.image, folder)
-        except (ImageError, QuestionError) as error:
-            report(f"{row.id}: {error}")
-            continue
-        good.append(row)
-    return good
 
 
 def run_sft(
@@ -157,14 +146,38 @@ def run_sft(
     """Train and write the result to ``out/final``; returns that folder.
 
     A run that was interrupted goes on from its last checkpoint in ``out``.
+
+    Raises:
+        TrainingError: no usable rows, other settings than the run began with, or a loss or a
+            gradient that is no number.
     """
+    rows = usable_rows(config.trajectories, report)
     loaded = load_for_training(
         config.checkpoint, config.protocol, lora_rank=config.lora_rank, dtype=config.dtype
     )
-    folder = config.trajectories.parent
-    rows = readable(list(read_trajectories(config.trajectories, report)), folder, report)
-    if not rows:
-        raise TrainingError(f"{config.trajectories} holds no usable trajectory")
+    if config.checkpointing:
+        loaded.model.gradient_checkpointing_enable({"use_reentrant": False})
+    log = MetricsLog(config.out)
+    pin_settings(config.out / "run.json", {**asdict(config), "out": "", "rows": len(rows)})
+    trainer = _trainer(config, loaded, rows, log, progress)
+    last = latest_checkpoint(config.out)
+    if trainer.is_world_process_zero():
+        log.truncate(int(last.name.split("-")[1]) if last else 0)
+    trainer.train(resume_from_checkpoint=str(last) if last else None)
+    final = config.out / "final"
+    if trainer.is_world_process_zero():
+        save_final(loaded, final)
+        log.plot("loss", "grad_norm")
+    return final
+
+
+def _trainer(
+    config: SftConfig,
+    loaded: Loaded,
+    rows: Sequence[Trajectory],
+    log: MetricsLog,
+    progress: Progress,
+) -> WeightedTrainer:
     special = loaded.encoder.special
 
     def together(batch: list[Conversation]) -> dict[str, Tensor]:
@@ -191,38 +204,21 @@ def run_sft(
         use_cpu=not torch.cuda.is_available(),
         dataloader_pin_memory=torch.cuda.is_available(),
     )
-    log = MetricsLog(config.out)
+    watch = _Watch(log, progress)
     trainer = WeightedTrainer(
         model=loaded.model,
         args=arguments,
         data_collator=together,
-        train_dataset=TrajectoryDataset(loaded, rows, folder, config.tool_weight),
-        callbacks=[_Log(log, progress)],
+        train_dataset=TrajectoryDataset(
+            loaded, rows, config.trajectories.parent, config.tool_weight
+        ),
+        callbacks=[watch],
     )
-    trainer.loaded = loaded
-    last = latest_checkpoint(config.out) if config.resume else None
-    log.truncate(int(last.name.split("-")[1]) if last else 0)
-    trainer.train(resume_from_checkpoint=str(last) if last else None)
-    log.plot("loss", "grad_norm")
-    return save_final(loaded, config.out / "final")
+    watch.trainer, trainer.loaded = trainer, loaded
+    return trainer
 
 
 def latest_checkpoint(out: Path) -> Path | None:
     """The newest complete Trainer checkpoint in ``out``."""
     found = [p for p in out.glob("checkpoint-*") if (p / "trainer_state.json").is_file()]
     return max(found, key=lambda p: int(p.name.split("-")[1]), default=None)
-
-
-def save_final(loaded: Loaded, folder: Path) -> Path:
-    """Weights (or the adapter) with the tokenizer and configurations of the start."""
-    loaded.model.save_pretrained(folder, safe_serialization=True)
-    for name in (
-        "tokenizer.json",
-        "tokenizer_config.json",
-        "preprocessor_config.json",
-        "chat_template.jinja",
-        "generation_config.json",
-    ):
-        if (loaded.folder / name).is_file():
-            shutil.copy(loaded.folder / name, folder / name)
-    return folder

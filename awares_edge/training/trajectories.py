@@ -14,14 +14,18 @@ are taken from the file's own folder. Synthetic pictures are named
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from math import isfinite
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeVar, cast
 
 from PIL import Image
 
 from awares_edge.errors import ImageError
+from awares_edge.protocol import CROP_NAMES
+from awares_edge.protocol.crops import WHOLE
 from awares_edge.synth.generate import SPLITS, Split, generate
 from awares_edge.training.crop_rules import BoxF
 from awares_edge.training.errors import TrainingError
@@ -30,6 +34,9 @@ from awares_edge.vision import load_image
 SYNTH = "synth:"
 Skip = Callable[[str], None]
 """Told of every bad row: file, line, reason."""
+MAX_LINE = 1 << 20
+"""Characters of a line that are read."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -80,46 +87,29 @@ def open_image(name: str, folder: Path) -> Image.Image:
     return Image.fromarray(sample.picture)
 
 
+def moved(name: str, source: Path, target: Path) -> str:
+    """What a file in ``target`` calls the picture that one in ``source`` calls ``name``."""
+    if name.startswith(SYNTH) or Path(name).is_absolute():
+        return name
+    return Path(os.path.relpath(source / name, target)).as_posix()
+
+
 def read_rows(path: Path, skip: Skip) -> Iterator[Row]:
-    """Rows of the user's own JSONL; bad ones are reported and left out."""
-    for number, value in _lines(path, skip):
-        try:
-            yield Row(
-                id=str(value.get("id", number)),
-                image=_text(value, "image"),
-                question=_text(value, "question"),
-                answer=_text(value, "answer"),
-                boxes=_boxes(value.get("boxes", [])),
-            )
-        except ValueError as error:
-            skip(f"{path.name}:{number}: {error}")
+    """Rows of the user's own JSONL; bad ones are reported and left out.
+
+    Raises:
+        TrainingError: no such file.
+    """
+    return _read(path, skip, _row)
 
 
 def read_trajectories(path: Path, skip: Skip) -> Iterator[Trajectory]:
-    """Trajectories of a curated JSONL; bad ones are reported and left out."""
-    for number, value in _lines(path, skip):
-        try:
-            label = value.get("label")
-            if label not in ("LR", "HR"):
-                raise ValueError(f"label is {label!r}, not LR or HR")
-            crops = tuple(str(c) for c in value.get("crops", []))
-            if (label == "HR") != bool(crops):
-                raise ValueError("an HR row needs crops and an LR row has none")
-            yield Trajectory(
-                id=str(value.get("id", number)),
-                image=_text(value, "image"),
-                question=_text(value, "question"),
-                answer=_text(value, "answer"),
-                label=label,
-                crops=crops,
-                boxes=_boxes(value.get("boxes", [])),
-                **{
-                    k: str(value.get(k, ""))
-                    for k in ("low_answer", "full_answer", "judge", "oracle", "rule")
-                },
-            )
-        except ValueError as error:
-            skip(f"{path.name}:{number}: {error}")
+    """Trajectories of a curated JSONL; bad ones are reported and left out.
+
+    Raises:
+        TrainingError: no such file.
+    """
+    return _read(path, skip, _trajectory)
 
 
 def synthetic_rows(split: Split, seed: int, count: int) -> Iterator[Row]:
@@ -136,22 +126,64 @@ def synthetic_rows(split: Split, seed: int, count: int) -> Iterator[Row]:
         index += 1
 
 
-def _lines(path: Path, skip: Skip) -> Iterator[tuple[int, dict[str, Any]]]:
+def _read(path: Path, skip: Skip, parse: Callable[[int, dict[str, Any]], T]) -> Iterator[T]:
     if not path.is_file():
         raise TrainingError(f"no such file: {path}")
-    with path.open(encoding="utf-8", errors="replace") as file:
-        for number, line in enumerate(file, 1):
+
+    def parsed() -> Iterator[T]:
+        for number, line in enumerate(_lines(path), 1):
             if not line.strip():
                 continue
             try:
-                value = json.loads(line)
-            except ValueError:
-                skip(f"{path.name}:{number}: not JSON (cut off?)")
-                continue
-            if isinstance(value, dict):
-                yield number, value
-            else:
-                skip(f"{path.name}:{number}: not a JSON object")
+                yield parse(number, _object(line))
+            except ValueError as error:
+                skip(f"{path.name}:{number}: {error}")
+
+    return parsed()
+
+
+def _lines(path: Path) -> Iterator[str]:
+    """Lines; of one that is too long, its beginning alone."""
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        while line := file.readline(MAX_LINE + 1):
+            rest = line
+            while len(rest) > MAX_LINE and not rest.endswith("\n"):
+                rest = file.readline(MAX_LINE + 1)
+            yield line
+
+
+def _object(line: str) -> dict[str, Any]:
+    if len(line) > MAX_LINE:
+        raise ValueError(f"over {MAX_LINE:,} characters")
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise ValueError("not JSON (cut off?)") from error
+    if not isinstance(value, dict):
+        raise ValueError("not a JSON object")
+    return value
+
+
+def _row(number: int, value: dict[str, Any]) -> Row:
+    return Row(
+        id=str(value.get("id", number)),
+        image=_text(value, "image"),
+        question=_text(value, "question"),
+        answer=_text(value, "answer"),
+        boxes=_boxes(value.get("boxes", [])),
+    )
+
+
+def _trajectory(number: int, value: dict[str, Any]) -> Trajectory:
+    label = value.get("label")
+    if label not in ("LR", "HR"):
+        raise ValueError(f"label is {label!r}, not LR or HR")
+    crops = _crops(value.get("crops", []))
+    if (label == "HR") != bool(crops):
+        raise ValueError("an HR row needs crops and an LR row has none")
+    names = ("low_answer", "full_answer", "judge", "oracle", "rule")
+    notes: dict[str, Any] = {name: str(value.get(name, "")) for name in names}
+    return Trajectory(**asdict(_row(number, value)), label=label, crops=crops, **notes)
 
 
 def _text(value: dict[str, Any], key: str) -> str:
@@ -161,11 +193,24 @@ def _text(value: dict[str, Any], key: str) -> str:
     return text
 
 
+def _crops(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(
+        isinstance(c, str) and c in CROP_NAMES for c in value
+    ):
+        raise ValueError(f"crops are not a list of {', '.join(CROP_NAMES)}")
+    crops = tuple(str(c) for c in value)
+    if len(set(crops)) != len(crops) or (WHOLE in crops and len(crops) > 1):
+        raise ValueError("a crop is named twice, or beside the whole picture")
+    return crops
+
+
 def _boxes(value: Any) -> tuple[BoxF, ...]:
     try:
         boxes = [tuple(float(v) for v in box) for box in value]
     except (TypeError, ValueError) as error:
         raise ValueError("boxes are not lists of four numbers") from error
-    if any(len(b) != 4 or b[2] <= b[0] or b[3] <= b[1] for b in boxes):
+    if not all(
+        len(b) == 4 and all(map(isfinite, b)) and b[0] < b[2] and b[1] < b[3] for b in boxes
+    ):
         raise ValueError("a box is not (left, top, right, bottom) with an area")
     return cast("tuple[BoxF, ...]", tuple(boxes))

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from awares_edge.training.crop_rules import coverage, crops_for, iou
-from awares_edge.training.curate import curate
-from awares_edge.training.endpoint import Endpoint
-from awares_edge.training.errors import EndpointError
-from awares_edge.training.judges import EndpointJudge, ExactJudge
-from awares_edge.training.oracles import EndpointOracle, KnownBoxes, parse_boxes
+from awares_edge.training.crop_rules import BoxF, coverage, crops_for, iou
+from awares_edge.training.curate import MOST_UNUSABLE, curate
+from awares_edge.training.errors import EndpointError, ReplyError
+from awares_edge.training.judges import ExactJudge
+from awares_edge.training.oracles import KnownBoxes, Oracle, parse_boxes
 from awares_edge.training.trajectories import (
+    MAX_LINE,
     Row,
+    open_image,
     read_rows,
     read_trajectories,
     synthetic_rows,
@@ -77,6 +75,34 @@ def test_a_run_resumes_after_a_cut_line(folder: Path) -> None:
     assert len(asked) == 3  # b, c and the one without crops
 
 
+def test_pictures_are_found_from_wherever_the_trajectories_lie(folder: Path) -> None:
+    out = folder / "runs" / "one" / "t.jsonl"
+    out.parent.mkdir(parents=True)
+    whole = folder / "p.png"
+    rows = [ROWS[0], Row("abs", str(whole), "What color?", "red"), *synthetic_rows("train", 0, 1)]
+    curate(rows, folder, out, lambda *_: ("red", "K47"), ExactJudge(), KnownBoxes())
+    found = list(read_trajectories(out, pytest.fail))
+    assert [t.image for t in found] == ["../../p.png", str(whole), "synth:train:0:0"]
+    assert open_image(found[0].image, out.parent).size == (224, 224)
+
+
+class _Silent(Oracle):
+    name = "silent"
+
+    def boxes(self, *_: object) -> list[BoxF]:
+        raise ReplyError("no box in it")
+
+
+def test_an_odd_reply_costs_its_row_and_many_end_the_run(folder: Path) -> None:
+    out = folder / "t.jsonl"
+    report = curate(ROWS[:3], folder, out, _small_text_fails, ExactJudge(), _Silent())
+    assert (report.kept, report.skipped) == (1, 2)
+    assert any("no box in it" in r for r in report.reasons)
+    many = [Row(str(n), "p.png", "What is the label?", "K47") for n in range(MOST_UNUSABLE)]
+    with pytest.raises(EndpointError, match="replies in a row"):
+        curate(many, folder, out, _small_text_fails, ExactJudge(), _Silent())
+
+
 def test_bad_rows_are_reported_and_skipped(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     good = {"image": "p.png", "question": "Q?", "answer": "A", "boxes": [[0, 0, 5, 5]]}
@@ -86,13 +112,17 @@ def test_bad_rows_are_reported_and_skipped(tmp_path: Path) -> None:
         json.dumps({**good, "answer": ""}),
         json.dumps({**good, "boxes": [[5, 5, 1, 1]]}),
         json.dumps({**good, "boxes": 3}),
+        json.dumps({**good, "boxes": [[0, 0, float("inf"), 5]]}),
     ]
-    path.write_text("\n".join([json.dumps(good), *bad, ""]))
+    long = json.dumps({**good, "answer": "A" * MAX_LINE})
+    bad += ["[" * 100_000, long, "x" * (3 * MAX_LINE)]
+    lines = [json.dumps(good), "", *bad, json.dumps({**good, "id": "last"}) + "\r"]
+    path.write_text("\n".join(lines), encoding="utf-8-sig")
     reasons: list[str] = []
     rows = list(read_rows(path, reasons.append))
-    assert len(rows) == 1
+    assert [r.id for r in rows] == ["1", "last"]
     assert rows[0].boxes == ((0, 0, 5, 5),)
-    assert len(reasons) == 5
+    assert len(reasons) == len(bad)
     assert all(r.startswith("rows.jsonl:") for r in reasons)
 
 
@@ -120,6 +150,9 @@ def test_oracle_boxes_are_read_in_every_form() -> None:
     assert parse_boxes("the box is [0, 0, 1000, 1000].", size) == [(0, 0, 200, 100)]
     assert parse_boxes("[[0,0,10,10],[900,900,800,950]]", size) == [(0, 0, 2, 1)]
     assert parse_boxes("none", size) == []
+    assert parse_boxes("[1.2.3, 0, 10, 10]", size) == []
+    assert parse_boxes("[[NaN, 0, 500, 500]]", size) == [(0, 0, 100, 50)]
+    assert parse_boxes("[" * 100_000, size) == []
 
 
 def test_synthetic_rows_name_pictures_that_can_be_drawn_again(tmp_path: Path) -> None:
@@ -132,52 +165,3 @@ def test_synthetic_rows_name_pictures_that_can_be_drawn_again(tmp_path: Path) ->
     report = curate(rows, tmp_path, tmp_path / "t.jsonl", nothing, ExactJudge(), KnownBoxes())
     assert report.kept == 12
     assert report.labels["HR"] == 0  # equally wrong twice: a tie
-
-
-class _Handler(BaseHTTPRequestHandler):
-    replies: list[tuple[int, str]]
-
-    def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["Content-Length"]))
-        status, text = type(self).replies.pop(0)
-        self.send_response(status)
-        self.end_headers()
-        message = {"choices": [{"message": {"content": text}}]}
-        self.wfile.write(json.dumps(message).encode() if status == 200 else b"")
-
-    def log_message(self, *_args: object) -> None:
-        pass
-
-
-@pytest.fixture
-def server() -> Iterator[Endpoint]:
-    http = HTTPServer(("127.0.0.1", 0), _Handler)
-    thread = threading.Thread(target=http.serve_forever, daemon=True)
-    thread.start()
-    url = f"http://127.0.0.1:{http.server_port}/v1"
-    yield Endpoint(url, "m", attempts=3, first_wait=0.01, timeout=5)
-    http.shutdown()
-    http.server_close()
-
-
-def test_endpoint_retries_and_then_gives_up(server: Endpoint) -> None:
-    _Handler.replies = [(503, ""), (429, ""), (200, "2")]
-    assert EndpointJudge(server).compare("q", "a", "b", "a") == "high"
-    _Handler.replies = [(503, "")] * 3
-    with pytest.raises(EndpointError, match="finished rows are kept"):
-        server.chat("hello")
-    _Handler.replies = [(401, "")]
-    with pytest.raises(EndpointError, match="401"):
-        server.chat("hello")
-    _Handler.replies = [(200, "no idea")]
-    with pytest.raises(EndpointError, match="instead of a digit"):
-        EndpointJudge(server).score("q", "a", "b")
-
-
-def test_endpoint_oracle(server: Endpoint) -> None:
-    _Handler.replies = [(200, '[{"bbox_2d": [0, 0, 500, 500]}]'), (200, "nowhere")]
-    oracle = EndpointOracle(server)
-    image = Image.new("RGB", (100, 100))
-    assert oracle.boxes(image, "q", "a", ()) == [(0, 0, 50, 50)]
-    with pytest.raises(EndpointError):
-        oracle.boxes(image, "q", "a", ())

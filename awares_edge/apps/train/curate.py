@@ -55,6 +55,7 @@ def curate(
     require_training()
     from awares_edge.training.answerer import ControllerAnswerer
     from awares_edge.training.curate import curate as run
+    from awares_edge.training.run import pin_settings
     from awares_edge.training.trajectories import read_rows, synthetic_rows
 
     rows = (
@@ -69,6 +70,15 @@ def curate(
         load_model(checkpoint, runtime, protocol, device, threads, None) as model,
         progress_bar() as update,
     ):
+        pin_settings(
+            output.with_name(f"{output.stem}.run.json"),
+            {
+                "checkpoint": checkpoint, "data": data, "seed": seed, "judge": judge.value,
+                "judge model": judge_model, "oracle": oracle.value, "oracle model": oracle_model,
+                "rule": rule.value, "threshold": threshold, "protocol": protocol,
+                "runtime": runtime,
+            },
+        )  # fmt: skip
         report = run(
             rows,
             folder,

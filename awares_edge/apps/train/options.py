@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,9 @@ from awares_edge.errors import InputError, RuntimeUnavailable
 if TYPE_CHECKING:
     from awares_edge.training.judges import Judge
     from awares_edge.training.oracles import Oracle
+
+
+_PACKAGES = ("torch", "transformers", "accelerate", "peft", "safetensors", "matplotlib")
 
 
 class JudgeName(str, Enum):
@@ -31,6 +35,13 @@ class OracleName(str, Enum):
     endpoint = "endpoint"
 
 
+class Dtype(str, Enum):
+    """Names for `--dtype`."""
+
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+
+
 class RuleName(str, Enum):
     """Names for `--rule`."""
 
@@ -40,8 +51,11 @@ class RuleName(str, Enum):
 
 JudgeOption = Annotated[JudgeName, typer.Option(help="How answers are compared.")]
 JudgeModelOption = Annotated[
-    str, typer.Option(help="Judge: a sentence-embedding folder (default: the installed "
-        "MiniLM), or the endpoint's model name.")
+    str,
+    typer.Option(
+        help="Judge: a sentence-embedding folder (default: the installed "
+        "MiniLM), or the endpoint's model name."
+    ),
 ]
 EndpointOption = Annotated[
     str, typer.Option(help="Base URL of an OpenAI-compatible server, up to /v1.")
@@ -55,7 +69,11 @@ SmokeOption = Annotated[
 TrajectoriesArgument = Annotated[Path, typer.Argument(help="Curated trajectories (JSONL).")]
 RunOption = Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.")]
 LoraOption = Annotated[int, typer.Option(min=0, help="LoRA rank; 0 trains every weight.")]
-DtypeOption = Annotated[str, typer.Option(help="float32 or bfloat16.")]
+DtypeOption = Annotated[Dtype, typer.Option(help="Of the weights; bfloat16 with --lora alone.")]
+CheckpointingOption = Annotated[
+    bool,
+    typer.Option("--checkpointing", help="Recompute activations: less memory, a third slower."),
+]
 SeedOption = Annotated[int, typer.Option(help="Seed.")]
 TrainedProtocol = Annotated[
     str, typer.Option(help="Protocol profile: paper, readme, evaluator, nano.")
@@ -63,15 +81,12 @@ TrainedProtocol = Annotated[
 
 
 def require_training() -> None:
-    """Name the install line where torch or transformers is missing."""
-    try:
-        import torch
-        import transformers
-    except ImportError as error:
+    """Name the install line where a package of the extra is missing: before the work, not after."""
+    missing = [name for name in _PACKAGES if find_spec(name) is None]
+    if missing:
         raise RuntimeUnavailable(
-            "training needs torch and transformers: pip install 'awares-edge[train]'"
-        ) from error
-    del torch, transformers
+            f"training needs {', '.join(missing)}: pip install 'awares-edge[train]'"
+        )
 
 
 def make_judge(name: JudgeName, model: str, endpoint: str, key: str) -> Judge:

@@ -9,25 +9,27 @@ import typer
 
 from awares_edge.apps.console import err, out, progress_bar
 from awares_edge.apps.train.options import (
-    TrajectoriesArgument,
-    RunOption,
-    LoraOption,
+    CheckpointingOption,
+    Dtype,
     DtypeOption,
-    SeedOption,
     EndpointOption,
     JudgeModelOption,
     JudgeName,
     JudgeOption,
     KeyOption,
+    LoraOption,
+    RunOption,
+    SeedOption,
     SmokeOption,
     TrainedProtocol,
+    TrajectoriesArgument,
     make_judge,
     require_training,
 )
 
 
 def sft(
-    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint folder to start from.")],
+    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint or adapter to start from.")],
     trajectories: TrajectoriesArgument,
     output: RunOption,
     protocol: TrainedProtocol = "paper",
@@ -38,7 +40,8 @@ def sft(
     batch: Annotated[int, typer.Option(min=1, help="Trajectories per step and device.")] = 16,
     accumulate: Annotated[int, typer.Option(min=1, help="Batches per optimiser step.")] = 1,
     tool_weight: Annotated[float, typer.Option(help="w_t: weight of the call's tokens.")] = 5.0,
-    dtype: DtypeOption = "float32",
+    dtype: DtypeOption = Dtype.float32,
+    checkpointing: CheckpointingOption = False,
     seed: SeedOption = 0,
     smoke: SmokeOption = False,
 ) -> None:
@@ -50,8 +53,8 @@ def sft(
         steps, batch, lora, lr = 40, 8, 0, 1e-3
     config = SftConfig(
         checkpoint, trajectories, output, protocol=protocol, lora_rank=lora, lr=lr, epochs=epochs,
-        max_steps=steps, batch=batch, accumulate=accumulate, tool_weight=tool_weight, dtype=dtype,
-        seed=seed,
+        max_steps=steps, batch=batch, accumulate=accumulate, tool_weight=tool_weight,
+        dtype=dtype.value, checkpointing=checkpointing, seed=seed,
     )  # fmt: skip
     with progress_bar() as update:
         final = run_sft(config, _warn, lambda done, steps: update("sft", done, steps))
@@ -59,7 +62,7 @@ def sft(
 
 
 def grpo(
-    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint folder, after SFT.")],
+    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint or adapter, after SFT.")],
     trajectories: TrajectoriesArgument,
     output: RunOption,
     protocol: TrainedProtocol = "paper",
@@ -68,6 +71,8 @@ def grpo(
     steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = 500,
     prompts: Annotated[int, typer.Option(min=1, help="Questions a step.")] = 8,
     group: Annotated[int, typer.Option(min=2, help="Conversations a question (G).")] = 8,
+    batch: Annotated[int, typer.Option(min=1, help="Conversations on the device at a time.")] = 8,
+    inner: Annotated[int, typer.Option(min=1, help="Passes over a step's conversations.")] = 1,
     beta: Annotated[float, typer.Option(help="Weight of the KL to the start.")] = 0.05,
     miss: Annotated[float, typer.Option(help="Cost of not looking where needed.")] = 2.0,
     use: Annotated[float, typer.Option(help="Cost of looking where not needed.")] = 0.25,
@@ -76,7 +81,8 @@ def grpo(
     judge_model: JudgeModelOption = "",
     endpoint: EndpointOption = "",
     key: KeyOption = "",
-    dtype: DtypeOption = "float32",
+    dtype: DtypeOption = Dtype.float32,
+    checkpointing: CheckpointingOption = False,
     seed: SeedOption = 0,
     smoke: SmokeOption = False,
 ) -> None:
@@ -84,14 +90,13 @@ def grpo(
     require_training()
     from awares_edge.training.grpo import GrpoConfig, run_grpo
     from awares_edge.training.reward import ToolCost
-    from awares_edge.training.rollout import Sampling
 
     if smoke:
         steps, prompts, group, lora, lr = 10, 4, 4, 0, 1e-4
     config = GrpoConfig(
         checkpoint, trajectories, output, protocol=protocol, lora_rank=lora, lr=lr, steps=steps,
-        prompts=prompts, group=group, beta=beta, dtype=dtype, seed=seed,
-        cost=ToolCost(miss=miss, use=use, area=area), sampling=Sampling(),
+        prompts=prompts, group=group, batch=batch, inner=inner, beta=beta, dtype=dtype.value,
+        checkpointing=checkpointing, seed=seed, cost=ToolCost(miss=miss, use=use, area=area),
     )  # fmt: skip
     scorer = make_judge(judge, judge_model, endpoint, key)
     with progress_bar() as update:

@@ -1,0 +1,45 @@
+"""A random nano checkpoint and a few trajectories."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from awares_edge.synth import generate, smallest_crops
+from awares_edge.training.trajectories import Trajectory
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    from awares_edge.training.nano.config import build_model
+    from awares_edge.training.nano.save import save_checkpoint
+
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("nano") / "checkpoint"
+    save_checkpoint(build_model(0), folder, {})
+    return folder
+
+
+@pytest.fixture(scope="session")
+def rows() -> list[Trajectory]:
+    """Four that need a quadrant or a half, four that need none."""
+    out = []
+    for index in range(4):
+        name = f"synth:train:0:{index}"
+        for n, q in enumerate(generate("train", 0, index).questions):
+            high = q.size == "small"
+            crops = smallest_crops(q.evidence) if high else ()
+            label = "HR" if high else "LR"
+            out.append(Trajectory(f"{name}:{n}", name, q.text, q.answer, label, crops))
+    high = [r for r in out if r.label == "HR" and r.crops != ("all",)][:4]
+    return high + [r for r in out if r.label == "LR"][:4]
+
+
+@pytest.fixture(scope="session")
+def data(rows: list[Trajectory], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("rows") / "t.jsonl"
+    path.write_text("".join(r.to_json() + "\n" for r in rows))
+    return path

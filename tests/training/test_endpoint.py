@@ -1,0 +1,107 @@
+"""The client of OpenAI-compatible servers: retries, refusals, replies that are none."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+from PIL import Image
+
+from awares_edge.errors import InputError
+from awares_edge.training import endpoint
+from awares_edge.training.endpoint import Endpoint
+from awares_edge.training.errors import EndpointError, ReplyError
+from awares_edge.training.judges import EndpointJudge
+from awares_edge.training.oracles import EndpointOracle
+
+
+class _Handler(BaseHTTPRequestHandler):
+    replies: list[tuple[int, str | bytes]]
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        status, text = type(self).replies.pop(0)
+        self.send_response(status)
+        if status == 429 and isinstance(text, str):
+            self.send_header("Retry-After", text)
+        self.end_headers()
+        message = {"choices": [{"message": {"content": text if isinstance(text, str) else ""}}]}
+        body = json.dumps(message).encode() if isinstance(text, str) else text
+        self.wfile.write(body if status == 200 else b"")
+
+    def log_message(self, *_args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[Endpoint]:
+    http = HTTPServer(("127.0.0.1", 0), _Handler)
+    thread = threading.Thread(target=http.serve_forever, daemon=True)
+    thread.start()
+    url = f"http://127.0.0.1:{http.server_port}/v1"
+    yield Endpoint(url, "m", attempts=3, first_wait=0.01, timeout=5)
+    http.shutdown()
+    http.server_close()
+
+
+def test_endpoint_retries_and_then_gives_up(server: Endpoint) -> None:
+    _Handler.replies = [(503, ""), (429, ""), (200, "2")]
+    assert EndpointJudge(server).compare("q", "a", "b", "a") == "high"
+    _Handler.replies = [(503, "")] * 3
+    with pytest.raises(EndpointError, match="finished rows are kept"):
+        server.chat("hello")
+    _Handler.replies = [(401, "")]
+    with pytest.raises(EndpointError, match="401"):
+        server.chat("hello")
+
+
+def test_a_server_that_asks_for_time_gets_it(server: Endpoint) -> None:
+    waits: list[float] = []
+    _Handler.replies = [(429, "7"), (429, "999999"), (200, "yes")]
+    assert server.chat("hello", sleep=waits.append) == "yes"
+    assert waits == [7.0, 120.0]
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_a_request_that_is_refused_is_not_the_servers_end(server: Endpoint, status: int) -> None:
+    _Handler.replies = [(status, "")]
+    with pytest.raises(ReplyError, match=str(status)):
+        server.chat("hello")
+    assert not _Handler.replies
+
+
+def test_replies_that_are_no_chat_completion(
+    server: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(endpoint, "_MAX_REPLY_BYTES", 4096)
+    for body in (b"<html>", b"[]", b'{"choices": []}', b"[" * 4000, b" " * 5000, b"\xff\xfe"):
+        _Handler.replies = [(200, body)] * 3
+        with pytest.raises(EndpointError, match="no chat completion"):
+            server.chat("hello")
+    _Handler.replies = [(200, "no idea")]
+    with pytest.raises(ReplyError, match="instead of a digit"):
+        EndpointJudge(server).score("q", "a", "b")
+
+
+def test_nobody_there() -> None:
+    away = Endpoint("http://127.0.0.1:9/v1", "m", attempts=2, first_wait=0.01, timeout=1)
+    with pytest.raises(EndpointError, match="finished rows are kept"):
+        away.chat("hello")
+
+
+@pytest.mark.parametrize("url", ["localhost:8000/v1", "", "file:///etc/passwd"])
+def test_an_address_that_is_none_is_told_at_once(url: str) -> None:
+    with pytest.raises(InputError, match="no address of a server"):
+        Endpoint(url, "m")
+
+
+def test_endpoint_oracle(server: Endpoint) -> None:
+    _Handler.replies = [(200, '[{"bbox_2d": [0, 0, 500, 500]}]'), (200, "nowhere")]
+    oracle = EndpointOracle(server)
+    image = Image.new("RGB", (100, 100))
+    assert oracle.boxes(image, "q", "a", ()) == [(0, 0, 50, 50)]
+    with pytest.raises(ReplyError, match="no box"):
+        oracle.boxes(image, "q", "a", ())
