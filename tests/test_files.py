@@ -21,9 +21,14 @@ def test_a_file_appears_when_its_block_ends(tmp_path: Path) -> None:
 def test_a_file_that_fails_leaves_the_old_one(tmp_path: Path) -> None:
     path = tmp_path / "a.bin"
     path.write_bytes(b"old")
-    with pytest.raises(RuntimeError), whole_file(path) as file:
-        file.write(b"half")
-        raise RuntimeError
+
+    def write_half() -> None:
+        with whole_file(path) as file:
+            file.write(b"half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write_half()
     assert path.read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["a.bin"]
 
@@ -43,8 +48,13 @@ def test_a_folder_that_fails_leaves_the_old_one(tmp_path: Path) -> None:
     path = tmp_path / "run"
     path.mkdir()
     (path / "old").touch()
-    with pytest.raises(KeyboardInterrupt), whole_folder(path) as folder:
-        (folder / "half").touch()
-        raise KeyboardInterrupt
+
+    def write_half() -> None:
+        with whole_folder(path) as folder:
+            (folder / "half").touch()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_half()
     assert [p.name for p in path.iterdir()] == ["old"]
     assert [p.name for p in tmp_path.iterdir()] == ["run"]

@@ -52,9 +52,9 @@ LAYERS = {
     "errors": set(),
     "vision": {"errors"},
     "protocol": {"errors", "vision"},
-    "bundle": {"errors", "vision", "protocol"},
+    "bundle": {"errors", "files", "vision", "protocol"},
     "checkpoint": {"errors", "vision", "protocol", "bundle"},
-    "runtimes": {"errors", "vision", "protocol", "bundle", "checkpoint"},
+    "runtimes": {"errors", "files", "vision", "protocol", "bundle", "checkpoint"},
     "controller": {"errors", "vision", "protocol", "runtimes"},
     "api": {"errors", "vision", "protocol", "bundle", "runtimes", "controller", "checkpoint"},
 }
