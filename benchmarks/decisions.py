@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import awares_edge  # noqa: E402
-from awares_edge.synth.evaluate import questions  # noqa: E402
+from awares_edge.evaluation.synthetic import questions  # noqa: E402
 
 Outcome = tuple[tuple[str, ...], str, bool]
 

@@ -2,7 +2,7 @@
 
     python benchmarks/nano_card.py [checkpoints/nano] [--questions 2000] [--jobs 2]
 
-Every number comes from `awares_edge.synth.evaluate`, through the controller, with transformers in
+Every number comes from `awares_edge.evaluation`, through the controller, with transformers in
 fp32; what the card says beside the numbers is written by hand.
 """
 
@@ -22,8 +22,13 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import awares_edge  # noqa: E402
-from awares_edge.synth import plot  # noqa: E402
-from awares_edge.synth.evaluate import MODES, EvalMode, PictureControl, evaluate  # noqa: E402
+from awares_edge.evaluation import plot  # noqa: E402
+from awares_edge.evaluation.synthetic import (  # noqa: E402
+    MODES,
+    EvalMode,
+    PictureControl,
+    evaluate,
+)
 from awares_edge.synth.generate import HELD_BACK  # noqa: E402
 from benchmarks.markdown import table  # noqa: E402
 

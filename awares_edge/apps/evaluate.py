@@ -21,8 +21,9 @@ from awares_edge.apps.options import (
     load_model,
 )
 from awares_edge.errors import InputError
-from awares_edge.synth import plot
-from awares_edge.synth.evaluate import MODES, EvalMode, Report, evaluate
+from awares_edge.evaluation import plot
+from awares_edge.evaluation.report import Report
+from awares_edge.evaluation.synthetic import MODES, EvalMode, evaluate
 from awares_edge.synth.generate import FAMILIES, HELD_BACK
 
 app = typer.Typer(

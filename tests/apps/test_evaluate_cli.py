@@ -8,7 +8,7 @@ from PIL import Image
 import awares_edge
 from awares_edge.apps import options
 from awares_edge.apps.cli import main
-from awares_edge.synth import plot
+from awares_edge.evaluation import plot
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from awares_edge.synth import FAMILIES, HELD_BACK, SIDE, generate, is_sufficient, smallest_crops
-from awares_edge.synth.generate import balanced
 from awares_edge.synth.oracle import CHOICES, is_clear, slack
 
 EVERY = [*FAMILIES, *HELD_BACK]
@@ -86,11 +85,3 @@ def test_oracle_by_hand() -> None:
     assert smallest_crops([(4, 4, 220, 220)]) == ("all",)
     assert slack((4, 4, 40, 40), "0") == 72
     assert slack((100, 4, 120, 40), "0") == -8
-
-
-def test_balanced_takes_both_kinds() -> None:
-    sample = generate("train", 0, 3)
-    rng = np.random.default_rng(0)
-    chosen = balanced(rng, sample.questions, 5)
-    assert len(chosen) == 5
-    assert len({id(q) for q in chosen}) == 5

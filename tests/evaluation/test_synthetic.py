@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from awares_edge import scripted
 from awares_edge.errors import InputError
-from awares_edge.synth.evaluate import evaluate, questions
+from awares_edge.evaluation.synthetic import balanced, evaluate, questions
+from awares_edge.synth import generate
 from awares_edge.synth.oracle import smallest_crops
 
 LIMIT = 18
@@ -69,6 +71,14 @@ def test_always_full_asks_again_with_the_whole_picture() -> None:
     assert report.to_dict()["accuracy"] == 1.0
     assert {o.crops for o in report.outcomes} <= {(), ("all",)}
     assert {o.visual_tokens for o in report.outcomes} <= {16, 80}
+
+
+def test_balanced_takes_both_kinds() -> None:
+    sample = generate("train", 0, 3)
+    rng = np.random.default_rng(0)
+    chosen = balanced(rng, sample.questions, 5)
+    assert len(chosen) == 5
+    assert len({id(q) for q in chosen}) == 5
 
 
 def test_unknown_mode() -> None:

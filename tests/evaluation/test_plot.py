@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from awares_edge.errors import InputError, RuntimeUnavailable
-from awares_edge.synth import plot
-from awares_edge.synth.intervals import wilson
+from awares_edge.evaluation import plot
+from awares_edge.evaluation.intervals import wilson
 
 RESULTS = [
     {"mode": "awares", "accuracy": 0.8, "rtr": 0.4, "questions": 500},

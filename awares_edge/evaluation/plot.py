@@ -11,8 +11,8 @@ from textwrap import fill
 from typing import Any
 
 from awares_edge.errors import InputError, RuntimeUnavailable
+from awares_edge.evaluation.intervals import wilson
 from awares_edge.files import whole_file
-from awares_edge.synth.intervals import wilson
 
 FORMATS = ("png", "svg", "pdf")
 
