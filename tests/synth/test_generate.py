@@ -7,6 +7,7 @@ import pytest
 
 from awares_edge.synth import FAMILIES, HELD_BACK, SIDE, generate, is_sufficient, smallest_crops
 from awares_edge.synth.oracle import CHOICES, is_clear, slack
+from awares_edge.training.crop_rules import crops_for
 
 EVERY = [*FAMILIES, *HELD_BACK]
 
@@ -85,3 +86,12 @@ def test_oracle_by_hand() -> None:
     assert smallest_crops([(4, 4, 220, 220)]) == ("all",)
     assert slack((4, 4, 40, 40), "0") == 72
     assert slack((100, 4, 120, 40), "0") == -8
+
+
+@pytest.mark.parametrize("family", EVERY)
+def test_the_rule_for_loose_boxes_chooses_alike_where_nothing_may_be_cut_off(family: str) -> None:
+    for i in range(40):
+        for q in generate("train", 6, i, family=family).questions:
+            if q.evidence:
+                crops = crops_for(q.evidence, (SIDE, SIDE), threshold=1.0)
+                assert crops == smallest_crops(q.evidence)
