@@ -19,6 +19,7 @@ from awares_edge.controller.options import AskOptions
 from awares_edge.controller.picture import Picture
 from awares_edge.controller.trace import Answer
 from awares_edge.errors import InputError
+from awares_edge.evaluation.answers import is_right
 from awares_edge.evaluation.report import Outcome, Report
 from awares_edge.synth.generate import Split, generate
 from awares_edge.synth.oracle import QUARTERS, is_sufficient, smallest_crops
@@ -72,7 +73,7 @@ def evaluate(
     control: PictureControl = "right",
     progress: Callable[[int, int], None] | None = None,
 ) -> Report:
-    """Ask every question of a split and score the answers (exact match, case ignored).
+    """Ask every question of a split and score the answers (`is_right`).
 
     ``control`` replaces the picture by a blank one or by the one before, to show
     what guessing gives.
@@ -127,7 +128,7 @@ def _outcome(family: str, question: Question, answer: Answer) -> Outcome:
         question=question.text,
         expected=question.answer,
         answer=answer.text,
-        correct=answer.text.strip().casefold() == question.answer.casefold(),
+        correct=is_right(answer.text, question.answer),
         needs_zoom=question.size == "small",
         crops=crops,
         crops_sufficient=bool(crops) and is_sufficient(question.evidence, crops),
