@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from awares_edge.checkpoint.tensorfile import Stored, Tensor, Weights
+from awares_edge.checkpoint.tensorfile import Stored, Weights
 from awares_edge.errors import CheckpointError, ExportError
 from awares_edge.export.gguf.layout import Kind, Planned
 
