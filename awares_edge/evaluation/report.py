@@ -39,7 +39,8 @@ class Outcome:
 class Report:
     """Sums over outcomes; ``to_dict`` is what ``evaluate synth --json`` prints.
 
-    ``accuracy_ci`` is the 95% Wilson interval of ``accuracy``.
+    ``accuracy_ci`` is the 95% Wilson interval of ``accuracy``. A share of nothing is None: the
+    precision of calls where nothing was called, the recall where no call was needed.
     """
 
     mode: str
@@ -53,7 +54,7 @@ class Report:
             "mode": self.mode,
             "questions": len(o),
             "accuracy": accuracy,
-            "accuracy_ci": [round(x, 4) for x in wilson(accuracy, len(o))],
+            "accuracy_ci": [round(x, 4) for x in wilson(accuracy or 0.0, len(o))],
             "rtr": _mean([x.visual_tokens / x.full_tokens for x in o]),
             "direct_share": _mean([not x.crops for x in o]),
             "needs_zoom_share": _mean([x.needs_zoom for x in o]),
@@ -70,26 +71,29 @@ class Report:
                 if (group := [x for x in o if (x.kind, x.size) == (kind, size)])
             },
             "ms_mean": _mean([x.total_ms for x in o]),
-            "ms_p50": round(float(np.median([x.total_ms for x in o])), 2) if o else 0.0,
-            "ms_p95": round(float(np.quantile([x.total_ms for x in o], 0.95)), 2) if o else 0.0,
+            "ms_p50": round(float(np.median([x.total_ms for x in o])), 2) if o else None,
+            "ms_p95": round(float(np.quantile([x.total_ms for x in o], 0.95)), 2) if o else None,
         }
 
-    def _calls(self) -> dict[str, float]:
+    def _calls(self) -> dict[str, float | None]:
+        """How the model's calls agree with what is needed."""
         o = self.outcomes
         called = [x for x in o if x.crops or x.call_status not in ("none", "")]
         wanted = [x for x in o if x.needs_zoom]
         both = [x for x in called if x.needs_zoom]
-        precision = len(both) / max(1, len(called))
-        recall = len(both) / max(1, len(wanted))
         return {
-            "call_precision": round(precision, 4),
-            "call_recall": round(recall, 4),
-            "call_f1": round(2 * precision * recall / max(1e-9, precision + recall), 4),
+            "call_precision": _share(len(both), len(called)),
+            "call_recall": _share(len(both), len(wanted)),
+            "call_f1": _share(2 * len(both), len(called) + len(wanted)),
             "valid_calls": _mean([x.call_status == "ok" for x in called]),
             "right_crop": _mean([x.crops_sufficient for x in wanted]),
             "right_crop_when_called": _mean([x.crops_sufficient for x in both]),
         }
 
 
-def _mean(values: list[bool] | list[float]) -> float:
-    return round(float(np.mean(values)), 4) if values else 0.0
+def _mean(values: list[bool] | list[float]) -> float | None:
+    return round(float(np.mean(values)), 4) if values else None
+
+
+def _share(part: int, whole: int) -> float | None:
+    return round(part / whole, 4) if whole else None

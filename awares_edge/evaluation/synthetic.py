@@ -9,6 +9,7 @@ and ``oracle-crop`` (known evidence decides both).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -115,7 +116,21 @@ def _ask(picture: Picture, question: Question, mode: EvalMode, rng: np.random.Ge
     crops = ("all",)
     if mode == "random-crop":
         crops = (str(rng.choice(QUARTERS)),)
-    return picture.ask(question.text, AskOptions(crops=crops, max_new_tokens=_MAX_NEW_TOKENS))
+    given = picture.ask(question.text, AskOptions(crops=crops, max_new_tokens=_MAX_NEW_TOKENS))
+    return _decided(own, given)
+
+
+def _decided(own: Answer, given: Answer) -> Answer:
+    """The answer from ``given`` crops as if the first turn of ``own`` had called for them."""
+    turns = (own.turns[0], *given.turns[1:])
+    repeated, deciding = (sum(answer.turns[0].ms.values()) for answer in (given, own))
+    return replace(
+        given,
+        turns=turns,
+        total_ms=given.total_ms - repeated + deciding,
+        call_status=own.call_status,
+        call_text=own.call_text,
+    )
 
 
 def _outcome(family: str, question: Question, answer: Answer) -> Outcome:

@@ -32,6 +32,21 @@ def test_json_carries_accuracy_and_its_interval(asked, capsys):
     assert 0 <= low <= report["accuracy"] <= high <= 1
 
 
+def test_what_has_no_share_is_null_and_blank(asked, capsys):
+    assert main(["evaluate", "synth", "--limit", "6", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["call_precision"] is report["valid_calls"] is None
+    assert report["call_recall"] == 0.0
+    assert main(["evaluate", "synth", "--limit", "6"]) == 0
+    titles, row, *_ = capsys.readouterr().out.splitlines()
+    # Right-aligned: nothing stands under these titles.
+    for title in ("prec.", "valid"):
+        end = titles.index(title) + len(title)
+        assert row[end - len(title) : end].strip() == ""
+    end = titles.index("recall") + len("recall")
+    assert row[:end].endswith(" 0.000")
+
+
 def test_the_picture_says_model_split_and_number_of_questions(asked, monkeypatch, tmp_path, capsys):
     drawn = []
     monkeypatch.setattr(plot, "check", lambda path: None)
