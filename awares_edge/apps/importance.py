@@ -14,7 +14,7 @@ from awares_edge.errors import RuntimeUnavailable
 from awares_edge.protocol.profiles import get_profile
 
 if TYPE_CHECKING:
-    from awares_edge.calibration.importance import Trajectory
+    from awares_edge.calibration.importance import CalibrationQuestion
 
 EPILOG = """
 Examples:
@@ -52,17 +52,17 @@ def importance(
     """Measure an importance matrix for `export --format gguf` on two-turn questions."""
     get_profile(protocol)
     _require()
-    from awares_edge.calibration.importance import measure, read_trajectories
+    from awares_edge.calibration.importance import measure, read_questions
     from awares_edge.export.gguf.importance import save_importance
 
-    trajectories = _packaged() if data is None else read_trajectories(data)
+    questions = _packaged() if data is None else read_questions(data)
     with progress_bar() as progress:
         measured = measure(
             checkpoint,
-            trajectories,
+            questions,
             protocol=protocol,
             device=device,
-            progress=lambda done: progress("asking", done, len(trajectories)),
+            progress=lambda done: progress("asking", done, len(questions)),
         )
     dataset = data.name if data else "packaged samples"
     save_importance(output, measured.sums, measured.counts, dataset)
@@ -70,27 +70,25 @@ def importance(
         print_json(
             {
                 "file": str(output),
-                "questions": len(trajectories),
+                "questions": len(questions),
                 "tensors": len(measured.sums),
                 "inputs": max(measured.counts.values()),
             }
         )
         return
-    out.print(
-        f"{output}: {len(measured.sums)} tensors, {len(trajectories)} questions", markup=False
-    )
+    out.print(f"{output}: {len(measured.sums)} tensors, {len(questions)} questions", markup=False)
 
 
-def _packaged() -> list[Trajectory]:
+def _packaged() -> list[CalibrationQuestion]:
     """Each packaged sample at low resolution and with every quadrant; noise where there is none."""
-    from awares_edge.calibration.importance import Trajectory, noise_trajectories
+    from awares_edge.calibration.importance import CalibrationQuestion, noise_questions
 
     try:
         samples = load_samples()
     except OSError:
-        return noise_trajectories()
+        return noise_questions()
     ways: tuple[tuple[str, ...], ...] = ((), ("0",), ("1",), ("2", "3"))
-    return [Trajectory(s.path, s.question, crops) for s in samples for crops in ways]
+    return [CalibrationQuestion(s.path, s.question, crops) for s in samples for crops in ways]
 
 
 def _require() -> None:
