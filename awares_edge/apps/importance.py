@@ -10,11 +10,17 @@ import typer
 from awares_edge.apps.console import out, print_json, progress_bar
 from awares_edge.apps.demo import load_samples
 from awares_edge.apps.options import JsonOption
-from awares_edge.errors import RuntimeUnavailable
+from awares_edge.extras import require
 from awares_edge.protocol.profiles import get_profile
 
 if TYPE_CHECKING:
     from awares_edge.calibration.importance import CalibrationQuestion
+
+_NEEDS = {
+    "torch": "awares-edge[torch]",
+    "transformers": "awares-edge[torch]",
+    "gguf": "awares-edge[gguf]",
+}
 
 EPILOG = """
 Examples:
@@ -51,7 +57,7 @@ def importance(
 ) -> None:
     """Measure an importance matrix for `export --format gguf` on two-turn questions."""
     get_profile(protocol)
-    _require()
+    require("an importance matrix", _NEEDS)
     from awares_edge.calibration.importance import measure, read_questions
     from awares_edge.export.gguf.importance import save_importance
 
@@ -89,15 +95,3 @@ def _packaged() -> list[CalibrationQuestion]:
         return noise_questions()
     ways: tuple[tuple[str, ...], ...] = ((), ("0",), ("1",), ("2", "3"))
     return [CalibrationQuestion(s.path, s.question, crops) for s in samples for crops in ways]
-
-
-def _require() -> None:
-    from importlib.util import find_spec
-
-    wanted = {"torch": "torch", "transformers": "torch", "gguf": "gguf"}
-    missing = [name for name in wanted if find_spec(name) is None]
-    if missing:
-        extras = ",".join(dict.fromkeys(wanted[name] for name in missing))
-        raise RuntimeUnavailable(
-            f"an importance matrix needs {', '.join(missing)}: pip install 'awares-edge[{extras}]'"
-        )

@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 import awares_edge
+from awares_edge import extras
 from awares_edge.apps import options
 from awares_edge.apps.cli import main
 from awares_edge.evaluation import plot
@@ -77,7 +78,7 @@ def test_a_picture_of_all_modes_is_drawn(asked, tmp_path, capsys):
 def test_a_missing_matplotlib_is_said_before_the_first_question(
     asked, monkeypatch, tmp_path, capsys
 ):
-    monkeypatch.setattr(plot, "find_spec", lambda _: None)
+    monkeypatch.setattr(extras, "find_spec", lambda _: None)
     assert main(["evaluate", "synth", "--picture", str(tmp_path / "rtr.png")]) == 2
     assert "pip install 'matplotlib>=3.9'" in capsys.readouterr().err
     assert asked == []
