@@ -16,7 +16,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import awares_edge  # noqa: E402
-from awares_edge.synth.evaluate import questions  # noqa: E402
+from awares_edge.evaluation.answers import is_right  # noqa: E402
+from awares_edge.evaluation.synthetic import questions  # noqa: E402
 
 Outcome = tuple[tuple[str, ...], str, bool]
 
@@ -30,8 +31,7 @@ def outcomes(model: awares_edge.Model, count: int, seed: int) -> list[Outcome]:
             for question in asked:
                 answer = picture.ask(question.text, options)
                 crops = tuple(crop.id for crop in answer.crops)
-                right = answer.text.strip().lower() == question.answer.strip().lower()
-                found.append((crops, answer.text, right))
+                found.append((crops, answer.text, is_right(answer.text, question.answer)))
     return found[:count]
 
 

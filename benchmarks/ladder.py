@@ -22,7 +22,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from awares_edge.synth import plot  # noqa: E402
+from awares_edge.evaluation import plot  # noqa: E402
 from benchmarks.markdown import table  # noqa: E402
 
 

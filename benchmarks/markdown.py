@@ -6,10 +6,15 @@ from collections.abc import Iterable, Sequence
 
 
 def table(titles: str, rows: Iterable[Sequence[object]]) -> str:
-    """A Markdown table; ``titles`` separated by bars, floats with three digits."""
+    """A Markdown table; ``titles`` separated by bars, floats with three digits, None left blank."""
     width = titles.count("|") + 1
     lines = [f"| {titles} |", "|" + "---|" * width]
     for row in rows:
-        cells = [f"{x:.3f}" if isinstance(x, float) else str(x) for x in row]
-        lines.append("| " + " | ".join(cells) + " |")
+        lines.append("| " + " | ".join(map(_cell, row)) + " |")
     return "\n".join(lines)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    return f"{value:.3f}" if isinstance(value, float) else str(value)

@@ -1,6 +1,7 @@
 """The public surface: small, deliberate, and light."""
 
 import ast
+import builtins
 import inspect
 import re
 import subprocess
@@ -47,18 +48,6 @@ PUBLIC = {
     "scripted",
 }
 
-# What each layer may import from the package, besides itself: data flows one way.
-LAYERS = {
-    "errors": set(),
-    "vision": {"errors"},
-    "protocol": {"errors", "vision"},
-    "bundle": {"errors", "files", "vision", "protocol"},
-    "checkpoint": {"errors", "vision", "protocol", "bundle"},
-    "runtimes": {"errors", "files", "vision", "protocol", "bundle", "checkpoint"},
-    "controller": {"errors", "vision", "protocol", "runtimes"},
-    "api": {"errors", "vision", "protocol", "bundle", "runtimes", "controller", "checkpoint"},
-}
-
 
 def test_exactly_these_names_are_public():
     assert set(awares_edge.__all__) == PUBLIC
@@ -76,26 +65,126 @@ def test_every_public_class_and_function_is_documented():
                     assert inspect.getdoc(function), f"{name}.{method}"
 
 
+def class_bases():
+    """Names of the bases of every class of the package, by its name; read, not imported."""
+    bases = {}
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                names = {ast.unparse(base).split(".")[-1] for base in node.bases}
+                bases.setdefault(node.name, set()).update(names)
+    return bases
+
+
 def test_every_error_descends_from_one():
-    errors = [
-        v for n, v in vars(awares_edge).items() if n.endswith(("Error", "Overflow", "Cancelled"))
-    ]
-    assert all(issubclass(error, awares_edge.AwaresError) for error in errors)
+    bases = class_bases()
+
+    def ancestors(name, seen=frozenset()):
+        return {name}.union(*(ancestors(b, seen | {name}) for b in bases.get(name, set()) - seen))
+
+    builtin = {n for n, v in vars(builtins).items() if inspect.isclass(v)}
+    builtin = {n for n in builtin if issubclass(getattr(builtins, n), BaseException)}
+    errors = {name for name in bases if ancestors(name) & builtin}
+    assert {"RuntimeUnavailable", "TrainingError", "EndpointError"} < errors
+    assert [name for name in errors if "AwaresError" not in ancestors(name)] == []
+
+
+def test_the_tree_of_errors_is_drawn_as_it_is():
+    drawn = re.findall(r"^ +[│├└─ ]*(\w+)", awares_edge.errors.__doc__, re.M)
+    defined = [n for n, v in vars(awares_edge.errors).items() if inspect.isclass(v)]
+    assert sorted(drawn) == sorted(defined)
+    assert set(defined) <= PUBLIC
+
+
+def architecture():
+    """What each room may import, from the table in docs/architecture.md, in its order.
+
+    "torch" stands for torch and transformers.
+    """
+    page = PACKAGE.parent / "docs" / "architecture.md"
+    rooms: dict[str, set[str]] = {}
+    for line in page.read_text(encoding="utf-8").splitlines():
+        if match := re.fullmatch(r"\| `(\w+)/?` \|.*\| ([^|]+) \|", line):
+            room, cell = match.groups()
+            allowed = set(re.findall(r"`([\w.]+)`", cell))
+            allowed |= set(rooms) if cell.startswith("all of the above") else set()
+            rooms[room] = allowed | ({"torch"} if cell.endswith("; torch") else set())
+    return rooms
+
+
+ROOMS = architecture()
+# The package's own modules: no rooms.
+OWN = {"__init__", "__main__", "_version"}
 
 
 def imported(path):
-    """Top-level parts of the package that a module imports while it is being imported."""
+    """Dotted names that a module imports, at its top or in a function, in any form."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("awares_edge."):
-            yield node.module.split(".")[1]
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            package = [PACKAGE.name, *path.relative_to(PACKAGE).parts[: -node.level]]
+            parts = (package if node.level else []) + ([node.module] if node.module else [])
+            yield from (".".join([*parts, alias.name]) for alias in node.names)
 
 
-@pytest.mark.parametrize("layer", LAYERS)
-def test_data_flows_one_way(layer):
-    root = PACKAGE / layer
-    files = root.rglob("*.py") if root.is_dir() else [PACKAGE / f"{layer}.py"]
-    for path in files:
-        assert set(imported(path)) <= LAYERS[layer] | {layer, "_version"}, path
+def outside(path, room, allowed):
+    """What a module of a room imports against the table."""
+    for name in imported(path):
+        top, _, inner = name.partition(".")
+        if top == PACKAGE.name:
+            fine = [room, "_version", *allowed]
+            if not any(inner == a or inner.startswith(f"{a}.") for a in fine):
+                yield name
+        elif top in ("torch", "transformers") and "torch" not in allowed:
+            yield name
+
+
+def modules(room):
+    root = PACKAGE / room
+    return list(root.rglob("*.py")) if root.is_dir() else [root.with_suffix(".py")]
+
+
+def test_the_table_names_every_room_and_imports_only_upwards():
+    found = {path.relative_to(PACKAGE).parts[0] for path in PACKAGE.rglob("*.py")}
+    assert {name.removesuffix(".py") for name in found} - OWN == set(ROOMS)
+    above = {"torch"}
+    for room, allowed in ROOMS.items():
+        assert {name.split(".")[0] for name in allowed} <= above, room
+        above.add(room)
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_data_flows_one_way(room):
+    found = {path: list(outside(path, room, ROOMS[room])) for path in modules(room)}
+    assert {path: names for path, names in found.items() if names} == {}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from awares_edge.runtimes.onnx import OnnxRuntime",
+        "from awares_edge.runtimes import registry",
+        "import awares_edge.runtimes.registry as r",
+        "import awares_edge",
+        "from awares_edge import load",
+        "from awares_edge import api",
+        "from .. import api",
+        "from ..runtimes.null import NullRuntime",
+        "def f():\n    import torch.nn",
+    ],
+)
+def test_every_form_of_an_import_is_seen(line, tmp_path, monkeypatch):
+    monkeypatch.setattr(f"{__name__}.PACKAGE", tmp_path / "awares_edge")
+    path = tmp_path / "awares_edge" / "controller" / "new.py"
+    path.parent.mkdir(parents=True)
+    path.write_text(f"from awares_edge.runtimes.base import Session\n{line}\n")
+    assert len(list(outside(path, "controller", ROOMS["controller"]))) == 1
+
+
+def test_synth_needs_numpy_and_pillow_alone():
+    tops = {name.split(".")[0] for path in modules("synth") for name in imported(path)}
+    assert tops - {"awares_edge"} - set(sys.stdlib_module_names) == {"numpy", "PIL"}
 
 
 def test_the_device_path_imports_neither_torch_nor_transformers_nor_a_runtime():

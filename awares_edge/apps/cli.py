@@ -51,7 +51,6 @@ def _version(value: bool) -> None:
 
 @app.callback()
 def _options(
-    context: typer.Context,
     debug: Annotated[
         bool, typer.Option("--debug", help="Show the full traceback of an error.")
     ] = False,
@@ -60,8 +59,8 @@ def _options(
         typer.Option("--version", help="Print the version.", callback=_version, is_eager=True),
     ] = False,
 ) -> None:
-    del version
-    context.obj = {"debug": debug}
+    # `main` looks for --debug itself, and a callback acts on --version: here they are for --help.
+    del debug, version
 
 
 def main(arguments: list[str] | None = None) -> int:

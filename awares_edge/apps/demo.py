@@ -30,6 +30,7 @@ from awares_edge.apps.options import (
 )
 from awares_edge.apps.view import answer_panel, save_png, sheet
 from awares_edge.controller.trace import Answer
+from awares_edge.evaluation.answers import is_right
 
 EPILOG = """
 Examples:
@@ -85,7 +86,7 @@ def demo(
     for sample, answer in zip(samples, answers, strict=True):
         _print(sample, answer)
     mean = sum(answer.rtr for answer in answers) / len(answers)
-    correct = sum(a.text == s.expected for s, a in zip(samples, answers, strict=True))
+    correct = sum(is_right(a.text, s.expected) for s, a in zip(samples, answers, strict=True))
     err.print(
         f"{correct} of {len(samples)} right at a mean RTR of {mean:.2f} "
         f"({runtime_name}, {precision}); picture written to {output}",
@@ -101,7 +102,7 @@ def _row(sample: Sample, answer: Answer) -> dict[str, Any]:
 
 def _print(sample: Sample, answer: Answer) -> None:
     """A few lines that fit any terminal."""
-    right = answer.text == sample.expected
+    right = is_right(answer.text, sample.expected)
     mark = "[green]✓[/]" if right else f"[red]✗ it is {escape(sample.expected)}[/]"
     out.print(f"[bold]{sample.path.stem}[/]: {escape(sample.question)}")
     out.print(f"  [bold cyan]{escape(printable(answer.text))}[/] {mark}")

@@ -21,8 +21,9 @@ from awares_edge.apps.options import (
     load_model,
 )
 from awares_edge.errors import InputError
-from awares_edge.synth import plot
-from awares_edge.synth.evaluate import MODES, EvalMode, Report, evaluate
+from awares_edge.evaluation import plot
+from awares_edge.evaluation.report import Report
+from awares_edge.evaluation.synthetic import MODES, EvalMode, evaluate
 from awares_edge.synth.generate import FAMILIES, HELD_BACK
 
 app = typer.Typer(
@@ -180,9 +181,15 @@ def _print_table(results: list[dict[str, object]]) -> None:
     for _, title in columns:
         table.add_column(title, justify="left" if title == "mode" else "right", no_wrap=True)
     for result in results:
-        cells = [result[key] for key, _ in columns]
-        table.add_row(*(f"{c:.3f}" if isinstance(c, float) else str(c) for c in cells))
+        table.add_row(*(_cell(result[key]) for key, _ in columns))
     out.print(table)
+
+
+def _cell(value: object) -> str:
+    """Blank where there was nothing to take a share of."""
+    if value is None:
+        return ""
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
 def _print_kinds(result: dict[str, object]) -> None:

@@ -10,11 +10,17 @@ import typer
 from awares_edge.apps.console import out, print_json, progress_bar
 from awares_edge.apps.demo import load_samples
 from awares_edge.apps.options import JsonOption
-from awares_edge.errors import RuntimeUnavailable
+from awares_edge.extras import require
 from awares_edge.protocol.profiles import get_profile
 
 if TYPE_CHECKING:
-    from awares_edge.calibration.importance import Trajectory
+    from awares_edge.calibration.importance import CalibrationQuestion
+
+_NEEDS = {
+    "torch": "awares-edge[torch]",
+    "transformers": "awares-edge[torch]",
+    "gguf": "awares-edge[gguf]",
+}
 
 EPILOG = """
 Examples:
@@ -51,18 +57,18 @@ def importance(
 ) -> None:
     """Measure an importance matrix for `export --format gguf` on two-turn questions."""
     get_profile(protocol)
-    _require()
-    from awares_edge.calibration.importance import measure, read_trajectories
+    require("an importance matrix", _NEEDS)
+    from awares_edge.calibration.importance import measure, read_questions
     from awares_edge.export.gguf.importance import save_importance
 
-    trajectories = _packaged() if data is None else read_trajectories(data)
+    questions = _packaged() if data is None else read_questions(data)
     with progress_bar() as progress:
         measured = measure(
             checkpoint,
-            trajectories,
+            questions,
             protocol=protocol,
             device=device,
-            progress=lambda done: progress("asking", done, len(trajectories)),
+            progress=lambda done: progress("asking", done, len(questions)),
         )
     dataset = data.name if data else "packaged samples"
     save_importance(output, measured.sums, measured.counts, dataset)
@@ -70,36 +76,22 @@ def importance(
         print_json(
             {
                 "file": str(output),
-                "questions": len(trajectories),
+                "questions": len(questions),
                 "tensors": len(measured.sums),
                 "inputs": max(measured.counts.values()),
             }
         )
         return
-    out.print(
-        f"{output}: {len(measured.sums)} tensors, {len(trajectories)} questions", markup=False
-    )
+    out.print(f"{output}: {len(measured.sums)} tensors, {len(questions)} questions", markup=False)
 
 
-def _packaged() -> list[Trajectory]:
+def _packaged() -> list[CalibrationQuestion]:
     """Each packaged sample at low resolution and with every quadrant; noise where there is none."""
-    from awares_edge.calibration.importance import Trajectory, noise_trajectories
+    from awares_edge.calibration.importance import CalibrationQuestion, noise_questions
 
     try:
         samples = load_samples()
     except OSError:
-        return noise_trajectories()
+        return noise_questions()
     ways: tuple[tuple[str, ...], ...] = ((), ("0",), ("1",), ("2", "3"))
-    return [Trajectory(s.path, s.question, crops) for s in samples for crops in ways]
-
-
-def _require() -> None:
-    from importlib.util import find_spec
-
-    wanted = {"torch": "torch", "transformers": "torch", "gguf": "gguf"}
-    missing = [name for name in wanted if find_spec(name) is None]
-    if missing:
-        extras = ",".join(dict.fromkeys(wanted[name] for name in missing))
-        raise RuntimeUnavailable(
-            f"an importance matrix needs {', '.join(missing)}: pip install 'awares-edge[{extras}]'"
-        )
+    return [CalibrationQuestion(s.path, s.question, crops) for s in samples for crops in ways]

@@ -30,8 +30,8 @@ _NOISE_SIZE = 448
 
 
 @dataclass(frozen=True, slots=True)
-class Trajectory:
-    """A question to measure on.
+class CalibrationQuestion:
+    """A question to measure on, with the crops that it is asked with.
 
     Attributes:
         crops: sent in a second turn; None lets the model choose, () keeps it to the low-res view.
@@ -64,7 +64,7 @@ class Importance:
 
 def measure(
     checkpoint: Path,
-    trajectories: Iterable[Trajectory],
+    questions: Iterable[CalibrationQuestion],
     *,
     protocol: str = "paper",
     device: str = "cpu",
@@ -84,8 +84,8 @@ def measure(
     with load(checkpoint, runtime="torch", protocol=protocol, device=device) as model:
         handles = _hook(model, importance)
         try:
-            for done, trajectory in enumerate(trajectories, 1):
-                model.ask(trajectory.image, trajectory.question, _options(trajectory))
+            for done, asked in enumerate(questions, 1):
+                model.ask(asked.image, asked.question, _options(asked))
                 if progress:
                     progress(done)
         finally:
@@ -96,7 +96,7 @@ def measure(
     return importance
 
 
-def noise_trajectories(count: int = 12) -> list[Trajectory]:
+def noise_questions(count: int = 12) -> list[CalibrationQuestion]:
     """Blurred noise with fixed questions, from a seed: for where there is nothing better."""
     rng = np.random.default_rng(0)
     found = []
@@ -104,14 +104,14 @@ def noise_trajectories(count: int = 12) -> list[Trajectory]:
         coarse = rng.integers(0, 256, (_NOISE_SIZE // 8,) * 2 + (3,), dtype=np.uint8)
         picture = np.repeat(np.repeat(coarse, 8, axis=0), 8, axis=1)
         question = _NOISE_QUESTIONS[i % len(_NOISE_QUESTIONS)]
-        found.append(Trajectory(picture, question, _NOISE_CROPS[i % len(_NOISE_CROPS)]))
+        found.append(CalibrationQuestion(picture, question, _NOISE_CROPS[i % len(_NOISE_CROPS)]))
     return found
 
 
-def read_trajectories(path: Path) -> list[Trajectory]:
+def read_questions(path: Path) -> list[CalibrationQuestion]:
     """Read a file of lines {"image": "a.png", "question": "...", "crops": ["3"]}.
 
-    Image paths are relative to the file; "crops" may be left out, see `Trajectory`.
+    Image paths are relative to the file; "crops" may be left out, see `CalibrationQuestion`.
 
     Raises:
         InputError: no such file, or a line of another form.
@@ -126,7 +126,9 @@ def read_trajectories(path: Path) -> list[Trajectory]:
             row = json.loads(line)
             crops = row.get("crops")
             image, question = path.parent / str(row["image"]), str(row["question"])
-            found.append(Trajectory(image, question, crops if crops is None else tuple(crops)))
+            found.append(
+                CalibrationQuestion(image, question, crops if crops is None else tuple(crops))
+            )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(
                 f'{path}, line {number}: wanted {{"image": ..., "question": ..., "crops": [...]}}'
@@ -134,12 +136,12 @@ def read_trajectories(path: Path) -> list[Trajectory]:
     return found
 
 
-def _options(trajectory: Trajectory) -> AskOptions:
-    if trajectory.crops is None:
+def _options(asked: CalibrationQuestion) -> AskOptions:
+    if asked.crops is None:
         return AskOptions(max_new_tokens=_ANSWER_TOKENS)
-    if not trajectory.crops:
+    if not asked.crops:
         return AskOptions(mode="low", max_new_tokens=_ANSWER_TOKENS)
-    return AskOptions(crops=trajectory.crops, max_new_tokens=_ANSWER_TOKENS)
+    return AskOptions(crops=asked.crops, max_new_tokens=_ANSWER_TOKENS)
 
 
 def _hook(model: Model, importance: Importance) -> list[Any]:

@@ -50,7 +50,11 @@ class Engine:
 
     def _prefilled(self) -> Session:
         session = self.runtime.open_session()
-        session.prefill([TextSegment(self.prompt.system())])
+        try:
+            session.prefill([TextSegment(self.prompt.system())])
+        except BaseException:
+            session.close()
+            raise
         return session
 
     def close(self) -> None:

@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,8 @@ from awares_edge.checkpoint.checkpoint import Checkpoint
 from awares_edge.checkpoint.lora import Adapter, merge
 from awares_edge.checkpoint.preprocessor import read_eos, read_preprocessing
 from awares_edge.checkpoint.reading import Config
-from awares_edge.errors import CheckpointError, ExportError, RuntimeUnavailable
+from awares_edge.errors import CheckpointError, ExportError
+from awares_edge.extras import require
 from awares_edge.protocol.profiles import ProtocolProfile
 from awares_edge.protocol.tokenizer import SpecialTokens, TextTokenizer
 from awares_edge.vision.patches import Preprocessing
@@ -125,11 +125,7 @@ def _format(name: str) -> Format:
     if name not in FORMATS:
         raise ExportError(f"no export format {name!r}: choose {', '.join(FORMATS)}")
     entry = FORMATS[name]
-    if missing := [package for package in entry.needs if find_spec(package) is None]:
-        raise RuntimeUnavailable(
-            f"exporting to {name} needs {', '.join(missing)}: "
-            f"pip install 'awares-edge[{entry.extra}]'"
-        )
+    require(f"exporting to {name}", dict.fromkeys(entry.needs, f"awares-edge[{entry.extra}]"))
     return entry
 
 

@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias
 from PIL import Image
 
 from awares_edge.errors import InputError
-from awares_edge.protocol.crops import CROP_NAMES, WHOLE, Box, BoxRule, Crop, crop_box
+from awares_edge.protocol.crops import CROP_NAMES, WHOLE, BoxRule, Crop, crop_box
 
 LowResRule: TypeAlias = Literal["half", "thumbnail"]
 Resampler: TypeAlias = Literal["lanczos", "bicubic"]
@@ -91,11 +91,6 @@ class ProtocolProfile:
         """The crop with this id in a source picture of `size` (width, height) pixels."""
         box = crop_box(crop_id, *size, rule=self.box_rule, min_side=self.min_crop_side)
         return Crop(crop_id, box)
-
-    def whole(self, size: tuple[int, int]) -> Crop:
-        """The whole source picture as a crop."""
-        box: Box = (0, 0, *size)
-        return Crop(WHOLE, box)
 
 
 def _thumbnail_size(width: int, height: int, side: int) -> tuple[int, int]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
 from awares_edge.bundle.store import Bundle
-from awares_edge.errors import InputError, RuntimeUnavailable
+from awares_edge.errors import InputError
+from awares_edge.extras import install_line, missing, require
 from awares_edge.runtimes.base import Runtime
 
 
@@ -52,23 +52,23 @@ class RuntimeEntry:
     @property
     def missing(self) -> tuple[str, ...]:
         """Packages that are not installed."""
-        return tuple(m for m in self.modules if not any(map(find_spec, m.split(" or "))))
+        return missing(self.modules)
 
     @property
     def install(self) -> str:
         """The line that installs what this runtime needs."""
-        package = f"'awares-edge[{self.extra}]'" if self.extra else "awares-edge"
-        return f"pip install {package}"
+        return install_line(self._requirement)
 
     def require(self) -> None:
         """
         Raises:
             RuntimeUnavailable: a package is missing; the message says how to install it.
         """
-        if self.missing:
-            raise RuntimeUnavailable(
-                f"the {self.name} runtime needs {', '.join(self.missing)}: {self.install}"
-            )
+        require(f"the {self.name} runtime", dict.fromkeys(self.modules, self._requirement))
+
+    @property
+    def _requirement(self) -> str:
+        return f"awares-edge[{self.extra}]" if self.extra else "awares-edge"
 
 
 def _load_onnx(source: Bundle | Path, options: RuntimeOptions) -> Runtime:

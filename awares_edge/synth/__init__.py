@@ -1,4 +1,8 @@
-"""Synthetic pictures with questions whose evidence is known (numpy and Pillow alone)."""
+"""Synthetic pictures whose questions, answers and evidence are known (numpy and Pillow alone).
+
+Scenes, charts and documents are for training and for evaluation alike. For training alone are
+`pages`, `crowds`, a sample's `drills` and `bindings`, and the question `READ_ALL`.
+"""
 
 from awares_edge.synth.generate import FAMILIES, HELD_BACK, generate
 from awares_edge.synth.oracle import is_sufficient, smallest_crops

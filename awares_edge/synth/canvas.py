@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from awares_edge.synth.sample import SIDE, Question, Sample, Thing
-from awares_edge.synth.text import FONTS, Box, Colour, Glyph, draw_text, text_width
+from awares_edge.synth.sample import SIDE, Question, Sample, Size, Thing
+from awares_edge.synth.text import FONTS, Box, Colour, Glyph, cap_height, draw_text, text_width
 
 COLOURS: dict[str, Colour] = {
     "red": (214, 40, 40),
@@ -54,7 +54,7 @@ def article(word: str) -> str:
 
 
 def code(rng: np.random.Generator) -> str:
-    """A letter and two digits: 2,400 of them, none guessable."""
+    """A letter and two digits: 2,160 of them, none guessable."""
     return f"{LETTERS[int(rng.integers(len(LETTERS)))]}{int(rng.integers(10, 100))}"
 
 
@@ -146,3 +146,19 @@ class Canvas:
             noise = self.rng.standard_normal((SIDE, SIDE, 1), dtype=np.float32) * sigma
             self.pixels = np.clip(self.pixels + noise + 0.5, 0, 255).astype(np.uint8)
         return self.pixels
+
+
+def title(canvas: Canvas, y: int, ink: Colour | None = None) -> Question:
+    """Draw a title with its top at ``y``; it may stand left, right or in the middle."""
+    rng = canvas.rng
+    small = bool(rng.random() < 0.5)
+    size = canvas.size(small)
+    word = str(rng.choice(WORDS))
+    width = canvas.width(word, size)
+    places = (6, (SIDE - width) // 2, SIDE - 6 - width)
+    x = places[int(rng.integers(3))]
+    # The title's line is 30 px high whatever its type size, so that no layout gives it away.
+    cap = cap_height(canvas.font, size)
+    box = canvas.text(x, y + (24 + cap) // 2, word, size, ink)
+    name: Size = "small" if small else "large"
+    return Question("What is the title?", word, "title", (box,), name)

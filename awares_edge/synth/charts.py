@@ -4,29 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from awares_edge.synth.canvas import COLOURS, WORDS, Canvas, article, union
+from awares_edge.synth.canvas import COLOURS, Canvas, article, title, union
 from awares_edge.synth.oracle import is_clear
-from awares_edge.synth.sample import SIDE, Binding, Question, Sample, Thing
+from awares_edge.synth.sample import SIDE, Binding, Question, Sample, Size, Thing
 from awares_edge.synth.text import Box, cap_height
-
-
-def title(canvas: Canvas, y: int, ink: tuple[int, int, int] | None = None) -> Question:
-    """Draw a title with its top at ``y``; it may stand left, right or in the middle."""
-    rng = canvas.rng
-    small = bool(rng.random() < 0.5)
-    size = canvas.size(small)
-    word = str(rng.choice(WORDS))
-    width = canvas.width(word, size)
-    if width > SIDE - 12:
-        size = 22
-        width = canvas.width(word, size)
-    places = (6, (SIDE - width) // 2, SIDE - 6 - width)
-    x = places[int(rng.integers(3))]
-    # The title's line is 30 px high whatever its type size, so that no layout gives it away.
-    cap = cap_height(canvas.font, size)
-    box = canvas.text(x, y + (24 + cap) // 2, word, size, ink)
-    size_name = "small" if small else "large"
-    return Question("What is the title?", word, "title", (box,), size_name)  # type: ignore[arg-type]
 
 
 def chart(
@@ -76,10 +57,8 @@ def chart(
         located.append(Question(f"What crop is the {colour} bar in?", "", "locate", (box,)))
         if not small or is_clear([box]):
             question = f"What is the value of the {colour} bar?"
-            size_name = "small" if small else "large"
-            questions.append(
-                Question(question, text, "value", (box,), size_name)  # type: ignore[arg-type]
-            )
+            size_name: Size = "small" if small else "large"
+            questions.append(Question(question, text, "value", (box,), size_name))
     if not sideways:
         canvas.rect((4, 206, SIDE - 4, 208), canvas.ink)
     if all_small and not sideways and is_clear([union(*boxes)]):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from awares_edge.synth.canvas import COLOURS, Canvas, code, union
-from awares_edge.synth.charts import title
+from awares_edge.synth.canvas import COLOURS, Canvas, code, title, union
 from awares_edge.synth.oracle import is_clear
 from awares_edge.synth.sample import SIDE, Binding, Question, Sample, Size
 from awares_edge.synth.text import Box, cap_height
@@ -89,8 +88,6 @@ def _foot(canvas: Canvas, total: bool) -> Question:
         number = canvas.text(word[2] + 10, 209 - lift, value, size)
         return Question("What is the total?", value, "total", (union(word, number),), name)
     value = f"{code(rng)} {code(rng)}"
-    if canvas.width(value, size) > SIDE - 12:
-        size = 22
     wide = canvas.width(value, size)
     x = (SIDE - wide) // 2 + int(rng.integers(-4, 5))
     box = canvas.text(x, 202 + cap_height(canvas.font, size) // 2, value, size)

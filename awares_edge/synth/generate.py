@@ -9,7 +9,7 @@ import numpy as np
 
 from awares_edge.synth.charts import chart
 from awares_edge.synth.documents import document
-from awares_edge.synth.sample import Question, Sample
+from awares_edge.synth.sample import Sample
 from awares_edge.synth.scenes import scene
 
 Split = Literal["train", "validation", "test"]
@@ -50,18 +50,3 @@ def generate(
     name = family or list(FAMILIES)[index % len(FAMILIES)]
     make = FAMILIES.get(name) or HELD_BACK[name]
     return make(rng, limit)
-
-
-def balanced(
-    rng: np.random.Generator, questions: list[Question], count: int, high: float = 0.42
-) -> list[Question]:
-    """``count`` questions, each small-text with probability ``high`` while both kinds last."""
-    small = [q for q in questions if q.size == "small"]
-    other = [q for q in questions if q.size != "small"]
-    small = [small[int(i)] for i in rng.permutation(len(small))]
-    other = [other[int(i)] for i in rng.permutation(len(other))]
-    out: list[Question] = []
-    while len(out) < count and (small or other):
-        pick = small if (small and (not other or rng.random() < high)) else other
-        out.append(pick.pop())
-    return out

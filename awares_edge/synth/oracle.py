@@ -1,7 +1,8 @@
-"""Which crops hold a question's evidence: the smallest that cover it.
+"""Which crops hold a question's evidence: the smallest that hold every box whole.
 
-Coverage is intersection over evidence area, and must be whole here. The paper's
-IoU rule stands beside it in ``awares_edge.training.crop_rules``.
+``awares_edge.training.crop_rules`` has the rules for data with loose boxes: crops that hold 95%
+of each box's area, and the paper's IoU. At 100% its coverage chooses as `smallest_crops` does, but
+no area says how many pixels lie between a box and a cut, which is what `is_clear` must know.
 """
 
 from __future__ import annotations

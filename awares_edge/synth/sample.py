@@ -14,7 +14,7 @@ SIDE = 224
 """Side of every synthetic picture in pixels."""
 
 READ_ALL = "What is written here?"
-"""A dense reading exercise used in training only."""
+"""A dense reading exercise, in training alone; what is to be read are a sample's `bindings`."""
 
 Size = Literal["small", "large", "none"]
 
@@ -61,8 +61,9 @@ class Binding:
 class Sample:
     """A picture [224, 224, 3] with its questions.
 
-    ``drills`` are asked in training alone: where is each thing ("locate": the answer is
-    the crops of its evidence), and what goes with each colour and shape ("match").
+    For training alone: ``drills`` ask where each thing is ("locate": the answer is the crops of
+    its evidence) and what goes with each colour and shape ("match"); ``bindings`` are what
+    `READ_ALL` reads out.
     """
 
     family: str

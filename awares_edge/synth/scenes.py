@@ -22,7 +22,7 @@ def scene(
     labelled: list[tuple[str, str, str, bool, Box]] = []
     for colour, shape in zip(colours, shapes, strict=True):
         small = bool(rng.random() < 0.6)
-        for _ in range(40):
+        for attempt in range(40):
             size = canvas.size(small)
             side = int(rng.integers(24, 37))
             label = code(rng)
@@ -34,7 +34,7 @@ def scene(
             box = (x, y, x + w, y + h)
             if any(overlap(box, other, 6) for other in placed):
                 continue
-            if small and not is_clear([box]) and _ < 25:
+            if small and not is_clear([box]) and attempt < 25:
                 continue
             if beside:
                 drawn = canvas.shape(colour, shape, x, y + (h - side) // 2, side)

@@ -64,9 +64,9 @@ def cap_height(name: str, size: int) -> int:
     return -_mask(name, size, "H").top
 
 
-def text_width(text: str, name: str, size: int, tracking: int = 0) -> int:
+def text_width(text: str, name: str, size: int) -> int:
     """Advance width in pixels of ``text``."""
-    return sum(_mask(name, size, c).advance + tracking for c in text) - tracking
+    return sum(_mask(name, size, c).advance for c in text)
 
 
 def draw_text(
@@ -78,7 +78,6 @@ def draw_text(
     font: str,
     size: int,
     colour: Colour,
-    tracking: int = 0,
     advance: int | None = None,
 ) -> tuple[Box, list[Glyph]]:
     """Draw on ``canvas`` [H, W, 3] in place; return the ink box and the glyphs.
@@ -101,6 +100,5 @@ def draw_text(
             canvas[cy0:cy1, cx0:cx1] = (region + alpha * (ink - region) + 0.5).astype(np.uint8)
         if char != " ":
             glyphs.append(Glyph(char, pen + mask.advance / 2, baseline - cap / 2, size))
-        pen += (mask.advance + tracking) if advance is None else advance
-    right = pen - (tracking if advance is None else 0)
-    return (x, baseline - cap, right, baseline), glyphs
+        pen += mask.advance if advance is None else advance
+    return (x, baseline - cap, pen, baseline), glyphs

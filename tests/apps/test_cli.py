@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 import awares_edge
+from awares_edge import extras
 from awares_edge.apps import cli, options
 from awares_edge.apps.cli import main
 
@@ -159,9 +160,7 @@ def test_what_the_machine_refuses_is_one_line_too(
 
 
 def test_runtimes_name_the_extra_that_is_missing(monkeypatch, capsys):
-    from awares_edge.runtimes import registry
-
-    monkeypatch.setattr(registry, "find_spec", lambda _: None)
+    monkeypatch.setattr(extras, "find_spec", lambda _: None)
     assert main(["runtimes", "--json"]) == 0
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
     assert rows["torch"]["usable"] is False
@@ -172,9 +171,7 @@ def test_runtimes_name_the_extra_that_is_missing(monkeypatch, capsys):
 
 
 def test_a_missing_extra_is_named_with_its_install_line(monkeypatch, tmp_path, picture, capsys):
-    from awares_edge.runtimes import registry
-
-    monkeypatch.setattr(registry, "find_spec", lambda _: None)
+    monkeypatch.setattr(extras, "find_spec", lambda _: None)
     arguments = ["ask", str(picture), "?", "--runtime", "torch", "--bundle", str(tmp_path)]
     assert main(arguments) == 2
     assert "pip install 'awares-edge[torch]'" in capsys.readouterr().err

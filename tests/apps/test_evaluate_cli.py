@@ -6,9 +6,10 @@ import pytest
 from PIL import Image
 
 import awares_edge
+from awares_edge import extras
 from awares_edge.apps import options
 from awares_edge.apps.cli import main
-from awares_edge.synth import plot
+from awares_edge.evaluation import plot
 
 
 @pytest.fixture
@@ -30,6 +31,21 @@ def test_json_carries_accuracy_and_its_interval(asked, capsys):
     low, high = report["accuracy_ci"]
     assert report["questions"] == 6
     assert 0 <= low <= report["accuracy"] <= high <= 1
+
+
+def test_what_has_no_share_is_null_and_blank(asked, capsys):
+    assert main(["evaluate", "synth", "--limit", "6", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["call_precision"] is report["valid_calls"] is None
+    assert report["call_recall"] == 0.0
+    assert main(["evaluate", "synth", "--limit", "6"]) == 0
+    titles, row, *_ = capsys.readouterr().out.splitlines()
+    # Right-aligned: nothing stands under these titles.
+    for title in ("prec.", "valid"):
+        end = titles.index(title) + len(title)
+        assert row[end - len(title) : end].strip() == ""
+    end = titles.index("recall") + len("recall")
+    assert row[:end].endswith(" 0.000")
 
 
 def test_the_picture_says_model_split_and_number_of_questions(asked, monkeypatch, tmp_path, capsys):
@@ -62,7 +78,7 @@ def test_a_picture_of_all_modes_is_drawn(asked, tmp_path, capsys):
 def test_a_missing_matplotlib_is_said_before_the_first_question(
     asked, monkeypatch, tmp_path, capsys
 ):
-    monkeypatch.setattr(plot, "find_spec", lambda _: None)
+    monkeypatch.setattr(extras, "find_spec", lambda _: None)
     assert main(["evaluate", "synth", "--picture", str(tmp_path / "rtr.png")]) == 2
     assert "pip install 'matplotlib>=3.9'" in capsys.readouterr().err
     assert asked == []

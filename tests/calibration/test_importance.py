@@ -14,8 +14,8 @@ from awares_edge.apps.cli import main
 from awares_edge.calibration.importance import (
     Importance,
     measure,
-    noise_trajectories,
-    read_trajectories,
+    noise_questions,
+    read_questions,
 )
 from awares_edge.checkpoint import Checkpoint
 from awares_edge.errors import InputError
@@ -40,7 +40,7 @@ def test_sums_are_of_squares_and_add_up():
 
 
 def test_measured_on_both_turns_and_read_back(checkpoint, tmp_path):
-    low, zoomed = noise_trajectories(2)
+    low, zoomed = noise_questions(2)
     assert (low.crops, zoomed.crops) == ((), ("0",))
     one, both = measure(checkpoint, [low]), measure(checkpoint, [low, zoomed])
     name = "text.layers.0.self_attn.q_proj.weight"
@@ -89,11 +89,11 @@ def test_lines_of_another_form(tmp_path, line):
     path = tmp_path / "q.jsonl"
     path.write_text('{"image": "a.png", "question": "?"}\n' + line)
     with pytest.raises(InputError, match="line 2"):
-        read_trajectories(path)
+        read_questions(path)
 
 
 def test_no_questions(checkpoint, tmp_path):
     with pytest.raises(InputError, match="no such file"):
-        read_trajectories(tmp_path / "none")
+        read_questions(tmp_path / "none")
     with pytest.raises(InputError, match="at least one question"):
         measure(checkpoint, [])

@@ -11,10 +11,11 @@ import pytest
 
 pytest.importorskip("torch")
 
+from awares_edge import extras
 from awares_edge.bundle import Bundle, ModelSpec
 from awares_edge.checkpoint import Checkpoint
 from awares_edge.errors import CheckpointError, ExportError, RuntimeUnavailable
-from awares_edge.export import FORMATS, export_checkpoint, facade
+from awares_edge.export import FORMATS, export_checkpoint
 from awares_edge.export.onnx import weights as weights_module
 from awares_edge.protocol.profiles import get_profile
 from awares_edge.runtimes.base import TextSegment
@@ -229,7 +230,7 @@ class TestRefusals:
         self.refused(ExportError, "choose fp32, fp16", checkpoint, tmp_path, precision="fp8")
 
     def test_a_package_that_is_not_installed(self, checkpoint, tmp_path, monkeypatch):
-        monkeypatch.setattr(facade, "find_spec", lambda _: None)
+        monkeypatch.setattr(extras, "find_spec", lambda _: None)
         self.refused(
             RuntimeUnavailable, r"pip install 'awares-edge\[export\]'", checkpoint, tmp_path
         )

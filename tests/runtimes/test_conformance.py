@@ -1,4 +1,4 @@
-"""One suite for every runtime: what the controller may rely on.
+"""One suite for every runtime that computes: what the controller may rely on.
 
 A runtime joins by adding a loader to `LOADERS`; all of them read the same tiny random checkpoint.
 """

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from awares_edge.synth import FAMILIES, HELD_BACK, SIDE, generate, is_sufficient, smallest_crops
-from awares_edge.synth.generate import balanced
 from awares_edge.synth.oracle import CHOICES, is_clear, slack
+from awares_edge.training.crop_rules import crops_for
 
 EVERY = [*FAMILIES, *HELD_BACK]
 
@@ -88,9 +88,10 @@ def test_oracle_by_hand() -> None:
     assert slack((100, 4, 120, 40), "0") == -8
 
 
-def test_balanced_takes_both_kinds() -> None:
-    sample = generate("train", 0, 3)
-    rng = np.random.default_rng(0)
-    chosen = balanced(rng, sample.questions, 5)
-    assert len(chosen) == 5
-    assert len({id(q) for q in chosen}) == 5
+@pytest.mark.parametrize("family", EVERY)
+def test_the_rule_for_loose_boxes_chooses_alike_where_nothing_may_be_cut_off(family: str) -> None:
+    for i in range(40):
+        for q in generate("train", 6, i, family=family).questions:
+            if q.evidence:
+                crops = crops_for(q.evidence, (SIDE, SIDE), threshold=1.0)
+                assert crops == smallest_crops(q.evidence)

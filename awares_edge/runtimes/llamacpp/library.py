@@ -18,8 +18,9 @@ from types import ModuleType
 from typing import Any
 
 from awares_edge.errors import RuntimeUnavailable
+from awares_edge.extras import install_line
 
-INSTALL = "pip install 'awares-edge[gguf]'"
+INSTALL = install_line("awares-edge[gguf]")
 _WARN, _ERROR, _CONTINUED = 3, 4, 5
 _VERBOSE_VARIABLE = "AWARES_LLAMA_LOG"
 

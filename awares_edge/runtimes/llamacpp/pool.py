@@ -29,7 +29,7 @@ _TYPE_F32, _TYPE_F16 = 0, 1
 _FLASH_OFF, _FLASH_AUTO = 0, -1
 
 
-class NoSlot(Exception):
+class NoSlot(SessionError):
     """The pool has no room for a batch; nothing was changed."""
 
 

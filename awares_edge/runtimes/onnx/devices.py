@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from awares_edge.errors import InputError, RuntimeUnavailable
+from awares_edge.extras import install_line
 
 _PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -40,7 +41,7 @@ class Device:
         if kind not in usable_devices():
             raise RuntimeUnavailable(
                 f"the installed onnxruntime cannot use {kind}: pip uninstall onnxruntime, then "
-                "pip install 'awares-edge[onnx-gpu]'"
+                f"{install_line('awares-edge[onnx-gpu]')}"
             )
         return cls(kind, int(index or 0))
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
 
 from awares_edge.errors import RuntimeUnavailable
+from awares_edge.extras import install_line, missing
 
 PRODUCTS = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
 """Product name to module name."""
@@ -48,10 +48,10 @@ def load_tensorrt(*, rtx: bool) -> TensorRT:
     product = product_name(rtx=rtx)
     name = PRODUCTS[product]
     extra = "tensorrt-rtx" if rtx else "tensorrt"
-    if find_spec(name) is None:
+    if missing([name]):
         raise RuntimeUnavailable(
-            f"{product} is not installed: pip install 'awares-edge[{extra}]' (on a Jetson it comes "
-            "with JetPack: make the environment with --system-site-packages)"
+            f"{product} is not installed: {install_line(f'awares-edge[{extra}]')} (on a Jetson it "
+            "comes with JetPack: make the environment with --system-site-packages)"
         )
     try:
         module = import_module(name)

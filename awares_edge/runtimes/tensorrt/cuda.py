@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from awares_edge.errors import RuntimeUnavailable, SessionError
+from awares_edge.extras import install_line
 
 _MODULES = ("cuda.bindings.runtime", "cuda.cudart")
 _RELAXED = "cudaStreamCaptureModeThreadLocal"
@@ -132,7 +133,7 @@ def _import_cudart() -> Any:
         except (ImportError, OSError):
             continue
     raise RuntimeUnavailable(
-        "the tensorrt runtime needs cuda-python: pip install 'awares-edge[tensorrt]'"
+        f"the tensorrt runtime needs cuda-python: {install_line('awares-edge[tensorrt]')}"
     )
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.util import find_spec
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 from awares_edge.bundle.store import Bundle
 from awares_edge.errors import InputError, RuntimeUnavailable
-from awares_edge.runtimes.tensorrt.api import PRODUCTS, TensorRT, check_version, load_tensorrt
+from awares_edge.runtimes.tensorrt.api import TensorRT, check_version, load_tensorrt
 from awares_edge.runtimes.tensorrt.cuda import Cuda
 from awares_edge.runtimes.tensorrt.engine import Engine
 from awares_edge.runtimes.tensorrt.engines import EngineCache, EngineKey
@@ -91,16 +90,6 @@ def check_capability(plan: Plan, capability: int, name: str) -> None:
             f"this bundle is for {plan.target} (SM {wanted}), {name} has SM {capability // 10}."
             f"{capability % 10}: export the checkpoint with another --target"
         )
-
-
-def missing_modules() -> tuple[str, ...]:
-    """Packages that are not installed; either product will do."""
-    missing = []
-    if not any(find_spec(module) for module in PRODUCTS.values()):
-        missing.append("tensorrt or tensorrt_rtx")
-    if find_spec("cuda") is None:
-        missing.append("cuda")
-    return tuple(missing)
 
 
 def usable_devices() -> Sequence[str]:

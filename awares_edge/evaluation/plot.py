@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from itertools import cycle, product
 from pathlib import Path
 from textwrap import fill
 from typing import Any
 
-from awares_edge.errors import InputError, RuntimeUnavailable
+from awares_edge.errors import InputError
+from awares_edge.evaluation.intervals import wilson
+from awares_edge.extras import require
 from awares_edge.files import whole_file
-from awares_edge.synth.intervals import wilson
 
 FORMATS = ("png", "svg", "pdf")
 
@@ -33,8 +33,7 @@ def check(path: Path) -> None:
         RuntimeUnavailable: matplotlib is not installed.
         InputError: the name has no ending that can be drawn, or is a folder's.
     """
-    if find_spec("matplotlib") is None:
-        raise RuntimeUnavailable("a picture needs matplotlib: pip install 'matplotlib>=3.9'")
+    require("a picture", {"matplotlib": "matplotlib>=3.9"})
     if path.suffix[1:].lower() not in FORMATS or path.is_dir():
         raise InputError(f"cannot draw {path}: end its name with .{', .'.join(FORMATS)}")
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from awares_edge import extras
 from awares_edge.errors import InputError, RuntimeUnavailable
-from awares_edge.synth import plot
-from awares_edge.synth.intervals import wilson
+from awares_edge.evaluation import plot
+from awares_edge.evaluation.intervals import wilson
 
 RESULTS = [
     {"mode": "awares", "accuracy": 0.8, "rtr": 0.4, "questions": 500},
@@ -81,10 +82,10 @@ def test_labels_cover_no_point_and_no_other_label(
 def test_what_cannot_be_drawn_is_found_out_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plot, "find_spec", lambda _: None)
+    monkeypatch.setattr(extras, "find_spec", lambda _: None)
     with pytest.raises(RuntimeUnavailable, match=r"pip install 'matplotlib>=3\.9'"):
         plot.check(tmp_path / "rtr.png")
-    monkeypatch.setattr(plot, "find_spec", lambda _: object())
+    monkeypatch.setattr(extras, "find_spec", lambda _: object())
     for name in ("rtr", "rtr.txt", ""):
         with pytest.raises(InputError, match="end its name with"):
             plot.check(tmp_path / name)

@@ -9,8 +9,8 @@ and ``oracle-crop`` (known evidence decides both).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from dataclasses import replace
+from typing import Literal, get_args
 
 import numpy as np
 from PIL import Image
@@ -20,8 +20,9 @@ from awares_edge.controller.options import AskOptions
 from awares_edge.controller.picture import Picture
 from awares_edge.controller.trace import Answer
 from awares_edge.errors import InputError
-from awares_edge.synth.generate import Split, balanced, generate
-from awares_edge.synth.intervals import wilson
+from awares_edge.evaluation.answers import is_right
+from awares_edge.evaluation.report import Outcome, Report
+from awares_edge.synth.generate import Split, generate
 from awares_edge.synth.oracle import QUARTERS, is_sufficient, smallest_crops
 from awares_edge.synth.sample import SIDE, Question
 
@@ -30,91 +31,6 @@ MODES: tuple[EvalMode, ...] = get_args(EvalMode)
 PictureControl = Literal["right", "blank", "other"]
 QUESTIONS_PER_PICTURE = 6
 _MAX_NEW_TOKENS = 24
-
-
-@dataclass
-class Outcome:
-    """What became of one question.
-
-    Attributes:
-        needs_zoom: by the drawn size of what must be read.
-        visual_tokens, full_tokens: spent, and the cost of the whole picture.
-    """
-
-    family: str
-    kind: str
-    size: str
-    question: str
-    expected: str
-    answer: str
-    correct: bool
-    needs_zoom: bool
-    crops: tuple[str, ...]
-    crops_sufficient: bool
-    call_status: str
-    visual_tokens: int
-    full_tokens: int
-    total_ms: float
-
-
-@dataclass
-class Report:
-    """Sums over outcomes; ``to_dict`` is what ``evaluate synth --json`` prints.
-
-    ``accuracy_ci`` is the 95% Wilson interval of ``accuracy``.
-    """
-
-    mode: EvalMode
-    outcomes: list[Outcome] = field(default_factory=list)
-
-    def to_dict(self) -> dict[str, Any]:
-        o = self.outcomes
-        kinds = sorted({(x.kind, x.size) for x in o})
-        accuracy = _mean([x.correct for x in o])
-        return {
-            "mode": self.mode,
-            "questions": len(o),
-            "accuracy": accuracy,
-            "accuracy_ci": [round(x, 4) for x in wilson(accuracy, len(o))],
-            "rtr": _mean([x.visual_tokens / x.full_tokens for x in o]),
-            "direct_share": _mean([not x.crops for x in o]),
-            "needs_zoom_share": _mean([x.needs_zoom for x in o]),
-            "accuracy_needs_zoom": _mean([x.correct for x in o if x.needs_zoom]),
-            "accuracy_other": _mean([x.correct for x in o if not x.needs_zoom]),
-            **self._calls(),
-            "by_kind": {
-                f"{kind} ({size})": {
-                    "questions": len(group),
-                    "accuracy": _mean([x.correct for x in group]),
-                    "zoomed": _mean([bool(x.crops) for x in group]),
-                }
-                for kind, size in kinds
-                if (group := [x for x in o if (x.kind, x.size) == (kind, size)])
-            },
-            "ms_mean": _mean([x.total_ms for x in o]),
-            "ms_p50": round(float(np.median([x.total_ms for x in o])), 2) if o else 0.0,
-            "ms_p95": round(float(np.quantile([x.total_ms for x in o], 0.95)), 2) if o else 0.0,
-        }
-
-    def _calls(self) -> dict[str, float]:
-        o = self.outcomes
-        called = [x for x in o if x.crops or x.call_status not in ("none", "")]
-        wanted = [x for x in o if x.needs_zoom]
-        both = [x for x in called if x.needs_zoom]
-        precision = len(both) / max(1, len(called))
-        recall = len(both) / max(1, len(wanted))
-        return {
-            "call_precision": round(precision, 4),
-            "call_recall": round(recall, 4),
-            "call_f1": round(2 * precision * recall / max(1e-9, precision + recall), 4),
-            "valid_calls": _mean([x.call_status == "ok" for x in called]),
-            "right_crop": _mean([x.crops_sufficient for x in wanted]),
-            "right_crop_when_called": _mean([x.crops_sufficient for x in both]),
-        }
-
-
-def _mean(values: list[bool] | list[float]) -> float:
-    return round(float(np.mean(values)), 4) if values else 0.0
 
 
 def questions(
@@ -132,6 +48,21 @@ def questions(
         yield sample.family, Image.fromarray(sample.picture), chosen
 
 
+def balanced(
+    rng: np.random.Generator, questions: list[Question], count: int, high: float = 0.42
+) -> list[Question]:
+    """``count`` questions, each small-text with probability ``high`` while both kinds last."""
+    small = [q for q in questions if q.size == "small"]
+    other = [q for q in questions if q.size != "small"]
+    small = [small[int(i)] for i in rng.permutation(len(small))]
+    other = [other[int(i)] for i in rng.permutation(len(other))]
+    out: list[Question] = []
+    while len(out) < count and (small or other):
+        pick = small if (small and (not other or rng.random() < high)) else other
+        out.append(pick.pop())
+    return out
+
+
 def evaluate(
     model: Model,
     mode: EvalMode,
@@ -143,7 +74,7 @@ def evaluate(
     control: PictureControl = "right",
     progress: Callable[[int, int], None] | None = None,
 ) -> Report:
-    """Ask every question of a split and score the answers (exact match, case ignored).
+    """Ask every question of a split and score the answers (`is_right`).
 
     ``control`` replaces the picture by a blank one or by the one before, to show
     what guessing gives.
@@ -185,7 +116,21 @@ def _ask(picture: Picture, question: Question, mode: EvalMode, rng: np.random.Ge
     crops = ("all",)
     if mode == "random-crop":
         crops = (str(rng.choice(QUARTERS)),)
-    return picture.ask(question.text, AskOptions(crops=crops, max_new_tokens=_MAX_NEW_TOKENS))
+    given = picture.ask(question.text, AskOptions(crops=crops, max_new_tokens=_MAX_NEW_TOKENS))
+    return _decided(own, given)
+
+
+def _decided(own: Answer, given: Answer) -> Answer:
+    """The answer from ``given`` crops as if the first turn of ``own`` had called for them."""
+    turns = (own.turns[0], *given.turns[1:])
+    repeated, deciding = (sum(answer.turns[0].ms.values()) for answer in (given, own))
+    return replace(
+        given,
+        turns=turns,
+        total_ms=given.total_ms - repeated + deciding,
+        call_status=own.call_status,
+        call_text=own.call_text,
+    )
 
 
 def _outcome(family: str, question: Question, answer: Answer) -> Outcome:
@@ -198,7 +143,7 @@ def _outcome(family: str, question: Question, answer: Answer) -> Outcome:
         question=question.text,
         expected=question.answer,
         answer=answer.text,
-        correct=answer.text.strip().casefold() == question.answer.casefold(),
+        correct=is_right(answer.text, question.answer),
         needs_zoom=question.size == "small",
         crops=crops,
         crops_sufficient=bool(crops) and is_sufficient(question.evidence, crops),
