@@ -113,6 +113,7 @@ def run_recipe(
     Raises:
         TrainingError: a stage ended below its gate, or met a number that is none.
     """
+    deadline = options.loop.clock() + options.loop.seconds
     chosen = _choose(recipe, options.only)
     model, state = _begin(options.start, recipe[0].seed)
     for stage in chosen:
@@ -133,7 +134,7 @@ def run_recipe(
         def tell(line: dict[str, Any], stage: StageConfig = stage) -> None:
             report(stage.name, stage.schedule.steps, line)
 
-        if not run_stage(made, folder, options.loop, tell):
+        if not run_stage(made, folder, options.loop, deadline, tell):
             return None
         log = MetricsLog(folder)
         last = log.read()[-1]
