@@ -27,9 +27,9 @@ StageConfig: TypeAlias = VisionConfig | LanguageConfig
 
 _SLOTS = Slots(pictures=12, crops=28, centres=5, wide=6, tall=5)
 _READING = Mix(
-    two_turn=0.5, read_all=1.0, drills=4, easy_steps=1200, easy_start=0.9, easy_floor=0.05
+    two_turn=0.5, read_all=1.0, drills=4, easy_start=0.9, easy_steps=1200, easy_floor=0.05
 )
-_POLICY = Mix(two_turn=0.85, full_rows=0.4, read_all=0.15, drills=1, easy_floor=0.05)
+_POLICY = Mix(two_turn=0.85, full_rows=0.4, read_all=0.15, drills=1)
 
 RECIPE: tuple[StageConfig, ...] = (
     VisionConfig(
@@ -74,7 +74,8 @@ def smoke(recipe: Sequence[StageConfig]) -> tuple[StageConfig, ...]:
         if isinstance(stage, VisionConfig):
             out.append(replace(stage, ramp=40, schedule=Schedule(20, 2, 4), gates={}))
         else:
-            mix = replace(stage.mix, easy_steps=8)
+            # Both kinds of pictures, easy and whole, in every stage.
+            mix = replace(stage.mix, easy_start=0.9, easy_steps=8)
             short = replace(stage, mix=mix, slots=small, schedule=Schedule(8, 2, 4), gates={})
             out.append(short)
     return tuple(out)
