@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from awares_edge.errors import InputError
-from awares_edge.files import whole_file
 from awares_edge.training.errors import TrainingError
 from awares_edge.training.metrics import MetricsLog
 from awares_edge.training.nano.optim import MixedOptimizer
+from awares_edge.training.nano.states import load_state, save_state
 
 GATE_LINES = 4
 """Lines of the log over whose mean a gate is judged."""
@@ -109,9 +109,10 @@ def run_stage(
 
     Raises:
         TrainingError: a loss or gradient is no number; the last good state is kept.
+        CheckpointError: ``out`` holds a state that is not this stage's.
     """
     log, state = MetricsLog(out), out / "state.pt"
-    start = load_state(state, stage) if state.exists() else 0
+    start = load_state(state, stage.module, stage.optimizer) if state.exists() else 0
     log.truncate(start)
     device = next(stage.module.parameters()).device
     steps = stage.schedule.steps
@@ -173,21 +174,6 @@ def to_device(batch: Any, device: torch.device) -> Any:
     if isinstance(batch, tuple | list) and any(isinstance(x, Tensor) for x in batch):
         return [to_device(x, device) for x in batch]
     return batch
-
-
-def save_state(path: Path, module: nn.Module, optimizer: MixedOptimizer, following: int) -> None:
-    """Write all that the step ``following`` needs, whole or not at all."""
-    state = {"opt": optimizer.state_dict(), "next": following, "model": module.state_dict()}
-    with whole_file(path) as file:
-        torch.save(state, file)
-
-
-def load_state(path: Path, stage: Stage) -> int:
-    """Put a saved state into ``stage``; returns the step that follows."""
-    state: dict[str, Any] = torch.load(path, weights_only=True)
-    stage.module.load_state_dict(state["model"])
-    stage.optimizer.load_state_dict(state["opt"])
-    return int(state["next"])
 
 
 def _be_nice(_worker: int) -> None:

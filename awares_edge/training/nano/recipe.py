@@ -12,14 +12,18 @@ import torch
 from torch import nn
 from transformers import Qwen2_5_VLForConditionalGeneration
 
+from awares_edge.checkpoint import Checkpoint
 from awares_edge.errors import CheckpointError, InputError
 from awares_edge.training.errors import TrainingError
 from awares_edge.training.metrics import MetricsLog
 from awares_edge.training.nano.batches import Mix
 from awares_edge.training.nano.config import build_model
+from awares_edge.training.nano.fast_text import FastText
+from awares_edge.training.nano.fast_vision import FastVision
 from awares_edge.training.nano.language_stage import LanguageConfig, LanguageStage
 from awares_edge.training.nano.loop import LoopOptions, Schedule, missed_gates, run_stage
 from awares_edge.training.nano.save import save_checkpoint
+from awares_edge.training.nano.states import read_weights, take_over
 from awares_edge.training.nano.views import Slots
 from awares_edge.training.nano.vision_stage import VisionConfig, VisionStage
 
@@ -113,6 +117,7 @@ def run_recipe(
 
     Raises:
         TrainingError: a stage ended below its gate, or met a number that is none.
+        CheckpointError: ``options.start`` is no state or checkpoint of this model.
     """
     deadline = options.loop.clock() + options.loop.seconds
     chosen = _choose(recipe, options.only)
@@ -126,8 +131,8 @@ def run_recipe(
             made = VisionStage(model, replace(stage, fresh=fresh), compiled=options.compiled)
         else:
             made = LanguageStage(model, stage, compiled=options.compiled)
-        if state is not None:
-            _transfer(state, made.module)
+        if state:
+            take_over(state, made.module, str(options.start or options.out))
             made.optimizer.read_weights()
         made.module.to(options.device)
         made.optimizer.to(options.device)
@@ -168,24 +173,28 @@ def _choose(recipe: Sequence[StageConfig], only: Sequence[str]) -> list[StageCon
 def _begin(
     start: Path | None, seed: int
 ) -> tuple[Qwen2_5_VLForConditionalGeneration, dict[str, torch.Tensor] | None]:
-    """The model, and the state of a stage to take over with its heads."""
+    """The model, and the weights it begins with, heads included; None where they are random."""
     torch.set_num_threads(1)  # a second thread gains nothing at these sizes
     model = build_model(seed)
     if start is None:
         return model, None
-    if start.is_file():
-        state: dict[str, torch.Tensor] = torch.load(start, weights_only=True)["model"]
-        return model, state
-    if not (start / "model.safetensors").is_file():
-        raise CheckpointError(f"{start} holds no checkpoint: give a folder with model.safetensors")
-    loaded = Qwen2_5_VLForConditionalGeneration.from_pretrained(start, dtype=torch.float32)
-    model.load_state_dict(loaded.state_dict())
-    return model, {}
+    # Named as in every stage; a stage without text must leave it to the next one.
+    both = nn.ModuleDict({"vision": FastVision(model), "text": FastText(model)})
+    weights = read_weights(start) if start.is_file() else _of_checkpoint(start)
+    take_over(weights, both, str(start))
+    return model, weights
 
 
-def _transfer(state: dict[str, torch.Tensor], module: nn.Module) -> None:
-    """Take over what two stages share: vision and heads always, text among language stages."""
-    module.load_state_dict(state, strict=False)
+def _of_checkpoint(folder: Path) -> dict[str, torch.Tensor]:
+    """A checkpoint's weights under the names that a stage has for them."""
+    Checkpoint.open(folder)  # transformers would leave what is missing random
+    try:
+        loaded = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
+    # Whatever its configuration's validators raise means the same to the user.
+    except Exception as error:
+        raise CheckpointError(f"{folder} cannot be loaded: {error}".splitlines()[0]) from error
+    both = nn.ModuleDict({"vision": FastVision(loaded), "text": FastText(loaded)})
+    return both.state_dict()
 
 
 def _plain(stage: StageConfig) -> dict[str, Any]:

@@ -177,7 +177,7 @@ def test_what_is_no_number_stops_the_run_and_keeps_the_last_good_state(
 def test_what_cannot_be_begun_is_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="choose among vision, reading, policy, reader"):
         run_recipe(RECIPE, options(tmp_path, only=("vsion",)))
-    with pytest.raises(CheckpointError, match=r"model\.safetensors"):
+    with pytest.raises(CheckpointError, match=r"config\.json"):
         run_recipe(RECIPE, options(tmp_path, start=tmp_path))
 
 
