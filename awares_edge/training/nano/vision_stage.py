@@ -168,6 +168,7 @@ class VisionStage:
     ) -> None:
         self.schedule, self.gates = config.schedule, config.gates
         vision = FastVision(model)
+        vision.requires_grad_(True)  # a language stage before this one froze the shared tower
         # A tower that has learnt its glyphs needs no easy pages again.
         self.data = Pages(config.seed, config.ramp if config.fresh else 1)
         if config.fresh:
