@@ -29,7 +29,7 @@ from awares_edge.training.nano.aux_targets import (
     halved,
     thing_cells,
 )
-from awares_edge.training.nano.fast_vision import FastVision
+from awares_edge.training.nano.fast_vision import WINDOW_PATCHES, FastVision
 from awares_edge.training.nano.loop import Schedule
 from awares_edge.training.nano.optim import MixedOptimizer
 from awares_edge.training.nano.patches import window_patches
@@ -99,8 +99,9 @@ class VisionHeads(nn.Module):
     def __init__(self, vision: FastVision) -> None:
         super().__init__()
         self.vision = vision
-        self.aux = nn.Linear(192, TARGETS * CLASSES)
-        self.aux_things = nn.Linear(192, COLOUR_CLASSES + SHAPE_CLASSES)
+        width = vision.tower.config.out_hidden_size
+        self.aux = nn.Linear(width, TARGETS * CLASSES)
+        self.aux_things = nn.Linear(width, COLOUR_CLASSES + SHAPE_CLASSES)
 
     def forward(
         self, patches: Tensor, glyphs: Tensor, things: Tensor
@@ -108,7 +109,9 @@ class VisionHeads(nn.Module):
         """Loss, glyph accuracy, accuracy of things' colours and shapes together."""
         x = self.vision.windows(patches)
         one = self.vision.finish(x[:SINGLES], "one").flatten(0, 1)
-        four = self.vision.finish(x[SINGLES:].reshape(FOURS, 256, 192), "four").flatten(0, 1)
+        four = self.vision.finish(
+            x[SINGLES:].reshape(FOURS, 4 * WINDOW_PATCHES, -1), "four"
+        ).flatten(0, 1)
         tokens = torch.cat([one, four])
         logits = F.linear(tokens, self.aux.weight, self.aux.bias).float().view(-1, CLASSES)
         target = glyphs.reshape(-1).long()
@@ -130,12 +133,15 @@ class VisionHeads(nn.Module):
 
 def whiten(vision: FastVision, patches: Tensor) -> None:
     """Start the patch embedding from the principal components of real patches."""
-    pixels = (patches.float() * vision.scale + vision.shift).reshape(-1, 588).double()
+    weight = vision.tower.patch_embed.proj.weight
+    width, channels, frames, *side = weight.shape
+    pixels = (patches.float() * vision.scale + vision.shift).flatten(0, -2).double()
     values, vectors = torch.linalg.eigh(pixels.T @ pixels / len(pixels))
-    top = vectors[:, -192:] / (values[-192:] + 1e-2).sqrt()
-    weight = top.T.reshape(192, 3, 1, 14, 14).expand(-1, -1, 2, -1, -1) / 2
+    top = vectors[:, -width:] / (values[-width:] + 1e-2).sqrt()
+    # A still picture is the same at every time: its frames share the weight.
+    still = top.T.reshape(width, channels, 1, *side) / frames
     with torch.no_grad():
-        vision.tower.patch_embed.proj.weight.copy_(weight.float())
+        weight.copy_(still.expand_as(weight).float())
 
 
 @dataclass(frozen=True)
