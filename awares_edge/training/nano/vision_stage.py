@@ -31,7 +31,7 @@ from awares_edge.training.nano.aux_targets import (
 )
 from awares_edge.training.nano.fast_vision import WINDOW_PATCHES, FastVision
 from awares_edge.training.nano.loop import Schedule
-from awares_edge.training.nano.optim import MixedOptimizer
+from awares_edge.training.nano.optim import MixedOptimizer, weights_to_bf16
 from awares_edge.training.nano.patches import window_patches
 from awares_edge.training.nano.views import window_order
 
@@ -182,9 +182,7 @@ class VisionStage:
             whiten(vision, torch.from_numpy(np.concatenate(some)))
         self.module = VisionHeads(vision)
         nn.init.normal_(self.module.aux.weight, std=0.02)
-        scale, shift = vision.scale, vision.shift
-        self.module.bfloat16()
-        vision.scale, vision.shift = scale, shift  # pixels are scaled in fp32
+        weights_to_bf16(self.module)
         self.optimizer = MixedOptimizer(list(self.module.named_parameters()), lr=config.lr)
         self._forward = torch.compile(self.module, dynamic=False) if compiled else self.module
         self._sums, self._count = np.zeros(3), 0
