@@ -37,7 +37,7 @@ def nano(
     ] = False,
     smoke: SmokeOption = False,
 ) -> None:
-    """Train the embedded nano model: vision, reading, policy, then all together.
+    """Train the embedded nano model: vision, then reading, then the policy.
 
     A run that was stopped goes on, bit for bit. `train curate`, `train sft` and `train grpo`
     take its checkpoint further.

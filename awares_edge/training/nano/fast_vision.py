@@ -4,7 +4,7 @@ The weights stay in the Hugging Face model; only the route differs. Every view i
 a multiple of 112 px, so each attention window is exactly 64 patches, windows
 batch, and a full-resolution picture shares its first three blocks with its
 quadrant crops (rotary attention is relative). Equality with the library's own
-forward is held by tests/training/test_fast.py.
+forward is held by tests/training/nano/test_fast.py.
 """
 
 from __future__ import annotations

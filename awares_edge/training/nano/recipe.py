@@ -119,6 +119,7 @@ def run_recipe(
         TrainingError: a stage ended below its gate, or met a number that is none.
         CheckpointError: ``options.start`` is no state or checkpoint of this model.
     """
+    torch.set_num_threads(1)  # of the whole process; a second thread gains nothing at these sizes
     deadline = options.loop.clock() + options.loop.seconds
     chosen = _choose(recipe, options.only)
     model, state = _begin(options.start, recipe[0].seed)
@@ -174,7 +175,6 @@ def _begin(
     start: Path | None, seed: int
 ) -> tuple[Qwen2_5_VLForConditionalGeneration, dict[str, torch.Tensor] | None]:
     """The model, and the weights it begins with, heads included; None where they are random."""
-    torch.set_num_threads(1)  # a second thread gains nothing at these sizes
     model = build_model(seed)
     if start is None:
         return model, None

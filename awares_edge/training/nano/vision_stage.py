@@ -63,6 +63,7 @@ class Pages(Dataset[tuple[NDArray[np.uint8], NDArray[np.int16], NDArray[np.int16
         glyphs: list[NDArray[np.int16]] = []
         things = np.zeros((SINGLES + 4 * FOURS, 16, 2), np.int16)
         # Mostly whole pictures: in low-res forms two lines share a cell, with few objects never.
+        # A crowd has no use for its limit; drawn all the same, so that every batch stays as it was.
         limits = [0 if rng.random() < 0.7 else int(rng.integers(1, 4)) for _ in range(pictures)]
         samples = [
             crowd(rng)
