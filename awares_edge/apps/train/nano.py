@@ -28,7 +28,7 @@ def nano(
         list[str] | None, typer.Option(help="Run this stage alone (may be repeated).")
     ] = None,
     minutes: Annotated[
-        float | None, typer.Option(min=0, help="Stop after that long; run again to go on.")
+        float | None, typer.Option(min=0, help="Stop the run after that long; run again to go on.")
     ] = None,
     workers: Annotated[int, typer.Option(min=0, help="Processes that draw pictures.")] = 1,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
@@ -37,7 +37,7 @@ def nano(
     ] = False,
     smoke: SmokeOption = False,
 ) -> None:
-    """Train the embedded nano model: vision, reading, policy, then all together.
+    """Train the embedded nano model: vision, then reading, then the policy.
 
     A run that was stopped goes on, bit for bit. `train curate`, `train sft` and `train grpo`
     take its checkpoint further.

@@ -32,10 +32,10 @@ class Mix:
         length: tokens in a row.
         full_rows: share of pictures that are also asked about in full; others get two low-res rows.
         full, low: weights of small-text, large-text and other questions in either kind of row.
-        easy_steps: batches over which pictures of one to three objects give way to whole ones;
-            matching a question to one object among many is learnt after reading, not with it.
-        easy_start: share of easy pictures at the beginning.
-        easy_floor: share of easy pictures that stays.
+        easy_start: share of easy pictures (one to three objects) at the beginning; matching a
+            question to one object among many is learnt after reading, not with it.
+        easy_steps: batches over which that share falls to nothing.
+        easy_floor: share of easy pictures that stays all the same.
         drills: exercises a row in matching and in locating: content matching is what takes
             longest to learn.
         read_all: share of pictures whose whole text is read out (a dense exercise).
@@ -50,8 +50,8 @@ class Mix:
     low: tuple[float, float, float] = (0.3, 0.42, 0.28)
     read_all: float = 0.0
     drills: int = 0
+    easy_start: float = 0.0
     easy_steps: int = 1
-    easy_start: float = 0.9
     easy_floor: float = 0.0
     policy: bool = True
 
@@ -73,7 +73,7 @@ class Batches(Dataset[dict[str, Any]]):
         rows: list[Row] = []
         for n in range(s.pictures):
             easy = rng.random() < max(mix.easy_floor, mix.easy_start * (1 - i / mix.easy_steps))
-            limit = int(rng.choice((1, 1, 2, 2, 3))) if easy and mix.easy_steps > 1 else 0
+            limit = int(rng.choice((1, 1, 2, 2, 3))) if easy else 0
             sample = generate(self.split, self.seed, i * s.pictures + n, limit=limit)
             picture = table.add_picture(sample.picture)
             full = rng.random() < mix.full_rows

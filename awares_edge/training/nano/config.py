@@ -1,4 +1,4 @@
-"""The nano model's shape: transformers' own Qwen2.5-VL architecture, 4.3M parameters."""
+"""The nano model's shape: transformers' own Qwen2.5-VL architecture, 4.5M parameters."""
 
 from __future__ import annotations
 

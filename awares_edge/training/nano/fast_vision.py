@@ -4,7 +4,7 @@ The weights stay in the Hugging Face model; only the route differs. Every view i
 a multiple of 112 px, so each attention window is exactly 64 patches, windows
 batch, and a full-resolution picture shares its first three blocks with its
 quadrant crops (rotary attention is relative). Equality with the library's own
-forward is held by tests/training/test_fast.py.
+forward is held by tests/training/nano/test_fast.py.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import Qwen2_5_VLForConditionalGeneration
 
+from awares_edge.vision import Preprocessing
+
 WINDOW_PATCHES = 64
-MEAN = (0.48145466, 0.4578275, 0.40821073)
-STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float = 1e-6) -> Tensor:
@@ -71,8 +71,9 @@ class FastVision(nn.Module):
         self.tower: Any = model.model.visual
         self.heads = int(self.tower.config.num_heads)
         self.width = int(self.tower.config.hidden_size)
-        mean = torch.tensor(MEAN).repeat_interleave(196)
-        std = torch.tensor(STD).repeat_interleave(196)
+        pixels = Preprocessing()
+        mean = torch.tensor(pixels.image_mean).repeat_interleave(pixels.patch_size**2)
+        std = torch.tensor(pixels.image_std).repeat_interleave(pixels.patch_size**2)
         self.scale: Tensor
         self.shift: Tensor
         self.register_buffer("scale", 1.0 / (255.0 * std), persistent=False)

@@ -13,7 +13,7 @@ from transformers import Qwen2_5_VLForConditionalGeneration
 
 from awares_edge.training.nano.batches import Batches, Mix
 from awares_edge.training.nano.loop import Schedule
-from awares_edge.training.nano.optim import MixedOptimizer
+from awares_edge.training.nano.optim import MixedOptimizer, weights_to_bf16
 from awares_edge.training.nano.packed_model import ARRAYS, PackedModel
 from awares_edge.training.nano.scores import Scores
 from awares_edge.training.nano.views import Slots
@@ -47,11 +47,7 @@ class LanguageStage:
         self.schedule, self.gates = config.schedule, config.gates
         self.data = Batches("train", config.seed, config.slots, config.mix)
         self.module = PackedModel(model, config.slots, config.place)
-        buffers = [dict(m.named_buffers(recurse=False)) for m in self.module.modules()]
-        self.module.bfloat16()
-        for module, kept in zip(self.module.modules(), buffers, strict=True):
-            for name, value in kept.items():
-                setattr(module, name, value)  # angles and pixel scales stay fp32
+        weights_to_bf16(self.module)
         self.optimizer = MixedOptimizer(
             [(n, p) for n, p in self.module.named_parameters() if p.requires_grad],
             lr=config.lr,

@@ -17,10 +17,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from awares_edge.files import whole_file
+from awares_edge.errors import InputError
 from awares_edge.training.errors import TrainingError
 from awares_edge.training.metrics import MetricsLog
 from awares_edge.training.nano.optim import MixedOptimizer
+from awares_edge.training.nano.states import load_state, save_state
 
 GATE_LINES = 4
 """Lines of the log over whose mean a gate is judged."""
@@ -71,51 +72,68 @@ class LoopOptions:
     """How a stage is run.
 
     Attributes:
-        seconds: stop after a step that ends later than this; run again to go on.
-        log_every, save_every: in steps.
+        seconds: time for all stages together; the first line of the log after it is the last.
+            Run again to go on.
+        log_every: in steps.
+        save_every: in steps, a multiple of ``log_every``: between two lines scores are being
+            summed, and a state does not hold the sums.
         workers: processes that draw pictures.
+        clock: tells the seconds.
     """
 
     seconds: float = math.inf
     log_every: int = 25
     save_every: int = 100
     workers: int = 1
+    clock: Callable[[], float] = time.monotonic
+
+    def __post_init__(self) -> None:
+        if self.save_every % self.log_every:
+            raise InputError(
+                f"save_every ({self.save_every}) must be a multiple of log_every ({self.log_every})"
+            )
 
 
 def run_stage(
-    stage: Stage, out: Path, options: LoopOptions, report: Callable[[dict[str, Any]], None]
+    stage: Stage,
+    out: Path,
+    options: LoopOptions,
+    deadline: float,
+    report: Callable[[dict[str, Any]], None],
 ) -> bool:
     """Train ``stage`` in folder ``out``; True when its schedule is done, False when time is up.
 
-    ``report`` gets each line of ``metrics.jsonl``. A batch is a function of its index, so that
-    a run that was stopped repeats what it would have done.
+    ``deadline`` is a time of ``options.clock``, looked at after each line of ``metrics.jsonl``,
+    so that every run gets at least one line further; ``report`` gets the lines. A batch is a
+    function of its index, so that a run that was stopped repeats what it would have done.
 
     Raises:
         TrainingError: a loss or gradient is no number; the last good state is kept.
+        CheckpointError: ``out`` holds a state that is not this stage's.
     """
     log, state = MetricsLog(out), out / "state.pt"
-    start = load_state(state, stage) if state.exists() else 0
+    start = load_state(state, stage.module, stage.optimizer) if state.exists() else 0
     log.truncate(start)
     device = next(stage.module.parameters()).device
     steps = stage.schedule.steps
-    began = time.monotonic()
+    began = options.clock()
     loader = stream(stage.data, start, steps, options.workers)
     for step, batch in zip(range(start, steps), loader, strict=False):
         loss = stage.loss(to_device(batch, device))
         loss.backward()  # type: ignore[no-untyped-call]
         norm = stage.optimizer.clip(1.0)
-        if not math.isfinite(norm):
-            kept = f"the last good state is {state}" if state.exists() else "nothing was saved yet"
-            raise TrainingError(
-                f"step {step}: the gradient's norm is {norm}; {kept}: lower the rate"
-            )
+        for name, value in (("loss", float(loss.detach())), ("gradient's norm", norm)):
+            if not math.isfinite(value):
+                kept = f"the last good state is {state}" if state.exists() else "nothing was saved"
+                raise TrainingError(f"step {step}: the {name} is {value}; {kept}: lower the rate")
         stage.optimizer.step(stage.schedule.scale(step))
         done = step + 1 == steps
-        late = time.monotonic() - began > options.seconds
-        if (step + 1) % options.log_every == 0 or done:
-            line = {"step": step + 1, "s": round(time.monotonic() - began, 1), **stage.scores()}
-            log.write(**line)
-            report(line)
+        if (step + 1) % options.log_every and not done:
+            continue
+        line = {"step": step + 1, "s": round(options.clock() - began, 1), **stage.scores()}
+        log.write(**line)
+        report(line)
+        late = options.clock() >= deadline
         if (step + 1) % options.save_every == 0 or done or late:
             save_state(state, stage.module, stage.optimizer, step + 1)
         if late and not done:
@@ -156,21 +174,6 @@ def to_device(batch: Any, device: torch.device) -> Any:
     if isinstance(batch, tuple | list) and any(isinstance(x, Tensor) for x in batch):
         return [to_device(x, device) for x in batch]
     return batch
-
-
-def save_state(path: Path, module: nn.Module, optimizer: MixedOptimizer, following: int) -> None:
-    """Write all that the step ``following`` needs, whole or not at all."""
-    state = {"opt": optimizer.state_dict(), "next": following, "model": module.state_dict()}
-    with whole_file(path) as file:
-        torch.save(state, file)
-
-
-def load_state(path: Path, stage: Stage) -> int:
-    """Put a saved state into ``stage``; returns the step that follows."""
-    state: dict[str, Any] = torch.load(path, weights_only=True)
-    stage.module.load_state_dict(state["model"])
-    stage.optimizer.load_state_dict(state["opt"])
-    return int(state["next"])
 
 
 def _be_nice(_worker: int) -> None:

@@ -27,6 +27,12 @@ def orthogonalise(x: Tensor, steps: int = 5) -> Tensor:
     return result
 
 
+def weights_to_bf16(module: nn.Module) -> None:
+    """Cast parameters in place; buffers stay fp32: angles and pixel scales would suffer."""
+    for parameter in module.parameters():
+        parameter.data = parameter.data.bfloat16()
+
+
 class MixedOptimizer:
     """Updates named parameters in place from their gradients.
 

@@ -110,7 +110,11 @@ class _Writer:
 
 
 class Packer:
-    """Builds rows with the nano protocol profile."""
+    """Builds rows with the nano protocol profile.
+
+    A block for which a row has no room left is left out: rows have one length, and callers offer
+    more than fits, so that rows are full.
+    """
 
     def __init__(self) -> None:
         self.tokenizer = TextTokenizer(build_tokenizer())
@@ -150,17 +154,16 @@ class Packer:
         kind: str,
         first: float = 1.0,
         partner: bool = False,
-    ) -> bool:
-        """Add a question answered at once; False if the row has no room left."""
+    ) -> None:
+        """Add a question answered at once."""
         ask = self.ask(question)
         reply = [*self.encode(answer), self.special.im_end]
         if row.used + len(ask) + len(reply) > row.length:
-            return False
+            return
         row.blocks += 1
         writer = _Writer(row, row.blocks, row.prefix_end)
         self._question(writer, ask, partner)
         writer.scored(kind, reply, [first] + [1.0] * (len(reply) - 1))
-        return True
 
     def _question(self, writer: _Writer, ask: Sequence[int], partner: bool) -> None:
         """Append a question; ``partner`` also scores the shape that follows its colour."""
@@ -172,7 +175,7 @@ class Packer:
                 writer.row.targets[at + i] = b
                 writer.row.weights[at + i] = PARTNER_WEIGHT
 
-    def describe(self, row: Row, question: str, items: Sequence[tuple[str, str]]) -> bool:
+    def describe(self, row: Row, question: str, items: Sequence[tuple[str, str]]) -> None:
         """Add a list of (name, text): each text is predicted straight after its name.
 
         Binding is one step of attention here, from the name's own token, where a question
@@ -182,7 +185,7 @@ class Packer:
         ask = self.ask(question)
         parts = [(self.encode(" " + name), self.encode(text)) for name, text in items]
         if row.used + len(ask) + sum(len(a) + len(b) for a, b in parts) > row.length:
-            return False
+            return
         row.blocks += 1
         writer = _Writer(row, row.blocks, row.prefix_end)
         writer.text(ask)
@@ -192,7 +195,6 @@ class Packer:
                 writer.scored("partner", name[1:], [1.0] * len(name[1:]))
             if text:
                 writer.scored("bind", text, [1.0] * len(text))
-        return True
 
     def call(
         self,
@@ -204,7 +206,7 @@ class Packer:
         kind: str = "",
         partner: bool = False,
         learn: bool = True,
-    ) -> bool:
+    ) -> None:
         """Add a question answered by a call; with ``views``, the second turn too.
 
         Without ``learn`` the call is given, not scored.
@@ -226,7 +228,7 @@ class Packer:
             need += len(opening) + sum(v.grid.tokens for v in views)
             need += (len(views) - 1) * len(between) + len(closing) + len(reply)
         if row.used + need > row.length:
-            return False
+            return
         row.blocks += 1
         writer = _Writer(row, row.blocks, row.prefix_end)
         self._question(writer, ask, kind == "locate" or partner)
@@ -235,7 +237,7 @@ class Packer:
         else:
             writer.text(call)
         if not views:
-            return True
+            return
         writer.text(opening)
         for i, view in enumerate(views):
             if i:
@@ -243,4 +245,3 @@ class Packer:
             writer.view(view, self.special.image_pad)
         writer.text(closing)
         writer.scored(kind, reply, [1.0] * len(reply))
-        return True

@@ -12,14 +12,18 @@ import torch
 from torch import nn
 from transformers import Qwen2_5_VLForConditionalGeneration
 
+from awares_edge.checkpoint import Checkpoint
 from awares_edge.errors import CheckpointError, InputError
 from awares_edge.training.errors import TrainingError
 from awares_edge.training.metrics import MetricsLog
 from awares_edge.training.nano.batches import Mix
 from awares_edge.training.nano.config import build_model
+from awares_edge.training.nano.fast_text import FastText
+from awares_edge.training.nano.fast_vision import FastVision
 from awares_edge.training.nano.language_stage import LanguageConfig, LanguageStage
 from awares_edge.training.nano.loop import LoopOptions, Schedule, missed_gates, run_stage
 from awares_edge.training.nano.save import save_checkpoint
+from awares_edge.training.nano.states import read_weights, take_over
 from awares_edge.training.nano.views import Slots
 from awares_edge.training.nano.vision_stage import VisionConfig, VisionStage
 
@@ -27,9 +31,9 @@ StageConfig: TypeAlias = VisionConfig | LanguageConfig
 
 _SLOTS = Slots(pictures=12, crops=28, centres=5, wide=6, tall=5)
 _READING = Mix(
-    two_turn=0.5, read_all=1.0, drills=4, easy_steps=1200, easy_start=0.9, easy_floor=0.05
+    two_turn=0.5, read_all=1.0, drills=4, easy_start=0.9, easy_steps=1200, easy_floor=0.05
 )
-_POLICY = Mix(two_turn=0.85, full_rows=0.4, read_all=0.15, drills=1, easy_floor=0.05)
+_POLICY = Mix(two_turn=0.85, full_rows=0.4, read_all=0.15, drills=1)
 
 RECIPE: tuple[StageConfig, ...] = (
     VisionConfig(
@@ -74,7 +78,8 @@ def smoke(recipe: Sequence[StageConfig]) -> tuple[StageConfig, ...]:
         if isinstance(stage, VisionConfig):
             out.append(replace(stage, ramp=40, schedule=Schedule(20, 2, 4), gates={}))
         else:
-            mix = replace(stage.mix, easy_steps=8)
+            # Both kinds of pictures, easy and whole, in every stage.
+            mix = replace(stage.mix, easy_start=0.9, easy_steps=8)
             short = replace(stage, mix=mix, slots=small, schedule=Schedule(8, 2, 4), gates={})
             out.append(short)
     return tuple(out)
@@ -112,7 +117,10 @@ def run_recipe(
 
     Raises:
         TrainingError: a stage ended below its gate, or met a number that is none.
+        CheckpointError: ``options.start`` is no state or checkpoint of this model.
     """
+    torch.set_num_threads(1)  # of the whole process; a second thread gains nothing at these sizes
+    deadline = options.loop.clock() + options.loop.seconds
     chosen = _choose(recipe, options.only)
     model, state = _begin(options.start, recipe[0].seed)
     for stage in chosen:
@@ -124,8 +132,8 @@ def run_recipe(
             made = VisionStage(model, replace(stage, fresh=fresh), compiled=options.compiled)
         else:
             made = LanguageStage(model, stage, compiled=options.compiled)
-        if state is not None:
-            _transfer(state, made.module)
+        if state:
+            take_over(state, made.module, str(options.start or options.out))
             made.optimizer.read_weights()
         made.module.to(options.device)
         made.optimizer.to(options.device)
@@ -133,7 +141,7 @@ def run_recipe(
         def tell(line: dict[str, Any], stage: StageConfig = stage) -> None:
             report(stage.name, stage.schedule.steps, line)
 
-        if not run_stage(made, folder, options.loop, tell):
+        if not run_stage(made, folder, options.loop, deadline, tell):
             return None
         log = MetricsLog(folder)
         last = log.read()[-1]
@@ -166,24 +174,27 @@ def _choose(recipe: Sequence[StageConfig], only: Sequence[str]) -> list[StageCon
 def _begin(
     start: Path | None, seed: int
 ) -> tuple[Qwen2_5_VLForConditionalGeneration, dict[str, torch.Tensor] | None]:
-    """The model, and the state of a stage to take over with its heads."""
-    torch.set_num_threads(1)  # a second thread gains nothing at these sizes
+    """The model, and the weights it begins with, heads included; None where they are random."""
     model = build_model(seed)
     if start is None:
         return model, None
-    if start.is_file():
-        state: dict[str, torch.Tensor] = torch.load(start, weights_only=True)["model"]
-        return model, state
-    if not (start / "model.safetensors").is_file():
-        raise CheckpointError(f"{start} holds no checkpoint: give a folder with model.safetensors")
-    loaded = Qwen2_5_VLForConditionalGeneration.from_pretrained(start, dtype=torch.float32)
-    model.load_state_dict(loaded.state_dict())
-    return model, {}
+    # Named as in every stage; a stage without text must leave it to the next one.
+    both = nn.ModuleDict({"vision": FastVision(model), "text": FastText(model)})
+    weights = read_weights(start) if start.is_file() else _of_checkpoint(start)
+    take_over(weights, both, str(start))
+    return model, weights
 
 
-def _transfer(state: dict[str, torch.Tensor], module: nn.Module) -> None:
-    """Take over what two stages share: vision and heads always, text among language stages."""
-    module.load_state_dict(state, strict=False)
+def _of_checkpoint(folder: Path) -> dict[str, torch.Tensor]:
+    """A checkpoint's weights under the names that a stage has for them."""
+    Checkpoint.open(folder)  # transformers would leave what is missing random
+    try:
+        loaded = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
+    # Whatever its configuration's validators raise means the same to the user.
+    except Exception as error:
+        raise CheckpointError(f"{folder} cannot be loaded: {error}".splitlines()[0]) from error
+    both = nn.ModuleDict({"vision": FastVision(loaded), "text": FastText(loaded)})
+    return both.state_dict()
 
 
 def _plain(stage: StageConfig) -> dict[str, Any]:

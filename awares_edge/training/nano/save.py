@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import Qwen2_5_VLForConditionalGeneration
 
+from awares_edge.files import whole_folder
+from awares_edge.protocol import get_profile
 from awares_edge.training.nano.tokenizer import save_tokenizer
+from awares_edge.vision import Preprocessing
 
+PROFILE = get_profile("nano")
+TOKENIZER = {
+    "tokenizer_class": "Qwen2Tokenizer",
+    "add_prefix_space": False,
+    "bos_token": None,
+    "clean_up_tokenization_spaces": False,
+    "eos_token": "<|im_end|>",
+    "pad_token": "<|endoftext|>",
+    "unk_token": None,
+    "model_max_length": 2048,
+}
 # Qwen2.5-VL's own template, cut to text and images: a default system prompt only where none is
 # given, one vision block an image.
 CHAT_TEMPLATE = (
@@ -31,61 +44,42 @@ CHAT_TEMPLATE = (
 def save_checkpoint(
     model: Qwen2_5_VLForConditionalGeneration, folder: Path, recipe: dict[str, Any]
 ) -> None:
-    """Write weights (bf16), configurations, tokenizer and ``recipe.json`` to ``folder``.
+    """Write weights (bf16), configurations, tokenizer and ``recipe.json`` as ``folder``.
 
-    Everything goes to a temporary folder beside it and is then moved, so that an
-    interrupted save leaves the last good checkpoint.
+    The folder appears whole, in place of an old one: an interrupted save leaves the last good
+    checkpoint.
     """
-    from awares_edge.protocol import get_profile
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with whole_folder(folder) as staging:
+        model.to(torch.bfloat16).save_pretrained(staging, safe_serialization=True)
+        save_tokenizer(staging / "tokenizer.json")
+        template = CHAT_TEMPLATE.replace("{{ system_prompt }}", PROFILE.system_prompt)
+        (staging / "chat_template.jinja").write_text(template)
+        _write(staging / "tokenizer_config.json", {**TOKENIZER, "chat_template": template})
+        _write(staging / "preprocessor_config.json", preprocessor_config())
+        _write(staging / "recipe.json", recipe)
 
-    staging = folder.with_name(folder.name + ".partial")
-    if staging.exists():
-        shutil.rmtree(staging)
-    staging.mkdir(parents=True)
-    model.to(torch.bfloat16).save_pretrained(staging, safe_serialization=True)
-    save_tokenizer(staging / "tokenizer.json")
-    system = get_profile("nano").system_prompt
-    template = CHAT_TEMPLATE.replace("{{ system_prompt }}", system)
-    _write(
-        staging / "tokenizer_config.json",
-        {
-            "tokenizer_class": "Qwen2Tokenizer",
-            "add_prefix_space": False,
-            "bos_token": None,
-            "clean_up_tokenization_spaces": False,
-            "eos_token": "<|im_end|>",
-            "pad_token": "<|endoftext|>",
-            "unk_token": None,
-            "model_max_length": 2048,
-            "chat_template": template,
-        },
-    )
-    (staging / "chat_template.jinja").write_text(template)
-    _write(
-        staging / "preprocessor_config.json",
-        {
-            "image_processor_type": "Qwen2VLImageProcessor",
-            "processor_class": "Qwen2_5_VLProcessor",
-            "min_pixels": 3136,
-            "max_pixels": 224 * 224,
-            "patch_size": 14,
-            "temporal_patch_size": 2,
-            "merge_size": 2,
-            "image_mean": [0.48145466, 0.4578275, 0.40821073],
-            "image_std": [0.26862954, 0.26130258, 0.27577711],
-            "do_resize": True,
-            "do_rescale": True,
-            "rescale_factor": 1 / 255,
-            "do_normalize": True,
-            "do_convert_rgb": True,
-            "resample": 3,
-        },
-    )
-    _write(staging / "recipe.json", recipe)
-    folder.mkdir(parents=True, exist_ok=True)
-    for file in sorted(staging.iterdir()):
-        file.replace(folder / file.name)
-    staging.rmdir()
+
+def preprocessor_config() -> dict[str, Any]:
+    """What inference does to pixels, in transformers' words."""
+    pixels = Preprocessing()
+    return {
+        "image_processor_type": "Qwen2VLImageProcessor",
+        "processor_class": "Qwen2_5_VLProcessor",
+        "min_pixels": PROFILE.min_pixels,
+        "max_pixels": PROFILE.max_pixels,
+        "patch_size": pixels.patch_size,
+        "temporal_patch_size": pixels.temporal_patch_size,
+        "merge_size": pixels.merge_size,
+        "image_mean": pixels.image_mean,
+        "image_std": pixels.image_std,
+        "do_resize": True,
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "do_convert_rgb": True,
+        "resample": 3,
+    }
 
 
 def _write(path: Path, value: dict[str, Any]) -> None:

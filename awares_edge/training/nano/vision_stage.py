@@ -29,9 +29,9 @@ from awares_edge.training.nano.aux_targets import (
     halved,
     thing_cells,
 )
-from awares_edge.training.nano.fast_vision import FastVision
+from awares_edge.training.nano.fast_vision import WINDOW_PATCHES, FastVision
 from awares_edge.training.nano.loop import Schedule
-from awares_edge.training.nano.optim import MixedOptimizer
+from awares_edge.training.nano.optim import MixedOptimizer, weights_to_bf16
 from awares_edge.training.nano.patches import window_patches
 from awares_edge.training.nano.views import window_order
 
@@ -63,6 +63,7 @@ class Pages(Dataset[tuple[NDArray[np.uint8], NDArray[np.int16], NDArray[np.int16
         glyphs: list[NDArray[np.int16]] = []
         things = np.zeros((SINGLES + 4 * FOURS, 16, 2), np.int16)
         # Mostly whole pictures: in low-res forms two lines share a cell, with few objects never.
+        # A crowd has no use for its limit; drawn all the same, so that every batch stays as it was.
         limits = [0 if rng.random() < 0.7 else int(rng.integers(1, 4)) for _ in range(pictures)]
         samples = [
             crowd(rng)
@@ -99,8 +100,9 @@ class VisionHeads(nn.Module):
     def __init__(self, vision: FastVision) -> None:
         super().__init__()
         self.vision = vision
-        self.aux = nn.Linear(192, TARGETS * CLASSES)
-        self.aux_things = nn.Linear(192, COLOUR_CLASSES + SHAPE_CLASSES)
+        width = vision.tower.config.out_hidden_size
+        self.aux = nn.Linear(width, TARGETS * CLASSES)
+        self.aux_things = nn.Linear(width, COLOUR_CLASSES + SHAPE_CLASSES)
 
     def forward(
         self, patches: Tensor, glyphs: Tensor, things: Tensor
@@ -108,7 +110,9 @@ class VisionHeads(nn.Module):
         """Loss, glyph accuracy, accuracy of things' colours and shapes together."""
         x = self.vision.windows(patches)
         one = self.vision.finish(x[:SINGLES], "one").flatten(0, 1)
-        four = self.vision.finish(x[SINGLES:].reshape(FOURS, 256, 192), "four").flatten(0, 1)
+        four = self.vision.finish(
+            x[SINGLES:].reshape(FOURS, 4 * WINDOW_PATCHES, -1), "four"
+        ).flatten(0, 1)
         tokens = torch.cat([one, four])
         logits = F.linear(tokens, self.aux.weight, self.aux.bias).float().view(-1, CLASSES)
         target = glyphs.reshape(-1).long()
@@ -130,12 +134,15 @@ class VisionHeads(nn.Module):
 
 def whiten(vision: FastVision, patches: Tensor) -> None:
     """Start the patch embedding from the principal components of real patches."""
-    pixels = (patches.float() * vision.scale + vision.shift).reshape(-1, 588).double()
+    weight = vision.tower.patch_embed.proj.weight
+    width, channels, frames, *side = weight.shape
+    pixels = (patches.float() * vision.scale + vision.shift).flatten(0, -2).double()
     values, vectors = torch.linalg.eigh(pixels.T @ pixels / len(pixels))
-    top = vectors[:, -192:] / (values[-192:] + 1e-2).sqrt()
-    weight = top.T.reshape(192, 3, 1, 14, 14).expand(-1, -1, 2, -1, -1) / 2
+    top = vectors[:, -width:] / (values[-width:] + 1e-2).sqrt()
+    # A still picture is the same at every time: its frames share the weight.
+    still = top.T.reshape(width, channels, 1, *side) / frames
     with torch.no_grad():
-        vision.tower.patch_embed.proj.weight.copy_(weight.float())
+        weight.copy_(still.expand_as(weight).float())
 
 
 @dataclass(frozen=True)
@@ -168,6 +175,7 @@ class VisionStage:
     ) -> None:
         self.schedule, self.gates = config.schedule, config.gates
         vision = FastVision(model)
+        vision.requires_grad_(True)  # a language stage before this one froze the shared tower
         # A tower that has learnt its glyphs needs no easy pages again.
         self.data = Pages(config.seed, config.ramp if config.fresh else 1)
         if config.fresh:
@@ -175,9 +183,7 @@ class VisionStage:
             whiten(vision, torch.from_numpy(np.concatenate(some)))
         self.module = VisionHeads(vision)
         nn.init.normal_(self.module.aux.weight, std=0.02)
-        scale, shift = vision.scale, vision.shift
-        self.module.bfloat16()
-        vision.scale, vision.shift = scale, shift  # pixels are scaled in fp32
+        weights_to_bf16(self.module)
         self.optimizer = MixedOptimizer(list(self.module.named_parameters()), lr=config.lr)
         self._forward = torch.compile(self.module, dynamic=False) if compiled else self.module
         self._sums, self._count = np.zeros(3), 0

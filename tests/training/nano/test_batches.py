@@ -13,8 +13,12 @@ pytest.importorskip("transformers")
 from hypothesis import given
 from hypothesis import strategies as st
 
-from awares_edge.synth.sample import Question
-from awares_edge.training.nano.batches import mixed
+from awares_edge.synth.sample import Question, Sample
+from awares_edge.training.nano import batches
+from awares_edge.training.nano.batches import Batches, Mix, mixed
+from awares_edge.training.nano.language_stage import LanguageConfig
+from awares_edge.training.nano.recipe import READER, RECIPE
+from awares_edge.training.nano.views import Slots
 
 SIZES = ("small", "large", "none")
 
@@ -51,3 +55,32 @@ def test_evidence_in_several_places_comes_first_in_half_of_the_rows() -> None:
     first = [mixed(rng, questions, 1, (1.0, 1.0, 1.0))[0].text == "both" for _ in range(2000)]
     # Half of the rows, and a tenth of the others by chance.
     assert np.mean(first) == pytest.approx(0.55, abs=0.04)
+
+
+def easy_share(monkeypatch: pytest.MonkeyPatch, mix: Mix, i: int) -> float:
+    """Share of pictures of few objects in batch ``i``."""
+    limits: list[int] = []
+    real = batches.generate
+
+    def spied(*args: int, limit: int) -> Sample:
+        limits.append(limit)
+        return real(*args, limit=limit)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(batches, "generate", spied)
+        _ = Batches("train", 1, Slots(pictures=40), mix)[i]
+    assert set(limits) <= {0, 1, 2, 3}
+    return sum(limit > 0 for limit in limits) / len(limits)
+
+
+def test_easy_pictures_give_way_to_whole_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    mix = Mix(easy_start=0.9, easy_steps=100, easy_floor=0.2)
+    shares = [easy_share(monkeypatch, mix, i) for i in (0, 50, 100)]
+    assert shares == pytest.approx([0.9, 0.45, 0.2], abs=0.15)
+    assert easy_share(monkeypatch, Mix(), 0) == 0
+
+
+def test_only_the_reading_stage_draws_easy_pictures() -> None:
+    stages = [s for s in (*RECIPE, READER) if isinstance(s, LanguageConfig)]
+    shares = {s.name: max(s.mix.easy_start, s.mix.easy_floor) for s in stages}
+    assert shares == {"reading": 0.9, "policy": 0.0, "reader": 0.0}

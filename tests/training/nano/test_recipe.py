@@ -63,19 +63,62 @@ def test_every_stage_hands_over_to_the_next_and_the_result_loads(tmp_path: Path)
     assert last < first
 
 
+class Clock:
+    """Seconds that pass in steps alone."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, step: float = 10.0) -> None:
+        self.now = 0.0
+        real = LanguageStage.loss
+
+        def timed(stage: LanguageStage, batch: dict[str, Any]) -> Any:
+            self.now += step
+            return real(stage, batch)
+
+        monkeypatch.setattr(LanguageStage, "loss", timed)
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def lines(folder: Path) -> list[dict[str, Any]]:
+    """The log without its times."""
+    return [{k: v for k, v in line.items() if k != "s"} for line in MetricsLog(folder).read()]
+
+
 def test_a_stopped_run_repeats_what_it_would_have_done(tmp_path: Path) -> None:
-    whole = run_recipe(shortened(4), options(tmp_path / "whole"))
+    whole = run_recipe(shortened(5), options(tmp_path / "whole"))
     assert whole is not None
-    stopped = LoopOptions(seconds=0, log_every=2, save_every=2, workers=0)
+    stopped = dataclasses.replace(QUICK, seconds=0)
     runs = 0
-    while run_recipe(shortened(4), options(tmp_path / "halves", loop=stopped)) is None:
+    while run_recipe(shortened(5), options(tmp_path / "parts", loop=stopped)) is None:
         runs += 1
-    assert runs >= 2
+    assert runs == 2
     weights = [
-        (tmp_path / n / "checkpoint" / "model.safetensors").read_bytes()
-        for n in ("whole", "halves")
+        (tmp_path / n / "checkpoint" / "model.safetensors").read_bytes() for n in ("whole", "parts")
     ]
     assert weights[0] == weights[1]
+    assert len(lines(tmp_path / "whole" / "policy")) == 3
+    assert lines(tmp_path / "whole" / "policy") == lines(tmp_path / "parts" / "policy")
+
+
+def test_the_time_is_that_of_all_stages_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock(monkeypatch)
+    (stage,) = shortened(4)
+    recipe = (stage, dataclasses.replace(stage, name="more"))
+    loop = dataclasses.replace(QUICK, seconds=55, clock=clock)
+    assert run_recipe(recipe, options(tmp_path, only=(), loop=loop)) is None
+    assert clock.now == 60  # the line of the log after 55 seconds
+    assert [line["step"] for line in lines(tmp_path / "policy")] == [2, 4]
+    assert [line["step"] for line in lines(tmp_path / "more")] == [2]
+    assert run_recipe(recipe, options(tmp_path, only=(), loop=loop)) is not None
+    assert clock.now == 80
+
+
+def test_a_state_is_saved_with_a_line_of_the_log() -> None:
+    with pytest.raises(InputError, match="multiple of log_every"):
+        LoopOptions(log_every=25, save_every=40)
 
 
 def test_a_stage_below_its_gate_ends_the_run(tmp_path: Path) -> None:
@@ -97,29 +140,44 @@ def test_gates_are_judged_by_the_last_lines_and_a_missing_score_fails(tmp_path: 
     ]
 
 
-def test_a_gradient_that_is_no_number_stops_and_keeps_the_last_good_state(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("poison", "named"),
+    [
+        (lambda loss: loss * float("nan"), "loss is nan"),
+        (lambda loss: loss + float("inf"), "loss is inf"),
+        # The square root's slope is infinite there: a finite loss, and gradients that are none.
+        (lambda loss: loss + (loss * 0).sqrt(), "gradient's norm is nan"),
+    ],
+    ids=["nan", "inf", "gradient alone"],
+)
+def test_what_is_no_number_stops_the_run_and_keeps_the_last_good_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, poison: Any, named: str
 ) -> None:
     real = LanguageStage.loss
-    calls = 0
+    stages: list[LanguageStage] = []
+    before: dict[str, Any] = {}
 
     def poisoned(self: LanguageStage, batch: dict[str, Any]) -> Any:
-        nonlocal calls
-        calls += 1
-        return real(self, batch) * (float("nan") if calls == 3 else 1.0)
+        stages.append(self)
+        if len(stages) < 4:
+            return real(self, batch)
+        before.update({k: v.clone() for k, v in self.module.state_dict().items()})
+        return poison(real(self, batch))
 
     monkeypatch.setattr(LanguageStage, "loss", poisoned)
-    with pytest.raises(TrainingError, match=r"step 2: .*nan.*state\.pt"):
-        run_recipe(shortened(4), options(tmp_path))
+    with pytest.raises(TrainingError, match=rf"step 3: the {named}; .*state\.pt"):
+        run_recipe(shortened(5), options(tmp_path))
     state = torch.load(tmp_path / "policy" / "state.pt", weights_only=True)
     assert state["next"] == 2
     assert all(torch.isfinite(v).all() for v in state["model"].values())
+    after = stages[-1].module.state_dict()
+    assert all(torch.equal(after[k], v) for k, v in before.items())
 
 
 def test_what_cannot_be_begun_is_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="choose among vision, reading, policy, reader"):
         run_recipe(RECIPE, options(tmp_path, only=("vsion",)))
-    with pytest.raises(CheckpointError, match=r"model\.safetensors"):
+    with pytest.raises(CheckpointError, match=r"config\.json"):
         run_recipe(RECIPE, options(tmp_path, start=tmp_path))
 
 
