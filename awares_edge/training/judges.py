@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from awares_edge.errors import RuntimeUnavailable
+from awares_edge.evaluation.answers import is_right, normalise
 from awares_edge.training.endpoint import Endpoint
 from awares_edge.training.errors import ReplyError, TrainingError
 
@@ -61,7 +62,7 @@ class ExactJudge(Judge):
 
     def score(self, question: str, reference: str, answer: str) -> float:
         del question
-        return float(normalise(answer) == normalise(reference))
+        return float(is_right(answer, reference))
 
 
 class AnlsJudge(Judge):
@@ -181,11 +182,6 @@ def _digit(reply: str, allowed: str) -> str:
     if match is None:
         raise ReplyError(f"the judge answered {reply[:60]!r} instead of a digit")
     return match[0]
-
-
-def normalise(text: str) -> str:
-    """Case folded, white space collapsed."""
-    return " ".join(text.casefold().split())
 
 
 def levenshtein(a: str, b: str) -> int:

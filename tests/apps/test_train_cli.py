@@ -11,8 +11,8 @@ pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 import awares_edge
+from awares_edge import extras
 from awares_edge.apps.cli import main
-from awares_edge.apps.train import options
 
 CHECKPOINT = str(Path(awares_edge.__file__).parents[1] / "checkpoints" / "nano")
 ON_CPU = ["--protocol", "nano", "--lora", "0"]
@@ -73,7 +73,7 @@ def test_nano_runs_at_smoke_size(tmp_path, capsys):
         (["grpo", CHECKPOINT, "gone.jsonl"], "no such file: gone.jsonl"),
         (["average", CHECKPOINT, "gone"], "gone holds no model.safetensors"),
         (["nano", "--stage", "gone"], "no stage 'gone'"),
-        (["nano", "--from", "gone"], "holds no checkpoint"),
+        (["nano", "--from", "gone"], "no such checkpoint folder: gone"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_done_is_said_in_a_line(given, said, tmp_path, capsys):
@@ -85,8 +85,8 @@ def test_what_cannot_be_done_is_said_in_a_line(given, said, tmp_path, capsys):
 
 
 def test_a_missing_package_is_named_before_the_work(monkeypatch, tmp_path, capsys):
-    real = options.find_spec
-    monkeypatch.setattr(options, "find_spec", lambda n: None if n == "matplotlib" else real(n))
+    real = extras.find_spec
+    monkeypatch.setattr(extras, "find_spec", lambda n: None if n == "matplotlib" else real(n))
     assert main(["train", "nano", "-o", str(tmp_path), "--smoke"]) == 2
     assert "training needs matplotlib: pip install 'awares-edge[train]'" in " ".join(
         capsys.readouterr().err.split()

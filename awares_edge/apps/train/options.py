@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from enum import Enum
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from awares_edge.errors import InputError, RuntimeUnavailable
+from awares_edge.errors import InputError
+from awares_edge.extras import require
 
 if TYPE_CHECKING:
     from awares_edge.training.judges import Judge
@@ -81,12 +81,12 @@ TrainedProtocol = Annotated[
 
 
 def require_training() -> None:
-    """Name the install line where a package of the extra is missing: before the work, not after."""
-    missing = [name for name in _PACKAGES if find_spec(name) is None]
-    if missing:
-        raise RuntimeUnavailable(
-            f"training needs {', '.join(missing)}: pip install 'awares-edge[train]'"
-        )
+    """Name the install line where a package of the extra is missing: before the work, not after.
+
+    Raises:
+        RuntimeUnavailable: one is missing.
+    """
+    require("training", dict.fromkeys(_PACKAGES, "awares-edge[train]"))
 
 
 def make_judge(name: JudgeName, model: str, endpoint: str, key: str) -> Judge:
