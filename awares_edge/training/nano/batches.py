@@ -39,6 +39,8 @@ class Mix:
         drills: exercises a row in matching and in locating: content matching is what takes
             longest to learn.
         read_all: share of pictures whose whole text is read out (a dense exercise).
+        documents: share of pictures that are documents besides every third one: their crowded
+            lines are the hardest to read at low resolution.
         policy: learn to call. Without it small text is asked for at low resolution too, and
             crops are read when given: a model that sees well and never asks.
     """
@@ -54,6 +56,7 @@ class Mix:
     easy_steps: int = 1
     easy_floor: float = 0.0
     policy: bool = True
+    documents: float = 0.0
 
 
 class Batches(Dataset[dict[str, Any]]):
@@ -74,7 +77,9 @@ class Batches(Dataset[dict[str, Any]]):
         for n in range(s.pictures):
             easy = rng.random() < max(mix.easy_floor, mix.easy_start * (1 - i / mix.easy_steps))
             limit = int(rng.choice((1, 1, 2, 2, 3))) if easy else 0
-            sample = generate(self.split, self.seed, i * s.pictures + n, limit=limit)
+            family = "document" if mix.documents and rng.random() < mix.documents else None
+            index = i * s.pictures + n
+            sample = generate(self.split, self.seed, index, family=family, limit=limit)
             picture = table.add_picture(sample.picture)
             full = rng.random() < mix.full_rows
             row = self._full_row if full else self._low_row

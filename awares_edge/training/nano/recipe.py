@@ -26,6 +26,7 @@ from awares_edge.training.nano.save import save_checkpoint
 from awares_edge.training.nano.states import read_weights, take_over
 from awares_edge.training.nano.views import Slots
 from awares_edge.training.nano.vision_stage import VisionConfig, VisionStage
+from awares_edge.training.run import pin_settings
 
 StageConfig: TypeAlias = VisionConfig | LanguageConfig
 
@@ -116,7 +117,8 @@ def run_recipe(
     ``report`` gets a stage's name, its steps, and each line of its log.
 
     Raises:
-        TrainingError: a stage ended below its gate, or met a number that is none.
+        TrainingError: a stage ended below its gate, met a number that is none, or was begun with
+            other settings.
         CheckpointError: ``options.start`` is no state or checkpoint of this model.
     """
     torch.set_num_threads(1)  # of the whole process; a second thread gains nothing at these sizes
@@ -126,6 +128,7 @@ def run_recipe(
     for stage in chosen:
         folder = options.out / stage.name
         folder.mkdir(parents=True, exist_ok=True)
+        pin_settings(folder / "run.json", {**_plain(stage), "gates": "", "start": options.start})
         made: VisionStage | LanguageStage
         if isinstance(stage, VisionConfig):
             fresh = stage.fresh and state is None

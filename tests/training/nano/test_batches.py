@@ -57,20 +57,33 @@ def test_evidence_in_several_places_comes_first_in_half_of_the_rows() -> None:
     assert np.mean(first) == pytest.approx(0.55, abs=0.04)
 
 
-def easy_share(monkeypatch: pytest.MonkeyPatch, mix: Mix, i: int) -> float:
-    """Share of pictures of few objects in batch ``i``."""
-    limits: list[int] = []
+def drawn(monkeypatch: pytest.MonkeyPatch, mix: Mix, i: int) -> list[tuple[str, int]]:
+    """Family and number of objects (0: its own) of the pictures of batch ``i``."""
+    pictures: list[tuple[str, int]] = []
     real = batches.generate
 
-    def spied(*args: int, limit: int) -> Sample:
-        limits.append(limit)
-        return real(*args, limit=limit)  # type: ignore[arg-type]
+    def spied(*args: int, family: str | None, limit: int) -> Sample:
+        sample = real(*args, family=family, limit=limit)  # type: ignore[arg-type]
+        pictures.append((sample.family, limit))
+        return sample
 
     with monkeypatch.context() as patched:
         patched.setattr(batches, "generate", spied)
-        _ = Batches("train", 1, Slots(pictures=40), mix)[i]
+        _ = Batches("train", 1, Slots(pictures=42), mix)[i]
+    return pictures
+
+
+def easy_share(monkeypatch: pytest.MonkeyPatch, mix: Mix, i: int) -> float:
+    """Share of pictures of few objects in batch ``i``."""
+    limits = [limit for _, limit in drawn(monkeypatch, mix, i)]
     assert set(limits) <= {0, 1, 2, 3}
     return sum(limit > 0 for limit in limits) / len(limits)
+
+
+def test_documents_can_be_drawn_more_often_than_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    for share, wanted in ((0.0, 1 / 3), (0.4, 0.6), (1.0, 1.0)):
+        families = [family for family, _ in drawn(monkeypatch, Mix(documents=share), 0)]
+        assert families.count("document") / len(families) == pytest.approx(wanted, abs=0.15)
 
 
 def test_easy_pictures_give_way_to_whole_ones(monkeypatch: pytest.MonkeyPatch) -> None:
