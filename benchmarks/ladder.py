@@ -5,8 +5,8 @@
 
 The start sees well and answers everything at once, as a pretrained model does. Each rung is one
 `awares-edge train` command and one `awares-edge evaluate synth`, in processes of their own; what
-is there already is not done again, so that a stopped run goes on. With --rungs, several processes
-may share the folder.
+is there already is not done again, so that a stopped run goes on. Once the trajectories are there,
+several processes may share the folder, each with --rungs of its own.
 """
 
 from __future__ import annotations
