@@ -35,6 +35,11 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text)
 
 
+def warn(line: str) -> None:
+    """A warning on stderr; it may quote data."""
+    err.print(printable(line), style="yellow", markup=False)
+
+
 @contextmanager
 def progress_bar() -> Iterator[ProgressCallback]:
     """A progress bar on stderr, fed with (what, done, total); shown to terminals alone."""

@@ -16,8 +16,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import DynamicCache, Qwen2_5_VLForConditionalGeneration
 
-from awares_edge.checkpoint.config import ARCHITECTURE
-from awares_edge.checkpoint.reading import Config
+from awares_edge.checkpoint.checkpoint import Checkpoint
 from awares_edge.errors import CheckpointError, InputError, RuntimeUnavailable, SessionError
 from awares_edge.runtimes.base import (
     EncodedImage,
@@ -69,11 +68,7 @@ class TorchRuntime(Runtime):
         if dtype not in _DTYPES:
             raise InputError(f"no dtype {dtype!r}: choose one of {', '.join(_DTYPES)}")
         place = _device(device)
-        kind = Config.read(checkpoint / "config.json").data.get("model_type")
-        if kind != ARCHITECTURE:
-            raise CheckpointError(
-                f"{checkpoint} holds a model of type {kind!r}: give a Qwen2.5-VL checkpoint"
-            )
+        Checkpoint.open(checkpoint)  # transformers would leave what is missing random
         try:
             model = Qwen2_5_VLForConditionalGeneration.from_pretrained(
                 checkpoint,

@@ -16,11 +16,12 @@ from typing import Protocol
 
 from PIL import Image
 
-from awares_edge.errors import ImageError, QuestionError
+from awares_edge.errors import ContextOverflow, ImageError, QuestionError
 from awares_edge.training.crop_rules import CropRule, crops_for
 from awares_edge.training.errors import EndpointError, ReplyError, TrainingError
 from awares_edge.training.judges import Judge
 from awares_edge.training.oracles import Oracle
+from awares_edge.training.run import MOST_UNUSABLE
 from awares_edge.training.trajectories import (
     Row,
     Trajectory,
@@ -29,8 +30,7 @@ from awares_edge.training.trajectories import (
     read_trajectories,
 )
 
-MOST_UNUSABLE = 20
-"""Replies in a row of judge or oracle that cannot be used, after which the set-up is at fault."""
+_START = b'{"id": "'
 
 
 class Answerer(Protocol):
@@ -41,18 +41,22 @@ class Answerer(Protocol):
 
 @dataclass
 class CurationReport:
-    """Counts of a run, and the reasons of skipped rows (the first 100)."""
+    """Counts of a run; ``tell`` hears of every row that is left out, as it is.
 
+    Attributes:
+        resumed: rows that the output held already.
+    """
+
+    tell: Callable[[str], None] = lambda _reason: None
     kept: int = 0
     resumed: int = 0
     labels: dict[str, int] = field(default_factory=lambda: {"LR": 0, "HR": 0})
     skipped: int = 0
-    reasons: list[str] = field(default_factory=list)
 
     def skip(self, reason: str) -> None:
+        """Count a row that is left out."""
         self.skipped += 1
-        if len(self.reasons) < 100:
-            self.reasons.append(reason)
+        self.tell(reason)
 
 
 def curate(
@@ -65,7 +69,8 @@ def curate(
     *,
     rule: CropRule = "coverage",
     threshold: float | None = None,
-    progress: Callable[[CurationReport], None] | None = None,
+    report: CurationReport | None = None,
+    progress: Callable[[CurationReport], None] = lambda _report: None,
 ) -> CurationReport:
     """Label ``rows`` (image paths relative to ``folder``) and append them to ``out``.
 
@@ -74,13 +79,18 @@ def curate(
     Raises:
         EndpointError: a judge or oracle server stayed away, or gave nothing that can be used;
             what was done is kept.
+        TrainingError: ``out`` is a file of something else, or in no folder.
     """
-    report = CurationReport()
-    done = _finished(out, report)
+    report = report or CurationReport()
+    there = finished(out)
+    new: set[str] = set()
     unusable = 0
     with out.open("a", encoding="utf-8") as file:
         for row in rows:
-            if row.id in done:
+            if row.id in new:
+                report.skip(f"{row.id}: another row has this id")
+                continue
+            if row.id in there:
                 report.resumed += 1
                 continue
             try:
@@ -95,21 +105,20 @@ def curate(
                     ) from error
                 report.skip(f"{row.id}: {error}")
                 continue
-            except (ImageError, QuestionError) as error:
+            except (ImageError, QuestionError, ContextOverflow) as error:
                 report.skip(f"{row.id}: {error}")
                 continue
             unusable = 0
             if trajectory is None:
                 report.skip(f"{row.id}: needs a closer look, but rule {rule!r} finds no crop")
                 continue
-            done.add(row.id)
+            new.add(row.id)
             here = moved(row.image, folder, out.parent)
             file.write(replace(trajectory, image=here).to_json() + "\n")
             file.flush()
             report.kept += 1
             report.labels[trajectory.label] += 1
-            if progress:
-                progress(report)
+            progress(report)
     return report
 
 
@@ -150,14 +159,29 @@ def label_row(
     )
 
 
-def _finished(out: Path, report: CurationReport) -> set[str]:
-    """Ids already in ``out``; a line cut off by a crash is removed."""
+def finished(out: Path) -> set[str]:
+    """Ids of the trajectories in ``out``; a line that a crash cut off is removed.
+
+    Raises:
+        TrainingError: it holds anything else, which is left as it is.
+    """
+    if not out.parent.is_dir() or out.is_dir():
+        raise TrainingError(f"{out} is no file in a folder that is there: give another output")
     if not out.exists():
-        if not out.parent.is_dir():
-            raise TrainingError(f"no such folder: {out.parent}")
         return set()
+    strange: list[str] = []
+    ids = {t.id for t in read_trajectories(out, strange.append)}
     data = out.read_bytes()
-    if data and not data.endswith(b"\n"):
-        os.truncate(out, data.rfind(b"\n") + 1)
-        report.reasons.append(f"{out.name}: an unfinished last line was removed")
-    return {t.id for t in read_trajectories(out, report.skip)}
+    end = data.rfind(b"\n") + 1
+    tail = data[end:]
+    torn = bool(tail) and tail.startswith(_START[: len(tail)]) and not tail.endswith(b"}")
+    if len(strange) > torn:
+        raise TrainingError(
+            f"{out} holds what is no trajectory ({strange[0]}): give another output"
+        )
+    if torn:
+        os.truncate(out, end)
+    elif tail:
+        with out.open("ab") as file:
+            file.write(b"\n")
+    return ids

@@ -23,6 +23,11 @@ from awares_edge.training.errors import EndpointError, ReplyError
 _TRANSIENT = {408, 409, 425, 429, 500, 502, 503, 504}
 # Of this request alone: malformed, too long, or refused for what it says.
 _REFUSED = {400, 413, 422}
+_ADVICE = {
+    "HTTP 401": "give its key",
+    "HTTP 403": "give a key that may use it",
+    "HTTP 404": "check the address (up to /v1) and the model's name",
+}
 _MAX_REPLY_BYTES = 4 << 20
 _LONGEST_WAIT = 120.0
 
@@ -49,10 +54,17 @@ class Endpoint:
     def __post_init__(self) -> None:
         """
         Raises:
-            InputError: ``url`` is no HTTP address.
+            InputError: ``url`` is no HTTP address, or ``key`` cannot be sent.
         """
-        if urllib.parse.urlsplit(self.url).scheme not in ("http", "https"):
+        try:
+            address = urllib.parse.urlsplit(self.url)
+            known = address.scheme in ("http", "https") and bool(address.hostname)
+        except ValueError:
+            known = False
+        if not known:
             raise InputError(f"{self.url!r} is no address of a server: write http://HOST:PORT/v1")
+        if not (self.key.isascii() and self.key.isprintable()):
+            raise InputError("the endpoint's key holds characters that no key has")
 
     def chat(
         self,
@@ -93,9 +105,10 @@ class Endpoint:
                 reason = str(getattr(error, "reason", error)) or type(error).__name__
             except (ValueError, KeyError, IndexError, TypeError, RecursionError):
                 reason = "a reply that is no chat completion"
+        advice = _ADVICE.get(reason, "check that it runs")
         raise EndpointError(
-            f"{self.url} gave no usable answer ({reason}): check that it runs, then start again; "
-            "finished rows are kept"
+            f"{self.url} gave no usable answer ({reason}): {advice}, then start again; "
+            "what is done is kept"
         )
 
     def _post(self, body: dict[str, Any]) -> Any:
@@ -105,11 +118,27 @@ class Endpoint:
         request = urllib.request.Request(
             self.url.rstrip("/") + "/chat/completions", json.dumps(body).encode(), headers
         )
-        with urllib.request.urlopen(request, timeout=self.timeout) as response:
-            data = response.read(_MAX_REPLY_BYTES + 1)
-        if len(data) > _MAX_REPLY_BYTES:
-            raise ValueError("too long")
+        data = b""
+        late = time.monotonic() + self.timeout
+        with _OPENER.open(request, timeout=self.timeout) as response:
+            # The socket's timeout is for each piece: a server may drip.
+            while piece := response.read1(1 << 16):
+                data += piece
+                if len(data) > _MAX_REPLY_BYTES:
+                    raise ValueError("too long")
+                if time.monotonic() > late:
+                    raise TimeoutError("timed out")
         return json.loads(data)
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """A redirected request would take the key along to wherever it is sent."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+_OPENER = urllib.request.build_opener(_NoRedirects)
 
 
 def _retry_after(error: urllib.error.HTTPError) -> float:

@@ -17,14 +17,21 @@ from torch import Tensor
 
 from awares_edge.files import whole_file
 from awares_edge.training.encoding import Conversation
-from awares_edge.training.errors import ReplyError, TrainingError
+from awares_edge.training.errors import EndpointError, ReplyError, TrainingError
 from awares_edge.training.judges import ExactJudge, Judge
 from awares_edge.training.likelihood import all_finite, log_likelihoods
 from awares_edge.training.loading import load_for_training
 from awares_edge.training.metrics import MetricsLog
 from awares_edge.training.reward import ToolCost
 from awares_edge.training.rollout import Rollout, roll_out
-from awares_edge.training.run import Progress, pin_settings, save_final, usable_rows
+from awares_edge.training.run import (
+    MOST_UNUSABLE,
+    Progress,
+    fingerprint,
+    pin_settings,
+    save_final,
+    usable_rows,
+)
 from awares_edge.training.trajectories import Trajectory, open_image
 
 
@@ -63,10 +70,16 @@ class GrpoConfig:
     checkpointing: bool = False
 
 
-def advantages(rewards: Tensor) -> Tensor:
-    """Rewards [prompts, group], centred and scaled within each group."""
-    centred = rewards - rewards.mean(1, keepdim=True)
-    return centred / (rewards.std(1, keepdim=True, unbiased=False) + 1e-4)
+def advantages(rewards: Tensor, known: Tensor | None = None) -> Tensor:
+    """Rewards [prompts, group], centred and scaled within each group.
+
+    Where ``known`` is 0 there is no reward: nothing is learnt from that conversation.
+    """
+    known = torch.ones_like(rewards) if known is None else known
+    count = known.sum(1, keepdim=True).clamp(min=1)
+    centred = (rewards - (rewards * known).sum(1, keepdim=True) / count) * known
+    spread = (centred.square().sum(1, keepdim=True) / count).sqrt()
+    return centred / (spread + 1e-4)
 
 
 def grpo_loss(
@@ -98,9 +111,6 @@ class GrpoRun:
             config.checkpoint, config.protocol, lora_rank=config.lora_rank, dtype=config.dtype
         )
         self.log = MetricsLog(config.out)
-        pin_settings(
-            config.out / "run.json", {**asdict(config), "out": "", "judge": self.judge.name}
-        )
         self.model = self.loaded.model
         if torch.cuda.is_available():
             self.model.cuda()
@@ -111,6 +121,7 @@ class GrpoRun:
         self.trainable = [p for p in self.model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(self.trainable, lr=config.lr, weight_decay=0.0)
         self.step = 0
+        self.unjudged = 0
         self.state_path = config.out / "state.pt"
         if self.state_path.exists():
             self._resume()
@@ -151,7 +162,8 @@ class GrpoRun:
                 for (row, rollout), score in zip(flat, scores, strict=True)
             ]
         )
-        gains = advantages(rewards.view(c.prompts, c.group)).flatten()
+        known = torch.tensor([s is not None for s in scores]).float()
+        gains = advantages(rewards.view(c.prompts, -1), known.view(c.prompts, -1)).flatten()
         stats = self._update([x.conversation for _, x in flat], gains)
         self.step += 1
         line = {
@@ -167,9 +179,16 @@ class GrpoRun:
 
     def _score(self, row: Trajectory, rollout: Rollout) -> float | None:
         try:
-            return self.judge.score(row.question, row.answer, rollout.answer)
-        except ReplyError:  # one odd reply of a judge must not end a run of days
+            score = self.judge.score(row.question, row.answer, rollout.answer)
+        except ReplyError as error:  # one odd reply of a judge must not end a run of days
+            self.unjudged += 1
+            if self.unjudged == MOST_UNUSABLE:
+                raise EndpointError(
+                    f"{self.unjudged} replies in a row could not be used, the last: {error}"
+                ) from error
             return None
+        self.unjudged = 0
+        return score
 
     def _update(self, rows: list[Conversation], advantage: Tensor) -> dict[str, float]:
         c = self.config
@@ -196,13 +215,17 @@ class GrpoRun:
                 kl += float(kls.sum()) / len(rows)
             norm = torch.nn.utils.clip_grad_norm_(self.trainable, c.max_grad_norm)
             if not all_finite([torch.tensor(total), norm]):
-                raise TrainingError(
-                    f"the loss or its gradient is not a number at step {self.step}: what "
-                    f"was saved last stays in {self.config.out}; lower the learning rate, in "
-                    "another output"
-                )
+                raise self._diverged("loss or its gradient is")
             self.optimizer.step()
+            if not all_finite(self.trainable):
+                raise self._diverged("weights are")
         return {"loss": total, "kl": kl, "grad_norm": float(norm)}
+
+    def _diverged(self, what: str) -> TrainingError:
+        return TrainingError(
+            f"the {what} not a number at step {self.step}: what was saved last stays in "
+            f"{self.config.out}; lower the learning rate, in another output"
+        )
 
     def save(self) -> None:
         """Write the resumable state; the old one stays until the new one is whole."""
@@ -217,15 +240,21 @@ class GrpoRun:
             torch.save(state, file)
 
     def _resume(self) -> None:
-        state = torch.load(self.state_path, map_location="cpu", weights_only=True)
-        with torch.no_grad():
-            for mine, theirs in zip(self.trainable, state["weights"], strict=True):
-                mine.copy_(theirs)
-        self.optimizer.load_state_dict(state["optimizer"])
-        torch.set_rng_state(state["random"])
-        if torch.cuda.is_available():
-            torch.cuda.set_rng_state_all(state["cuda random"])
-        self.step = int(state["step"])
+        try:
+            state = torch.load(self.state_path, map_location="cpu", weights_only=True)
+            with torch.no_grad():
+                for mine, theirs in zip(self.trainable, state["weights"], strict=True):
+                    mine.copy_(theirs)
+            self.optimizer.load_state_dict(state["optimizer"])
+            torch.set_rng_state(state["random"])
+            if torch.cuda.is_available():
+                torch.cuda.set_rng_state_all(state["cuda random"])
+            self.step = int(state["step"])
+        # A damaged file raises whatever its decoder happens to; code in a pickle is not run.
+        except Exception as error:
+            raise TrainingError(
+                f"{self.state_path} is damaged, or of another run: remove it to begin again"
+            ) from error
 
 
 def run_grpo(
@@ -242,6 +271,11 @@ def run_grpo(
         EndpointError: the judge's server stayed away; the last saved state is kept.
     """
     rows = usable_rows(config.trajectories, report)
+    judge = judge or ExactJudge()
+    state = config.out / "state.pt"
+    pinned = {**asdict(config), "out": "", "judge": judge.name, "rows": fingerprint(rows)}
+    config.out.mkdir(parents=True, exist_ok=True)
+    pin_settings(config.out / "run.json", pinned, begun=state.exists())
     run = GrpoRun(config, judge)
     run.train(rows, config.trajectories.parent, progress)
     final = save_final(run.loaded, config.out / "final")

@@ -153,10 +153,9 @@ def minilm_folder() -> Path:
 class EndpointJudge(Judge):
     """A language model behind an OpenAI-compatible endpoint, as in the paper."""
 
-    name = "endpoint"
-
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
+        self.name = f"endpoint {endpoint.model}"
 
     def score(self, question: str, reference: str, answer: str) -> float:
         reply = self.endpoint.chat(

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from awares_edge.checkpoint.checkpoint import Checkpoint
 from awares_edge.checkpoint.preprocessor import read_preprocessing
 from awares_edge.errors import CheckpointError, InputError
 from awares_edge.protocol import TextTokenizer, get_profile
@@ -108,12 +109,15 @@ def load_for_training(
 
 def _read(folder: Path, dtype: torch.dtype) -> Any:
     from transformers import Qwen2_5_VLForConditionalGeneration
+    from transformers.utils.logging import disable_progress_bar
 
-    if not (folder / "config.json").is_file():
-        raise CheckpointError(f"{folder} holds no checkpoint: give a folder with config.json")
+    Checkpoint.open(folder)  # transformers would leave what is missing random
+    disable_progress_bar()
     try:
         # Absolute, since an adapter remembers it as its base.
-        return Qwen2_5_VLForConditionalGeneration.from_pretrained(folder.resolve(), dtype=dtype)
+        return Qwen2_5_VLForConditionalGeneration.from_pretrained(
+            folder.resolve(), dtype=dtype, use_safetensors=True, local_files_only=True
+        )
     except (OSError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{folder} cannot be loaded: {error}") from error
 
@@ -152,7 +156,7 @@ def _adapter(model: Any, folder: Path, *, trainable: bool) -> Any:
         adapted = PeftModel.from_pretrained(model, str(folder), is_trainable=trainable)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         raise CheckpointError(f"{folder} does not fit its base model: {error}") from error
-    return adapted if trainable else adapted.merge_and_unload()
+    return adapted if trainable else adapted.merge_and_unload().requires_grad_(True)
 
 
 @contextmanager

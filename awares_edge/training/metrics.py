@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from awares_edge.files import whole_file
+from awares_edge.training.errors import TrainingError
 
 
 class MetricsLog:
@@ -27,9 +28,11 @@ class MetricsLog:
         lines = []
         for line in self.path.read_text(encoding="utf-8").splitlines():
             try:
-                lines.append(json.loads(line))
+                value = json.loads(line)
             except ValueError:  # a crash cut it off; the resumed run writes it again
                 break
+            if isinstance(value, dict):
+                lines.append(value)
         return lines
 
     def truncate(self, step: int) -> None:
@@ -46,6 +49,8 @@ class MetricsLog:
         import matplotlib.pyplot as plt
 
         lines = self.read()
+        if not names:
+            raise TrainingError(f"{self.path} holds no scores: remove its folder to begin again")
         figure, axes = plt.subplots(len(names), 1, figsize=(7, 2.2 * len(names)), squeeze=False)
         for axis, name in zip(axes[:, 0], names, strict=True):
             points = [(line["step"], line[name]) for line in lines if name in line]

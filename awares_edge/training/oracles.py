@@ -78,7 +78,7 @@ def parse_boxes(reply: str, size: tuple[int, int]) -> list[BoxF]:
             box = item.get("bbox_2d", item.get("bbox")) if isinstance(item, dict) else item
             if isinstance(box, list) and len(box) == 4:
                 raw.append([float(v) for v in box])
-    except (ValueError, TypeError, RecursionError):
+    except (ValueError, TypeError, OverflowError, RecursionError):
         raw = []
     if not raw:
         raw = [[float(v) for v in m] for m in _NUMBERS.findall(reply)]

@@ -12,9 +12,11 @@ from typing import Any
 
 import torch
 from PIL import Image
+from torch import Tensor
 
 from awares_edge.protocol import CropCall, parse_call
 from awares_edge.training.encoding import Conversation, collate
+from awares_edge.training.errors import TrainingError
 from awares_edge.training.loading import Loaded
 
 
@@ -85,11 +87,30 @@ def _sample_batch(
     batch = collate(conversations, special.image_pad, loaded.pad, left=True)
     device = next(loaded.model.parameters()).device
     inputs: dict[str, Any] = {k: v.to(device) for k, v in loaded.inputs(batch).items()}
-    # A picture's place in a reply has no picture: the forward pass of training would refuse it.
-    named = (loaded.encoder.tokenizer.id_of(t) for t in ("<|image_pad|>", "<|video_pad|>"))
     was_training = loaded.model.training
     loaded.model.eval()
-    out = loaded.model.generate(
+    try:
+        out = _generate(loaded, inputs, max_new_tokens)
+    except RuntimeError as error:
+        if "probability tensor" not in str(error):
+            raise
+        raise TrainingError(
+            "the model's probabilities are not numbers any more: lower the learning rate"
+        ) from error
+    finally:
+        loaded.model.train(was_training)
+    length = batch["input_ids"].shape[1]
+    rows: list[list[int]] = []
+    for row in out[:, length:].tolist():
+        end = row.index(special.im_end) + 1 if special.im_end in row else len(row)
+        rows.append(row[:end])
+    return rows
+
+
+def _generate(loaded: Loaded, inputs: dict[str, Any], max_new_tokens: int) -> Tensor:
+    # A picture's place in a reply has no picture: the forward pass of training would refuse it.
+    named = (loaded.encoder.tokenizer.id_of(t) for t in ("<|image_pad|>", "<|video_pad|>"))
+    out: Tensor = loaded.model.generate(
         **inputs,
         do_sample=True,
         temperature=1.0,
@@ -97,13 +118,7 @@ def _sample_batch(
         top_k=0,
         max_new_tokens=max_new_tokens,
         suppress_tokens=[i for i in named if i is not None],
-        eos_token_id=special.im_end,
+        eos_token_id=loaded.encoder.special.im_end,
         pad_token_id=loaded.pad,
     )
-    loaded.model.train(was_training)
-    length = batch["input_ids"].shape[1]
-    rows: list[list[int]] = []
-    for row in out[:, length:].tolist():
-        end = row.index(special.im_end) + 1 if special.im_end in row else len(row)
-        rows.append(row[:end])
-    return rows
+    return out

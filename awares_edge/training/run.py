@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from awares_edge.training.trajectories import Trajectory, open_image, read_traje
 
 Progress = Callable[[int, int], None]
 """Told of steps done and their number."""
+MOST_UNUSABLE = 20
+"""Replies in a row of judge or oracle that cannot be used, after which the set-up is at fault."""
 
 _COPIED = (
     "tokenizer.json",
@@ -28,23 +31,23 @@ _COPIED = (
 )
 
 
-def pin_settings(path: Path, settings: Mapping[str, Any]) -> None:
-    """Write a new run's settings to ``path``, or hold a resumed run to those it began with.
+def pin_settings(path: Path, settings: Mapping[str, Any], *, begun: bool) -> None:
+    """Write a new run's settings to ``path``, or hold a run that has ``begun`` to its own.
 
     Raises:
         TrainingError: the file names other settings.
     """
     plain = json.loads(json.dumps(settings, default=lambda path: str(Path(path).resolve())))
-    if path.exists():
+    if begun and path.exists():
         try:
-            begun = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
+            old = json.loads(path.read_text(encoding="utf-8"))
+            other = sorted(k for k in {*plain, *old} if plain.get(k) != old.get(k))
+        except (ValueError, TypeError, AttributeError) as error:
             raise TrainingError(f"{path} cannot be read: choose another output") from error
-        other = sorted(k for k in {*plain, *begun} if plain.get(k) != begun.get(k))
         if other:
             raise TrainingError(
-                f"{path.parent} was begun with "
-                f"{', '.join(f'{k} = {begun.get(k)}' for k in other)}: give the same to go on, or "
+                f"{path} says that this was begun with "
+                f"{', '.join(f'{k} = {old.get(k)}' for k in other)}: give the same to go on, or "
                 "another output"
             )
         return
@@ -70,6 +73,14 @@ def usable_rows(path: Path, report: Callable[[str], None]) -> list[Trajectory]:
     if not good:
         raise TrainingError(f"{path} holds no usable trajectory")
     return good
+
+
+def fingerprint(rows: Sequence[Trajectory]) -> str:
+    """A hash of trajectories: a run that goes on must do so over the same ones."""
+    digest = hashlib.sha256()
+    for row in rows:
+        digest.update(row.to_json().encode())
+    return digest.hexdigest()[:16]
 
 
 def save_final(loaded: Loaded, folder: Path) -> Path:

@@ -11,18 +11,27 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import is_zipfile
 
 import torch
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from torch.utils.data import Dataset
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer_callback import TrainerState
 
 from awares_edge.training.encoding import Conversation, collate
 from awares_edge.training.errors import TrainingError
 from awares_edge.training.likelihood import all_finite, label_logits, weighted_nll
 from awares_edge.training.loading import Loaded, load_for_training
 from awares_edge.training.metrics import MetricsLog
-from awares_edge.training.run import Progress, pin_settings, save_final, usable_rows
+from awares_edge.training.run import (
+    Progress,
+    fingerprint,
+    pin_settings,
+    save_final,
+    usable_rows,
+)
 from awares_edge.training.trajectories import Trajectory, open_image
 
 
@@ -158,12 +167,19 @@ def run_sft(
     if config.checkpointing:
         loaded.model.gradient_checkpointing_enable({"use_reentrant": False})
     log = MetricsLog(config.out)
-    pin_settings(config.out / "run.json", {**asdict(config), "out": "", "rows": len(rows)})
-    trainer = _trainer(config, loaded, rows, log, progress)
     last = latest_checkpoint(config.out)
+    pin_settings(
+        config.out / "run.json",
+        {**asdict(config), "out": "", "rows": fingerprint(rows)},
+        begun=last is not None,
+    )
+    trainer = _trainer(config, loaded, rows, log, progress)
     if trainer.is_world_process_zero():
-        log.truncate(int(last.name.split("-")[1]) if last else 0)
-    trainer.train(resume_from_checkpoint=str(last) if last else None)
+        log.truncate(_step(last) if last else 0)
+    if last and _finished(last):  # the Trainer would take one step more
+        trainer._load_from_checkpoint(str(last))
+    else:
+        trainer.train(resume_from_checkpoint=str(last) if last else None)
     final = config.out / "final"
     if trainer.is_world_process_zero():
         save_final(loaded, final)
@@ -196,6 +212,7 @@ def _trainer(
         seed=config.seed,
         data_seed=config.seed,
         logging_steps=config.log_steps,
+        logging_first_step=True,
         save_steps=config.save_steps,
         save_total_limit=2,
         remove_unused_columns=False,
@@ -214,11 +231,35 @@ def _trainer(
         ),
         callbacks=[watch],
     )
+    trainer.remove_callback(PrinterCallback)  # stdout is for results
     watch.trainer, trainer.loaded = trainer, loaded
     return trainer
 
 
 def latest_checkpoint(out: Path) -> Path | None:
-    """The newest complete Trainer checkpoint in ``out``."""
-    found = [p for p in out.glob("checkpoint-*") if (p / "trainer_state.json").is_file()]
-    return max(found, key=lambda p: int(p.name.split("-")[1]), default=None)
+    """The newest Trainer checkpoint in ``out`` that is whole."""
+    found = [p for p in out.glob("checkpoint-*") if p.name.split("-", 1)[1].isdecimal()]
+    return next((p for p in sorted(found, key=_step, reverse=True) if _whole(p)), None)
+
+
+def _step(checkpoint: Path) -> int:
+    return int(checkpoint.name.split("-")[1])
+
+
+def _finished(checkpoint: Path) -> bool:
+    state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+    return bool(state.global_step >= state.max_steps)
+
+
+def _whole(checkpoint: Path) -> bool:
+    """Whether all that a resumed run reads is there and was not cut off."""
+    try:
+        TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+        weights = list(checkpoint.glob("*.safetensors"))
+        for file in weights:
+            safe_open(file, framework="pt")  # its header says how long it is
+    except (OSError, ValueError, TypeError, SafetensorError):
+        return False
+    states = [*checkpoint.glob("rng_state*.pth"), checkpoint / "optimizer.pt"]
+    states.append(checkpoint / "scheduler.pt")
+    return bool(weights) and len(states) > 2 and all(map(is_zipfile, states))

@@ -13,6 +13,7 @@ are taken from the file's own folder. Synthetic pictures are named
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -81,7 +82,11 @@ def open_image(name: str, folder: Path) -> Image.Image:
         path = Path(name)
         return load_image(path if path.is_absolute() else folder / path)
     parts = name[len(SYNTH) :].split(":")
-    if len(parts) != 3 or parts[0] not in SPLITS or not all(p.isdigit() for p in parts[1:]):
+    if (
+        len(parts) != 3
+        or parts[0] not in SPLITS
+        or not all(p.isascii() and p.isdigit() and len(p) < 10 for p in parts[1:])
+    ):
         raise ImageError(f"{name!r} is no synthetic picture: write {SYNTH}SPLIT:SEED:INDEX")
     sample = generate(parts[0], int(parts[1]), int(parts[2]))
     return Image.fromarray(sample.picture)
@@ -126,7 +131,7 @@ def synthetic_rows(split: Split, seed: int, count: int) -> Iterator[Row]:
         index += 1
 
 
-def _read(path: Path, skip: Skip, parse: Callable[[int, dict[str, Any]], T]) -> Iterator[T]:
+def _read(path: Path, skip: Skip, parse: Callable[[dict[str, Any]], T]) -> Iterator[T]:
     if not path.is_file():
         raise TrainingError(f"no such file: {path}")
 
@@ -135,7 +140,7 @@ def _read(path: Path, skip: Skip, parse: Callable[[int, dict[str, Any]], T]) -> 
             if not line.strip():
                 continue
             try:
-                yield parse(number, _object(line))
+                yield parse(_object(line))
             except ValueError as error:
                 skip(f"{path.name}:{number}: {error}")
 
@@ -164,17 +169,17 @@ def _object(line: str) -> dict[str, Any]:
     return value
 
 
-def _row(number: int, value: dict[str, Any]) -> Row:
-    return Row(
-        id=str(value.get("id", number)),
-        image=_text(value, "image"),
-        question=_text(value, "question"),
-        answer=_text(value, "answer"),
-        boxes=_boxes(value.get("boxes", [])),
-    )
+def _row(value: dict[str, Any]) -> Row:
+    told = (_text(value, "image"), _text(value, "question"), _text(value, "answer"))
+    name = value.get("id")
+    if name is None:  # of its content: line numbers would change with the file
+        name = hashlib.sha256("\n".join(told).encode()).hexdigest()[:16]
+    elif not isinstance(name, int):
+        name = _text(value, "id")
+    return Row(str(name), *told, _boxes(value.get("boxes", [])))
 
 
-def _trajectory(number: int, value: dict[str, Any]) -> Trajectory:
+def _trajectory(value: dict[str, Any]) -> Trajectory:
     label = value.get("label")
     if label not in ("LR", "HR"):
         raise ValueError(f"label is {label!r}, not LR or HR")
@@ -183,13 +188,17 @@ def _trajectory(number: int, value: dict[str, Any]) -> Trajectory:
         raise ValueError("an HR row needs crops and an LR row has none")
     names = ("low_answer", "full_answer", "judge", "oracle", "rule")
     notes: dict[str, Any] = {name: str(value.get(name, "")) for name in names}
-    return Trajectory(**asdict(_row(number, value)), label=label, crops=crops, **notes)
+    return Trajectory(**asdict(_row(value)), label=label, crops=crops, **notes)
 
 
 def _text(value: dict[str, Any], key: str) -> str:
     text = value.get(key)
     if not isinstance(text, str) or not text.strip():
         raise ValueError(f"no {key}")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"the {key} is not valid Unicode") from error
     return text
 
 
@@ -207,7 +216,7 @@ def _crops(value: Any) -> tuple[str, ...]:
 def _boxes(value: Any) -> tuple[BoxF, ...]:
     try:
         boxes = [tuple(float(v) for v in box) for box in value]
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError("boxes are not lists of four numbers") from error
     if not all(
         len(b) == 4 and all(map(isfinite, b)) and b[0] < b[2] and b[1] < b[3] for b in boxes

@@ -37,15 +37,9 @@ def load_image(source: ImageSource) -> Image.Image:
         return _normalise(_from_array(source), "the given array")
     name = str(source) if isinstance(source, (str, Path)) else "the given data"
     file = io.BytesIO(source) if isinstance(source, bytes) else source
-    if isinstance(file, (str, Path)):
-        path = Path(file)
-        if not path.exists():
-            raise ImageError(f"no such image: {name}")
-        if path.is_dir():
-            raise ImageError(f"{name} is a folder: give one picture")
-        if path.stat().st_size == 0:
-            raise ImageError(f"{name} is empty: give a picture")
     try:
+        if isinstance(file, (str, Path)):
+            _check_file(Path(file))
         with warnings.catch_warnings():
             # Our own bound below replaces Pillow's warning.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -64,6 +58,15 @@ def load_image(source: ImageSource) -> Image.Image:
     # A damaged file raises whatever its decoder happens to: all of it means the same to the user.
     except (OSError, SyntaxError, ValueError, EOFError, IndexError, ZeroDivisionError) as error:
         raise ImageError(f"{name} is truncated or damaged: {_first_line(error)}") from error
+
+
+def _check_file(path: Path) -> None:
+    if not path.exists():
+        raise ImageError(f"no such image: {path}")
+    if path.is_dir():
+        raise ImageError(f"{path} is a folder: give one picture")
+    if path.stat().st_size == 0:
+        raise ImageError(f"{path} is empty: give a picture")
 
 
 def _first_line(error: BaseException) -> str:

@@ -73,6 +73,11 @@ def test_nano_runs_at_smoke_size(tmp_path, capsys):
         (["grpo", CHECKPOINT, "gone.jsonl"], "no such file: gone.jsonl"),
         (["average", CHECKPOINT, "gone"], "gone holds no model.safetensors"),
         (["nano", "--stage", "gone"], "no stage 'gone'"),
+        (["nano", "--device", "cuda"], "no cuda here"),
+        (["sft", CHECKPOINT, "gone.jsonl", "--lr", "nan"], "greater than or equal to 0"),
+        (["sft", CHECKPOINT, "gone.jsonl", "--seed", "-1"], "greater than or equal to 0"),
+        (["grpo", CHECKPOINT, "gone.jsonl", "--miss", "inf"], "not a number to go by"),
+        (["curate", CHECKPOINT, "--threshold", "7"], "less than or equal to 1"),
         (["nano", "--from", "gone"], "no such checkpoint folder: gone"),
     ],
 )  # fmt: skip

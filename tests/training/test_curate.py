@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from awares_edge.errors import ContextOverflow, ImageError
 from awares_edge.training.crop_rules import BoxF, coverage, crops_for, iou
-from awares_edge.training.curate import MOST_UNUSABLE, curate
-from awares_edge.training.errors import EndpointError, ReplyError
+from awares_edge.training.curate import CurationReport, curate
+from awares_edge.training.errors import EndpointError, ReplyError, TrainingError
 from awares_edge.training.judges import ExactJudge
 from awares_edge.training.oracles import KnownBoxes, Oracle, parse_boxes
+from awares_edge.training.run import MOST_UNUSABLE
 from awares_edge.training.trajectories import (
     MAX_LINE,
     Row,
@@ -44,7 +47,10 @@ def folder(tmp_path: Path) -> Path:
 
 def test_labels_come_from_outcomes_and_crops_from_evidence(folder: Path) -> None:
     out = folder / "t.jsonl"
-    report = curate(ROWS, folder, out, _small_text_fails, ExactJudge(), KnownBoxes())
+    told: list[str] = []
+    report = CurationReport(told.append)
+    rows = [*ROWS, replace(ROWS[1], question="again?")]
+    curate(rows, folder, out, _small_text_fails, ExactJudge(), KnownBoxes(), report=report)
     found = list(read_trajectories(out, pytest.fail))
     assert [(t.id, t.label, t.crops) for t in found] == [
         ("a", "HR", ("0",)),
@@ -52,9 +58,10 @@ def test_labels_come_from_outcomes_and_crops_from_evidence(folder: Path) -> None
         ("c", "HR", ("4",)),
     ]
     assert report.labels == {"LR": 1, "HR": 2}
-    assert report.skipped == 2
-    assert any("gone.png" in r for r in report.reasons)
-    assert any(r.startswith("e:") for r in report.reasons)
+    assert report.skipped == len(told) == 3
+    assert "gone.png" in told[0]
+    assert told[1].startswith("e: needs a closer look")
+    assert told[2] == "b: another row has this id"
 
 
 def test_a_run_resumes_after_a_cut_line(folder: Path) -> None:
@@ -95,12 +102,64 @@ class _Silent(Oracle):
 
 def test_an_odd_reply_costs_its_row_and_many_end_the_run(folder: Path) -> None:
     out = folder / "t.jsonl"
-    report = curate(ROWS[:3], folder, out, _small_text_fails, ExactJudge(), _Silent())
-    assert (report.kept, report.skipped) == (1, 2)
-    assert any("no box in it" in r for r in report.reasons)
+    told: list[str] = []
+    report = CurationReport(told.append)
+    curate(ROWS[:3], folder, out, _small_text_fails, ExactJudge(), _Silent(), report=report)
+    assert report.kept == 1
+    assert told == ["a: no box in it", "c: no box in it"]
     many = [Row(str(n), "p.png", "What is the label?", "K47") for n in range(MOST_UNUSABLE)]
     with pytest.raises(EndpointError, match="replies in a row"):
         curate(many, folder, out, _small_text_fails, ExactJudge(), _Silent())
+
+
+def test_an_output_that_is_something_else_is_left_as_it_is(folder: Path) -> None:
+    row = json.dumps({"id": "a", "image": "p.png", "question": "Q?", "answer": "A"})
+    for text in ("my precious notes", row, row + "\n" + row, "[]\n"):
+        out = folder / "notes.txt"
+        out.write_text(text)
+        with pytest.raises(TrainingError, match="no trajectory"):
+            curate(ROWS[:1], folder, out, _small_text_fails, ExactJudge(), KnownBoxes())
+        assert out.read_text() == text
+    for out in (folder, folder / "gone" / "t.jsonl"):
+        with pytest.raises(TrainingError, match="give another output"):
+            curate(ROWS[:1], folder, out, _small_text_fails, ExactJudge(), KnownBoxes())
+
+
+def test_a_last_line_without_an_end_is_kept(folder: Path) -> None:
+    out = folder / "t.jsonl"
+    curate(ROWS[:2], folder, out, _small_text_fails, ExactJudge(), KnownBoxes())
+    whole = out.read_text()
+    out.write_text(whole.rstrip("\n"))
+    report = curate(ROWS[:2], folder, out, _small_text_fails, ExactJudge(), KnownBoxes())
+    assert (report.resumed, report.kept) == (2, 0)
+    assert out.read_text() == whole
+
+
+def test_a_question_too_long_for_the_model_costs_its_row(folder: Path) -> None:
+    def full(_image: Image.Image, _question: str) -> tuple[str, str]:
+        raise ContextOverflow("the question does not fit")
+
+    out = folder / "t.jsonl"
+    report = curate(ROWS[:3], folder, out, full, ExactJudge(), KnownBoxes())
+    assert (report.kept, report.skipped) == (0, 3)
+
+
+def test_rows_without_an_id_get_one_of_their_content(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    rows = [{"image": "p.png", "question": q, "answer": "A", "id": None} for q in ("Q?", "R?")]
+    path.write_text("".join(json.dumps(r) + "\n" for r in rows))
+    first = [r.id for r in read_rows(path, pytest.fail)]
+    path.write_text("".join(json.dumps(r) + "\n" for r in reversed(rows)))
+    assert [r.id for r in read_rows(path, pytest.fail)] == first[::-1]
+    assert len(set(first)) == 2
+
+
+@pytest.mark.parametrize(
+    "name", ["synth:train:0:\u00b2", "synth:train:0:" + "9" * 5000, "synth:gone:0:0", "x" * 5000]
+)
+def test_a_picture_with_an_odd_name_is_no_picture(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ImageError):
+        open_image(name, tmp_path)
 
 
 def test_bad_rows_are_reported_and_skipped(tmp_path: Path) -> None:
@@ -113,6 +172,9 @@ def test_bad_rows_are_reported_and_skipped(tmp_path: Path) -> None:
         json.dumps({**good, "boxes": [[5, 5, 1, 1]]}),
         json.dumps({**good, "boxes": 3}),
         json.dumps({**good, "boxes": [[0, 0, float("inf"), 5]]}),
+        json.dumps({**good, "boxes": [[0, 0, 10**400, 5]]}),
+        json.dumps({**good, "answer": "x\ud800"}),
+        json.dumps({**good, "id": ["a"]}),
     ]
     long = json.dumps({**good, "answer": "A" * MAX_LINE})
     bad += ["[" * 100_000, long, "x" * (3 * MAX_LINE)]
@@ -120,7 +182,7 @@ def test_bad_rows_are_reported_and_skipped(tmp_path: Path) -> None:
     path.write_text("\n".join(lines), encoding="utf-8-sig")
     reasons: list[str] = []
     rows = list(read_rows(path, reasons.append))
-    assert [r.id for r in rows] == ["1", "last"]
+    assert [r.id for r in rows][1:] == ["last"]
     assert rows[0].boxes == ((0, 0, 5, 5),)
     assert len(reasons) == len(bad)
     assert all(r.startswith("rows.jsonl:") for r in reasons)
@@ -153,6 +215,7 @@ def test_oracle_boxes_are_read_in_every_form() -> None:
     assert parse_boxes("[1.2.3, 0, 10, 10]", size) == []
     assert parse_boxes("[[NaN, 0, 500, 500]]", size) == [(0, 0, 100, 50)]
     assert parse_boxes("[" * 100_000, size) == []
+    assert parse_boxes(f"[[0, 0, {10**400}, 5]]", size) == [(0, 0, 200, 0.5)]
 
 
 def test_synthetic_rows_name_pictures_that_can_be_drawn_again(tmp_path: Path) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
@@ -27,10 +29,15 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         if status == 429 and isinstance(text, str):
             self.send_header("Retry-After", text)
+        if status == 302 and isinstance(text, str):
+            self.send_header("Location", text)
         self.end_headers()
         message = {"choices": [{"message": {"content": text if isinstance(text, str) else ""}}]}
         body = json.dumps(message).encode() if isinstance(text, str) else text
-        self.wfile.write(body if status == 200 else b"")
+        for piece in (bytes([b]) for b in b"slowly") if text == b"drip" else (body,):
+            self.wfile.write(piece if status == 200 else b"")
+            self.wfile.flush()
+            time.sleep(0.1 if text == b"drip" else 0)
 
     def log_message(self, *_args: object) -> None:
         pass
@@ -51,10 +58,10 @@ def test_endpoint_retries_and_then_gives_up(server: Endpoint) -> None:
     _Handler.replies = [(503, ""), (429, ""), (200, "2")]
     assert EndpointJudge(server).compare("q", "a", "b", "a") == "high"
     _Handler.replies = [(503, "")] * 3
-    with pytest.raises(EndpointError, match="finished rows are kept"):
+    with pytest.raises(EndpointError, match="what is done is kept"):
         server.chat("hello")
     _Handler.replies = [(401, "")]
-    with pytest.raises(EndpointError, match="401"):
+    with pytest.raises(EndpointError, match=r"HTTP 401\): give its key"):
         server.chat("hello")
 
 
@@ -88,14 +95,35 @@ def test_replies_that_are_no_chat_completion(
 
 def test_nobody_there() -> None:
     away = Endpoint("http://127.0.0.1:9/v1", "m", attempts=2, first_wait=0.01, timeout=1)
-    with pytest.raises(EndpointError, match="finished rows are kept"):
+    with pytest.raises(EndpointError, match="what is done is kept"):
         away.chat("hello")
 
 
-@pytest.mark.parametrize("url", ["localhost:8000/v1", "", "file:///etc/passwd"])
+@pytest.mark.parametrize(
+    "url", ["localhost:8000/v1", "", "file:///etc/passwd", "http://[::1/v1", "http:///v1"]
+)
 def test_an_address_that_is_none_is_told_at_once(url: str) -> None:
     with pytest.raises(InputError, match="no address of a server"):
         Endpoint(url, "m")
+
+
+@pytest.mark.parametrize("key", ["two\nlines", "schl\u00fcssel"])
+def test_a_key_that_cannot_be_sent_is_told_at_once(key: str) -> None:
+    with pytest.raises(InputError, match="no key has"):
+        Endpoint("http://localhost/v1", "m", key)
+
+
+def test_the_key_is_not_carried_to_where_a_server_points(server: Endpoint) -> None:
+    _Handler.replies = [(302, server.url), (200, "secret")]
+    with pytest.raises(EndpointError, match="302"):
+        server.chat("hello")
+    assert len(_Handler.replies) == 1
+
+
+def test_a_server_that_drips_runs_out_of_time(server: Endpoint) -> None:
+    _Handler.replies = [(200, b"drip")]
+    with pytest.raises(EndpointError, match="timed out"):
+        replace(server, timeout=0.2, attempts=1).chat("hello")
 
 
 def test_endpoint_oracle(server: Endpoint) -> None:

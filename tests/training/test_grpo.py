@@ -19,7 +19,7 @@ from awares_edge.protocol import render_call  # noqa: E402
 from awares_edge.training import grpo  # noqa: E402
 from awares_edge.training import rollout as rollouts  # noqa: E402
 from awares_edge.training.encoding import IGNORE, Conversation  # noqa: E402
-from awares_edge.training.errors import ReplyError, TrainingError  # noqa: E402
+from awares_edge.training.errors import EndpointError, ReplyError, TrainingError  # noqa: E402
 from awares_edge.training.grpo import (  # noqa: E402
     GrpoConfig,
     GrpoRun,
@@ -53,6 +53,9 @@ def test_reward_is_asymmetric() -> None:
 def test_advantages_are_centred_and_scaled_within_a_group() -> None:
     two = advantages(torch.tensor([[1.0, 3.0], [5.0, 5.0]]))
     assert torch.allclose(two, torch.tensor([[-1.0, 1.0], [0.0, 0.0]]), atol=1e-3)
+    # Nothing is learnt from what could not be judged, and the others are compared among themselves.
+    three = advantages(torch.tensor([[1.0, 3.0, 99.0]]), torch.tensor([[1.0, 1.0, 0.0]]))
+    assert torch.allclose(three, torch.tensor([[-1.0, 1.0, 0.0]]), atol=1e-3)
 
 
 def test_the_loss_by_hand() -> None:
@@ -153,6 +156,41 @@ def config(checkpoint: Path, data: Path, tmp_path: Path) -> GrpoConfig:
         checkpoint, data, tmp_path / "run", protocol="nano", lora_rank=0, lr=1e-3, steps=2,
         prompts=2, group=3, max_new_tokens=6, save_steps=1,
     )  # fmt: skip
+
+
+class _Mute(ExactJudge):
+    def score(self, *_: str) -> float:
+        raise ReplyError("no digit")
+
+
+def test_a_mute_judge_ends_the_run(config: GrpoConfig, rows: list[Trajectory]) -> None:
+    run = GrpoRun(replace(config, prompts=8), _Mute())
+    with pytest.raises(EndpointError, match="20 replies in a row"):
+        run.train_step(rows, Path())
+
+
+def test_a_run_goes_on_over_the_same_rows_alone(
+    config: GrpoConfig, rows: list[Trajectory], tmp_path: Path
+) -> None:
+    path = tmp_path / "t.jsonl"
+    path.write_text("".join(r.to_json() + "\n" for r in rows))
+    config = replace(config, trajectories=path)
+    run_grpo(config, _Lengths())
+    path.write_text("".join(r.to_json() + "\n" for r in rows[:3]))
+    with pytest.raises(TrainingError, match="begun with rows ="):
+        run_grpo(config, _Lengths())
+
+
+def test_a_damaged_state_is_told(config: GrpoConfig) -> None:
+    run_grpo(config, _Lengths())
+    (config.out / "state.pt").write_bytes(b"PK\x03\x04 half")
+    with pytest.raises(TrainingError, match=r"state\.pt is damaged"):
+        run_grpo(config, _Lengths())
+
+
+def test_a_model_that_diverges_is_told(config: GrpoConfig) -> None:
+    with pytest.raises(TrainingError, match="lower the learning rate"):
+        run_grpo(replace(config, lr=1e30, steps=4), _Lengths())
 
 
 class _Lengths(ExactJudge):

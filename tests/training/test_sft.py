@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 pytest.importorskip("accelerate")
+
+from safetensors.torch import load_file, save_file  # noqa: E402
 
 from awares_edge.errors import CheckpointError, InputError  # noqa: E402
 from awares_edge.training.encoding import IGNORE, collate  # noqa: E402
@@ -118,11 +121,35 @@ def test_sft_learns_and_resumes_bit_for_bit(config: SftConfig, tmp_path: Path) -
     for name in ("final/model.safetensors", "metrics.jsonl"):
         assert (half / name).read_bytes() == (config.out / name).read_bytes()
 
+    # A run that is done stays as it is, and gives its result again.
+    (half / "final" / "model.safetensors").unlink()
+    run_sft(replace(config, out=half))
+    for name in ("final/model.safetensors", "metrics.jsonl"):
+        assert (half / name).read_bytes() == (config.out / name).read_bytes()
+
+
+def test_a_checkpoint_that_was_cut_off_is_passed_over(config: SftConfig) -> None:
+    run_sft(config)
+    newest, before = config.out / "checkpoint-8", config.out / "checkpoint-4"
+    (config.out / "checkpoint-best").mkdir()
+    for name in ("model.safetensors", "optimizer.pt", "scheduler.pt", "trainer_state.json"):
+        file = newest / name
+        whole = file.read_bytes()
+        assert latest_checkpoint(config.out) == newest
+        file.write_bytes(whole[: len(whole) // 2])
+        assert latest_checkpoint(config.out) == before, name
+        file.write_bytes(whole)
+
 
 def test_another_run_does_not_go_on_in_the_same_folder(config: SftConfig) -> None:
     run_sft(replace(config, max_steps=1))
     with pytest.raises(TrainingError, match=r"begun with max_steps = 1: give the same to go on"):
         run_sft(replace(config, max_steps=2))
+    (config.out / "run.json").write_text("[]")
+    with pytest.raises(TrainingError, match="cannot be read"):
+        run_sft(replace(config, max_steps=1))
+    shutil.rmtree(config.out / "checkpoint-1")  # nothing is left that could go on
+    run_sft(replace(config, max_steps=1, lr=1e-3))
 
 
 def test_accumulated_batches_are_averaged(config: SftConfig, rows: list[Trajectory]) -> None:
@@ -179,7 +206,7 @@ def test_bad_data_is_told(checkpoint: Path, tmp_path: Path, rows: list[Trajector
 
 
 def test_a_start_that_cannot_be_trained_is_told(checkpoint: Path, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="holds no checkpoint"):
+    with pytest.raises(CheckpointError, match=r"config\.json"):
         load_for_training(tmp_path, "nano")
     with pytest.raises(InputError, match="no dtype"):
         load_for_training(checkpoint, "nano", dtype="Module")
@@ -188,6 +215,30 @@ def test_a_start_that_cannot_be_trained_is_told(checkpoint: Path, tmp_path: Path
     (tmp_path / "adapter_config.json").write_text('{"base_model_name_or_path": "gone"}')
     with pytest.raises(CheckpointError, match="adapter of gone, which is no checkpoint folder"):
         load_for_training(tmp_path, "nano", lora_rank=4)
+
+
+def test_an_incomplete_or_foreign_checkpoint_is_not_filled_up(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    for file in checkpoint.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    weights = load_file(tmp_path / "model.safetensors")
+    del weights[min(weights)]
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(CheckpointError):
+        load_for_training(tmp_path, "nano")
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "model_type": "llama"}))
+    with pytest.raises(CheckpointError, match="llama"):
+        load_for_training(tmp_path, "nano")
+
+
+def test_an_adapter_can_be_merged_and_every_weight_trained(config: SftConfig) -> None:
+    pytest.importorskip("peft")
+    start = run_sft(replace(config, lora_rank=4, max_steps=1))
+    final = run_sft(replace(config, checkpoint=start, max_steps=1, out=config.out / "full"))
+    assert (final / "model.safetensors").is_file()
+    assert not (final / "adapter_config.json").exists()
 
 
 def test_training_sees_the_checkpoints_own_pixels(checkpoint: Path, tmp_path: Path) -> None:

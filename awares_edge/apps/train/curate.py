@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from awares_edge.apps.console import err, out, progress_bar
+from awares_edge.apps.console import out, progress_bar, warn
 from awares_edge.apps.options import DeviceOption, RuntimeOption, ThreadsOption, load_model
 from awares_edge.apps.train.options import (
     EndpointOption,
@@ -17,6 +17,8 @@ from awares_edge.apps.train.options import (
     KeyOption,
     OracleName,
     RuleName,
+    SeedOption,
+    amount,
     make_judge,
     make_oracle,
     require_training,
@@ -31,7 +33,7 @@ def curate(
         typer.Option(help="Rows (JSONL: image, question, answer, boxes). Default: synthetic."),
     ] = None,
     count: Annotated[int, typer.Option(min=1, help="Synthetic questions.")] = 2000,
-    seed: Annotated[int, typer.Option(help="Seed of the synthetic questions.")] = 0,
+    seed: SeedOption = 0,
     judge: JudgeOption = JudgeName.exact,
     judge_model: JudgeModelOption = "",
     oracle: Annotated[OracleName, typer.Option(help="Where evidence comes from.")] = (
@@ -44,7 +46,7 @@ def curate(
         RuleName, typer.Option(help="From boxes to crops: coverage (ours) or iou (published).")
     ] = RuleName.coverage,
     threshold: Annotated[
-        float | None, typer.Option(help="Of the rule. Default: 0.95 coverage, 0.5 IoU.")
+        float | None, amount("Of the rule. Default: 0.95 coverage, 0.5 IoU.", low=0.01, high=1.0)
     ] = None,
     runtime: RuntimeOption = None,
     protocol: Annotated[str | None, typer.Option(help="Protocol profile of the model.")] = None,
@@ -54,44 +56,35 @@ def curate(
     """Label questions LR or HR from the model's own answers; an interrupted run goes on."""
     require_training()
     from awares_edge.training.answerer import ControllerAnswerer
+    from awares_edge.training.curate import CurationReport, finished
     from awares_edge.training.curate import curate as run
     from awares_edge.training.run import pin_settings
     from awares_edge.training.trajectories import read_rows, synthetic_rows
 
-    rows = (
-        synthetic_rows("train", seed, count)
-        if data is None
-        else read_rows(data, lambda reason: err.print(reason, style="yellow", markup=False))
-    )
+    report = CurationReport(warn)
+    rows = synthetic_rows("train", seed, count) if data is None else read_rows(data, report.skip)
     folder = data.parent if data else output.parent
     chosen = make_judge(judge, judge_model, endpoint, key)
     evidence = make_oracle(oracle, oracle_model, endpoint, key)
+    begun = bool(finished(output))
     with (
         load_model(checkpoint, runtime, protocol, device, threads, None) as model,
         progress_bar() as update,
     ):
         pin_settings(
-            output.with_name(f"{output.stem}.run.json"),
+            output.with_name(f"{output.name}.run.json"),
             {
-                "checkpoint": checkpoint, "data": data, "seed": seed, "judge": judge.value,
-                "judge model": judge_model, "oracle": oracle.value, "oracle model": oracle_model,
-                "rule": rule.value, "threshold": threshold, "protocol": protocol,
-                "runtime": runtime,
+                "checkpoint": checkpoint, "data": data, "seed": seed, "judge": chosen.name,
+                "oracle": evidence.name, "rule": rule.value, "threshold": threshold,
+                "protocol": protocol, "runtime": runtime,
             },
+            begun=begun,
         )  # fmt: skip
-        report = run(
-            rows,
-            folder,
-            output,
-            ControllerAnswerer(model),
-            chosen,
-            evidence,
-            rule=rule.value,
-            threshold=threshold,
+        run(
+            rows, folder, output, ControllerAnswerer(model), chosen, evidence,
+            rule=rule.value, threshold=threshold, report=report,
             progress=lambda r: update("curating", r.kept, count if data is None else r.kept),
-        )
-    for reason in report.reasons:
-        err.print(reason, style="yellow", markup=False)
+        )  # fmt: skip
     out.print(
         f"{report.kept} rows written ({report.labels['LR']} LR, {report.labels['HR']} HR), "
         f"{report.resumed} were there, {report.skipped} skipped: {output}",

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import math
+from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from awares_edge.apps.console import err, out, progress_bar
-from awares_edge.apps.train.options import RunOption, SmokeOption, require_training
+from awares_edge.apps.train.options import RunOption, SmokeOption, amount, require_training
+from awares_edge.errors import RuntimeUnavailable
 
 SHOWN = (
     "loss", "glyph", "thing", "row", "column", "full presence", "full small", "locate", "call",
     "crop",
 )  # fmt: skip
 """Scores printed during training."""
+
+
+class Place(str, Enum):
+    """Names for `--device`."""
+
+    cpu = "cpu"
+    cuda = "cuda"
 
 
 def nano(
@@ -28,10 +37,11 @@ def nano(
         list[str] | None, typer.Option(help="Run this stage alone (may be repeated).")
     ] = None,
     minutes: Annotated[
-        float | None, typer.Option(min=0, help="Stop the run after that long; run again to go on.")
+        float | None,
+        amount("Stop the run after that long; run again to go on."),
     ] = None,
     workers: Annotated[int, typer.Option(min=0, help="Processes that draw pictures.")] = 1,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    device: Annotated[Place, typer.Option(help="Where to train.")] = Place.cpu,
     ignore_gates: Annotated[
         bool, typer.Option("--ignore-gates", help="Go on where a stage ends below its gate.")
     ] = False,
@@ -43,16 +53,20 @@ def nano(
     take its checkpoint further.
     """
     require_training()
+    import torch
+
+    if device is Place.cuda and not torch.cuda.is_available():
+        raise RuntimeUnavailable("no cuda here: torch sees no GPU")
     from awares_edge.training.nano.loop import LoopOptions
     from awares_edge.training.nano.recipe import RECIPE, NanoOptions, run_recipe
     from awares_edge.training.nano.recipe import smoke as shorten
 
-    loop = LoopOptions(seconds=60 * minutes if minutes else math.inf, workers=workers)
+    loop = LoopOptions(seconds=math.inf if minutes is None else 60 * minutes, workers=workers)
     if smoke:
         loop = LoopOptions(seconds=loop.seconds, log_every=4, save_every=8, workers=0)
     options = NanoOptions(
         output, start=start, only=tuple(stage or ()), ignore_gates=ignore_gates,
-        compiled=not smoke, device=device, loop=loop,
+        compiled=not smoke, device=device.value, loop=loop,
     )  # fmt: skip
     with progress_bar() as update:
 

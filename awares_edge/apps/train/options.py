@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,6 +15,17 @@ from awares_edge.extras import require
 if TYPE_CHECKING:
     from awares_edge.training.judges import Judge
     from awares_edge.training.oracles import Oracle
+
+
+def amount(text: str, low: float = 0.0, high: float | None = None) -> Any:
+    """An option that takes a finite number within bounds."""
+    return typer.Option(min=low, max=high, callback=_finite, help=text)
+
+
+def _finite(value: float | None) -> float | None:
+    if value is not None and not math.isfinite(value):  # bounds let these through
+        raise typer.BadParameter(f"{value} is not a number to go by")
+    return value
 
 
 _PACKAGES = ("torch", "transformers", "accelerate", "peft", "safetensors", "matplotlib")
@@ -68,13 +80,14 @@ SmokeOption = Annotated[
 ]
 TrajectoriesArgument = Annotated[Path, typer.Argument(help="Curated trajectories (JSONL).")]
 RunOption = Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.")]
-LoraOption = Annotated[int, typer.Option(min=0, help="LoRA rank; 0 trains every weight.")]
+LoraOption = Annotated[int, typer.Option(min=0, max=1024, help="LoRA rank; 0 trains every weight.")]
 DtypeOption = Annotated[Dtype, typer.Option(help="Of the weights; bfloat16 with --lora alone.")]
 CheckpointingOption = Annotated[
     bool,
     typer.Option("--checkpointing", help="Recompute activations: less memory, a third slower."),
 ]
-SeedOption = Annotated[int, typer.Option(help="Seed.")]
+SeedOption = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed.")]
+SaveStepsOption = Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")]
 TrainedProtocol = Annotated[
     str, typer.Option(help="Protocol profile: paper, readme, evaluator, nano.")
 ]

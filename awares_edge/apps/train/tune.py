@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from awares_edge.apps.console import err, out, progress_bar
+from awares_edge.apps.console import out, progress_bar, warn
 from awares_edge.apps.train.options import (
     CheckpointingOption,
     Dtype,
@@ -19,10 +19,12 @@ from awares_edge.apps.train.options import (
     KeyOption,
     LoraOption,
     RunOption,
+    SaveStepsOption,
     SeedOption,
     SmokeOption,
     TrainedProtocol,
     TrajectoriesArgument,
+    amount,
     make_judge,
     require_training,
 )
@@ -34,14 +36,15 @@ def sft(
     output: RunOption,
     protocol: TrainedProtocol = "paper",
     lora: LoraOption = 8,
-    lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 1e-4,
-    epochs: Annotated[float, typer.Option(help="Passes over the data.")] = 2.0,
-    steps: Annotated[int, typer.Option(help="Optimiser steps in place of epochs.")] = 0,
+    lr: Annotated[float, amount("Peak learning rate.")] = 1e-4,
+    epochs: Annotated[float, amount("Passes over the data.", low=0.001)] = 2.0,
+    steps: Annotated[int, typer.Option(min=0, help="Optimiser steps in place of epochs.")] = 0,
     batch: Annotated[int, typer.Option(min=1, help="Trajectories per step and device.")] = 16,
     accumulate: Annotated[int, typer.Option(min=1, help="Batches per optimiser step.")] = 1,
-    tool_weight: Annotated[float, typer.Option(help="w_t: weight of the call's tokens.")] = 5.0,
+    tool_weight: Annotated[float, amount("w_t: weight of the call's tokens.")] = 5.0,
     dtype: DtypeOption = Dtype.float32,
     checkpointing: CheckpointingOption = False,
+    save_steps: SaveStepsOption = 100,
     seed: SeedOption = 0,
     smoke: SmokeOption = False,
 ) -> None:
@@ -54,10 +57,11 @@ def sft(
     config = SftConfig(
         checkpoint, trajectories, output, protocol=protocol, lora_rank=lora, lr=lr, epochs=epochs,
         max_steps=steps, batch=batch, accumulate=accumulate, tool_weight=tool_weight,
-        dtype=dtype.value, checkpointing=checkpointing, seed=seed,
+        dtype=dtype.value, checkpointing=checkpointing, save_steps=save_steps,
+        seed=seed,
     )  # fmt: skip
     with progress_bar() as update:
-        final = run_sft(config, _warn, lambda done, steps: update("sft", done, steps))
+        final = run_sft(config, warn, lambda done, steps: update("sft", done, steps))
     out.print(f"written to {final}; curve in {output / 'curve.png'}", markup=False)
 
 
@@ -67,22 +71,26 @@ def grpo(
     output: RunOption,
     protocol: TrainedProtocol = "paper",
     lora: LoraOption = 8,
-    lr: Annotated[float, typer.Option(help="Learning rate at the start; falls to 0.")] = 1e-5,
+    lr: Annotated[float, amount("Learning rate at the start; falls to 0.")] = 1e-5,
     steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = 500,
     prompts: Annotated[int, typer.Option(min=1, help="Questions a step.")] = 8,
     group: Annotated[int, typer.Option(min=2, help="Conversations a question (G).")] = 8,
     batch: Annotated[int, typer.Option(min=1, help="Conversations on the device at a time.")] = 8,
     inner: Annotated[int, typer.Option(min=1, help="Passes over a step's conversations.")] = 1,
-    beta: Annotated[float, typer.Option(help="Weight of the KL to the start.")] = 0.05,
-    miss: Annotated[float, typer.Option(help="Cost of not looking where needed.")] = 2.0,
-    use: Annotated[float, typer.Option(help="Cost of looking where not needed.")] = 0.25,
-    area: Annotated[float, typer.Option(help="Cost per percent of the picture looked at.")] = 0.01,
+    beta: Annotated[float, amount("Weight of the KL to the start.")] = 0.05,
+    miss: Annotated[float, amount("Cost of not looking where needed.")] = 2.0,
+    use: Annotated[float, amount("Cost of looking where not needed.")] = 0.25,
+    area: Annotated[
+        float,
+        amount("Cost per percent of the picture looked at."),
+    ] = 0.01,
     judge: JudgeOption = JudgeName.exact,
     judge_model: JudgeModelOption = "",
     endpoint: EndpointOption = "",
     key: KeyOption = "",
     dtype: DtypeOption = Dtype.float32,
     checkpointing: CheckpointingOption = False,
+    save_steps: SaveStepsOption = 25,
     seed: SeedOption = 0,
     smoke: SmokeOption = False,
 ) -> None:
@@ -96,11 +104,12 @@ def grpo(
     config = GrpoConfig(
         checkpoint, trajectories, output, protocol=protocol, lora_rank=lora, lr=lr, steps=steps,
         prompts=prompts, group=group, batch=batch, inner=inner, beta=beta, dtype=dtype.value,
-        checkpointing=checkpointing, seed=seed, cost=ToolCost(miss=miss, use=use, area=area),
+        checkpointing=checkpointing, save_steps=save_steps, seed=seed,
+        cost=ToolCost(miss=miss, use=use, area=area),
     )  # fmt: skip
     scorer = make_judge(judge, judge_model, endpoint, key)
     with progress_bar() as update:
-        final = run_grpo(config, scorer, _warn, lambda done, steps: update("grpo", done, steps))
+        final = run_grpo(config, scorer, warn, lambda done, steps: update("grpo", done, steps))
     out.print(f"written to {final}; curve in {output / 'curve.png'}", markup=False)
 
 
@@ -117,7 +126,3 @@ def average(
     from awares_edge.training.average import average as run
 
     out.print(f"written to {run(start, tuned, output, share)}", markup=False)
-
-
-def _warn(line: str) -> None:
-    err.print(line, style="yellow", markup=False)

@@ -128,7 +128,11 @@ def run_recipe(
     for stage in chosen:
         folder = options.out / stage.name
         folder.mkdir(parents=True, exist_ok=True)
-        pin_settings(folder / "run.json", {**_plain(stage), "gates": "", "start": options.start})
+        pin_settings(
+            folder / "run.json",
+            {**_plain(stage), "gates": "", "start": options.start},
+            begun=(folder / "state.pt").exists(),
+        )
         made: VisionStage | LanguageStage
         if isinstance(stage, VisionConfig):
             fresh = stage.fresh and state is None
@@ -147,8 +151,9 @@ def run_recipe(
         if not run_stage(made, folder, options.loop, deadline, tell):
             return None
         log = MetricsLog(folder)
-        last = log.read()[-1]
-        log.plot(*(n for n in ("loss", "glyph", "locate", "call", "crop") if n in last))
+        lines = log.read()
+        drawn = ("loss", "glyph", "locate", "call", "crop")
+        log.plot(*(n for n in drawn if lines and n in lines[-1]))
         missed = missed_gates(stage.gates, log)
         if missed and not options.ignore_gates:
             raise TrainingError(
