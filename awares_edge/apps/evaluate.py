@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from awares_edge.apps.console import err, out, print_json, progress_bar
+from awares_edge.apps.console import err, out, print_json, printable, progress_bar
 from awares_edge.apps.options import (
     BundleOption,
     DeviceOption,
@@ -22,8 +22,10 @@ from awares_edge.apps.options import (
 )
 from awares_edge.errors import InputError
 from awares_edge.evaluation import plot
+from awares_edge.evaluation.output import check_writable
 from awares_edge.evaluation.report import Report
 from awares_edge.evaluation.synthetic import MODES, EvalMode, evaluate
+from awares_edge.files import whole_file
 from awares_edge.synth.generate import FAMILIES, HELD_BACK
 
 app = typer.Typer(
@@ -97,8 +99,7 @@ def synth(
     if picture:
         plot.check(picture)
     if save:
-        save.parent.mkdir(parents=True, exist_ok=True)
-        save.write_text("")
+        check_writable(save)
     reports: list[Report] = []
     with load_model(bundle, runtime, protocol, device, threads, None) as model:
         for name in modes:
@@ -114,23 +115,28 @@ def synth(
                     progress=lambda done, total, name=name: update(name, done, total),  # type: ignore[misc]
                 )
             reports.append(report)
-            if save:
-                with save.open("a") as file:
-                    for outcome in report.outcomes:
-                        file.write(jsonlib.dumps({"mode": name, **asdict(outcome)}) + "\n")
     results = [report.to_dict() for report in reports]
-    if picture:
-        plot.draw(results, picture, _title(bundle, split, families, control, results))
-    if json:
-        print_json(results[0] if len(results) == 1 else results)
-        return
-    _print_table(results)
-    if len(results) == 1:
-        _print_kinds(results[0])
-    if save:
-        err.print(f"outcomes written to {save}", style="dim", markup=False)
-    if picture:
-        err.print(f"picture written to {picture}", style="dim", markup=False)
+    # A file that fails must not cost the printed results, nor a reader that has gone the files.
+    try:
+        _print(results, json)
+    finally:
+        if save:
+            _save(reports, save)
+        if picture:
+            plot.draw(results, picture, _title(bundle, split, families, control, results))
+    if not json:
+        for what, path in (("outcomes", save), ("picture", picture)):
+            if path:
+                line = f"{what} written to {printable(str(path))}"
+                err.print(line, style="dim", markup=False, soft_wrap=True)
+
+
+def _save(reports: list[Report], path: Path) -> None:
+    with whole_file(path) as file:
+        for report in reports:
+            for outcome in report.outcomes:
+                row = {"mode": report.mode, **asdict(outcome)}
+                file.write(jsonlib.dumps(row).encode() + b"\n")
 
 
 def _title(
@@ -146,7 +152,7 @@ def _title(
         parts.append(" and ".join(families))
     if control is not ControlName.right:
         parts.append(f"{control.value} pictures")
-    name = bundle.resolve().name if bundle else "embedded nano model"
+    name = printable(bundle.resolve().name) if bundle else "embedded nano model"
     return f"{name}: synthetic suite, {', '.join(parts)}, {results[0]['questions']:,} questions"
 
 
@@ -159,6 +165,15 @@ def _modes(mode: list[str] | None, all_modes: bool) -> list[EvalMode]:
             raise InputError(f"no mode {name!r}: choose one of {', '.join(MODES)}")
         chosen.append(name)
     return chosen
+
+
+def _print(results: list[dict[str, Any]], json: bool) -> None:
+    if json:
+        print_json(results[0] if len(results) == 1 else results)
+        return
+    _print_table(results)
+    if len(results) == 1:
+        _print_kinds(results[0])
 
 
 def _print_table(results: list[dict[str, object]]) -> None:

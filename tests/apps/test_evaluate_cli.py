@@ -1,14 +1,17 @@
 """`awares-edge evaluate synth`: its report, and its picture."""
 
 import json
+import os
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
 import awares_edge
 from awares_edge import extras
-from awares_edge.apps import options
+from awares_edge.apps import evaluate, options
 from awares_edge.apps.cli import main
+from awares_edge.errors import InputError
 from awares_edge.evaluation import plot
 
 
@@ -82,3 +85,79 @@ def test_a_missing_matplotlib_is_said_before_the_first_question(
     assert main(["evaluate", "synth", "--picture", str(tmp_path / "rtr.png")]) == 2
     assert "pip install 'matplotlib>=3.9'" in capsys.readouterr().err
     assert asked == []
+
+
+@pytest.fixture
+def drawable(monkeypatch):
+    """As if matplotlib were installed."""
+    monkeypatch.setattr(extras, "find_spec", lambda _: object())
+
+
+def test_outcomes_are_saved_whole(asked, tmp_path, capsys):
+    path = tmp_path / "new" / "outcomes.jsonl"
+    arguments = ["evaluate", "synth", "--limit", "6", "--mode", "low", "--mode", "full"]
+    assert main([*arguments, "--save", str(path)]) == 0
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [row["mode"] for row in rows] == ["low"] * 6 + ["full"] * 6
+    assert {row["answer"] for row in rows} == {"red"}
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+    assert "outcomes written to" in capsys.readouterr().err
+
+
+def test_an_error_leaves_the_old_outcomes(asked, monkeypatch, tmp_path):
+    path = tmp_path / "old.jsonl"
+    path.write_text("old")
+    monkeypatch.setattr(options, "load", awares_edge.load)
+    arguments = ["evaluate", "synth", "--save", str(path)]
+    assert main([*arguments, "--bundle", str(tmp_path / "missing")]) == 2
+
+    def fail(*_, **__):
+        raise InputError("half way")
+
+    monkeypatch.setattr(evaluate, "evaluate", fail)
+    assert main(arguments) == 2
+    assert [p.read_text() for p in tmp_path.iterdir()] == ["old"]
+
+
+@pytest.mark.parametrize("option", ["--save", "--picture"])
+def test_what_cannot_be_written_is_said_before_the_first_question(
+    option, asked, drawable, tmp_path, capsys
+):
+    (tmp_path / "file").touch()
+    (tmp_path / "folder.png").mkdir()
+    link = tmp_path / "link.png"
+    link.symlink_to(tmp_path / "file")
+    bad = [tmp_path / "file" / "x.png", tmp_path / "folder.png", link]
+    if Path("/proc/self").exists():
+        bad.append(Path("/proc/x.png"))
+    for path in bad:
+        assert main(["evaluate", "synth", option, str(path)]) == 2
+        assert f"cannot write {path}" in capsys.readouterr().err
+    assert asked == []
+    assert link.is_symlink()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "folder.png", "link.png"]
+
+
+def test_results_are_printed_though_files_fail(asked, drawable, monkeypatch, tmp_path, capsys):
+    def fail(*_):
+        raise InputError("no space left")
+
+    arguments = ["evaluate", "synth", "--limit", "6", "--json"]
+    monkeypatch.setattr(plot, "draw", fail)
+    assert main([*arguments, "--picture", str(tmp_path / "rtr.png")]) == 2
+    monkeypatch.setattr(evaluate, "_save", fail)
+    assert main([*arguments, "--save", str(tmp_path / "outcomes.jsonl")]) == 2
+    printed = capsys.readouterr()
+    assert [json.loads(line)["questions"] for line in printed.out.splitlines()] == [6, 6]
+    assert printed.err.count("no space left") == 2
+
+
+def test_outcomes_are_saved_though_the_reader_has_gone(asked, monkeypatch, tmp_path):
+    def gone(_):
+        raise BrokenPipeError
+
+    monkeypatch.setattr(evaluate, "print_json", gone)
+    monkeypatch.setattr(os, "dup2", lambda *_: None)
+    path = tmp_path / "outcomes.jsonl"
+    assert main(["evaluate", "synth", "--limit", "6", "--json", "--save", str(path)]) == 0
+    assert len(path.read_text().splitlines()) == 6
