@@ -176,40 +176,37 @@ def _print(results: list[dict[str, Any]], json: bool) -> None:
         _print_kinds(results[0])
 
 
-def _print_table(results: list[dict[str, object]]) -> None:
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
+def _print_table(results: list[dict[str, Any]]) -> None:
+    """Under 80 columns, and never cut: not rich's table, which takes digits away to fit."""
     columns = (
-        ("mode", "mode"),
-        ("accuracy", "right"),
-        ("rtr", "RTR"),
-        ("direct_share", "direct"),
-        ("accuracy_needs_zoom", "small"),
-        ("accuracy_other", "other"),
-        ("call_recall", "recall"),
-        ("call_precision", "prec."),
-        ("right_crop", "crop"),
-        ("valid_calls", "valid"),
-        ("ms_p50", "ms"),
+        ("right", "accuracy", 3),
+        ("RTR", "rtr", 3),
+        ("direct", "direct_share", 3),
+        ("small", "accuracy_needs_zoom", 3),
+        ("other", "accuracy_other", 3),
+        ("recall", "call_recall", 3),
+        ("prec.", "call_precision", 3),
+        ("crop", "right_crop", 3),
+        ("valid", "valid_calls", 3),
+        ("ms", "ms_p50", 1),
     )
-    for _, title in columns:
-        table.add_column(title, justify="left" if title == "mode" else "right", no_wrap=True)
+    rows = [["mode", *(title for title, _, _ in columns)]]
     for result in results:
-        table.add_row(*(_cell(result[key]) for key, _ in columns))
-    out.print(table)
+        cells = (_cell(result[key], decimals) for _, key, decimals in columns)
+        rows.append([result["mode"], *cells])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))
+        line = " ".join([row[0].ljust(widths[0]), *cells])
+        out.print(line, style="bold" if row is rows[0] else None, markup=False, soft_wrap=True)
 
 
-def _cell(value: object) -> str:
+def _cell(value: float | None, decimals: int) -> str:
     """Blank where there was nothing to take a share of."""
-    if value is None:
-        return ""
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
+    return "" if value is None else f"{value:.{decimals}f}"
 
 
-def _print_kinds(result: dict[str, object]) -> None:
-    kinds = result["by_kind"]
-    assert isinstance(kinds, dict)
-    for kind, row in kinds.items():
+def _print_kinds(result: dict[str, Any]) -> None:
+    for kind, row in result["by_kind"].items():
         text = f"  {kind:24} {row['accuracy']:.3f}  zoomed {row['zoomed']:.2f}"
-        out.print(f"{text}  of {row['questions']}", markup=False)
+        out.print(f"{text}  of {row['questions']}", markup=False, soft_wrap=True)

@@ -13,6 +13,8 @@ from awares_edge.apps import evaluate, options
 from awares_edge.apps.cli import main
 from awares_edge.errors import InputError
 from awares_edge.evaluation import plot
+from awares_edge.evaluation.report import Report
+from awares_edge.evaluation.synthetic import MODES
 
 
 @pytest.fixture
@@ -161,3 +163,23 @@ def test_outcomes_are_saved_though_the_reader_has_gone(asked, monkeypatch, tmp_p
     path = tmp_path / "outcomes.jsonl"
     assert main(["evaluate", "synth", "--limit", "6", "--json", "--save", str(path)]) == 0
     assert len(path.read_text().splitlines()) == 6
+
+
+@pytest.mark.parametrize("columns", ["80", "40"])
+def test_the_table_loses_no_digit_and_fits_80_columns(columns, asked, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", columns)
+    measured = Report.to_dict
+    shares = {"accuracy_needs_zoom": 0.1234, "call_precision": 0.1234, "valid_calls": 0.1234}
+    monkeypatch.setattr(
+        Report, "to_dict", lambda report: {**measured(report), **shares, "ms_p50": 123456.78}
+    )
+    assert main(["evaluate", "synth", "--limit", "6", "--all-modes"]) == 0
+    titles, *rows = capsys.readouterr().out.splitlines()
+    known = "mode right RTR direct small other recall prec. crop valid ms"
+    assert " ".join(titles.split()) == known
+    assert [row.split()[0] for row in rows] == list(MODES)
+    for line in [titles, *rows]:
+        assert len(line) <= 80
+        assert "…" not in line
+        assert line is titles or line.split().count("0.123") == 3
+        assert line is titles or line.endswith(" 123456.8")
