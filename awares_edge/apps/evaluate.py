@@ -65,7 +65,7 @@ def synth(
     all_modes: Annotated[
         bool, typer.Option("--all-modes", help="Every mode, in one table.")
     ] = False,
-    seed: Annotated[int, typer.Option(help="Seed of the questions.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the questions.")] = 0,
     limit: Annotated[int, typer.Option(min=1, help="Number of questions.")] = 2000,
     split: Annotated[SplitName, typer.Option(help="Split to draw from.")] = SplitName.test,
     family: Annotated[

@@ -183,3 +183,33 @@ def test_the_table_loses_no_digit_and_fits_80_columns(columns, asked, monkeypatc
         assert "…" not in line
         assert line is titles or line.split().count("0.123") == 3
         assert line is titles or line.endswith(" 123456.8")
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        ["--seed", "-1"], ["--seed", "nan"], ["--limit", "0"], ["--limit", "-1"],
+        ["--threads", "0"], ["--threads", "-1"], ["--threads", "9" * 30],
+    ],
+)  # fmt: skip
+def test_numbers_that_cannot_be_used_are_told_by_their_option(option, asked, capsys):
+    assert main(["evaluate", "synth", "--json", *option]) == 2
+    printed = capsys.readouterr()
+    assert f"Invalid value for '{option[0]}'" in printed.err
+    assert printed.out == ""
+    assert asked == []
+
+
+@pytest.mark.parametrize(
+    "command", [["evaluate", "synth"], ["ask", "x.png", "?"], ["demo"], ["train", "curate", "x"]]
+)
+def test_threads_are_bounded_by_the_cores(command, asked, monkeypatch, capsys):
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    assert main([*command, "--threads", "9"]) == 2
+    assert "9 threads are too many for this machine: give 2, one a core" in capsys.readouterr().err
+    assert main(["evaluate", "synth", "--limit", "6", "--threads", "8"]) == 0
+
+
+def test_a_huge_seed_is_a_seed(asked, capsys):
+    assert main(["evaluate", "synth", "--limit", "6", "--seed", "9" * 30, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["questions"] == 6
