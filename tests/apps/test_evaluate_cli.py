@@ -11,6 +11,7 @@ import awares_edge
 from awares_edge import extras
 from awares_edge.apps import evaluate, options
 from awares_edge.apps.cli import main
+from awares_edge.apps.console import print_json
 from awares_edge.errors import InputError
 from awares_edge.evaluation import plot
 from awares_edge.evaluation.report import Report
@@ -213,3 +214,30 @@ def test_threads_are_bounded_by_the_cores(command, asked, monkeypatch, capsys):
 def test_a_huge_seed_is_a_seed(asked, capsys):
     assert main(["evaluate", "synth", "--limit", "6", "--seed", "9" * 30, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["questions"] == 6
+
+
+def test_control_characters_of_names_do_not_reach_the_terminal(
+    asked, drawable, monkeypatch, tmp_path, capsys
+):
+    titles = []
+    monkeypatch.setattr(plot, "draw", lambda results, path, title: titles.append(title))
+    bundle, save, picture = (tmp_path / f"a\x1b[2J\x9b{end}" for end in ("", ".jsonl", ".png"))
+    arguments = ["evaluate", "synth", "--limit", "6", "--bundle", str(bundle)]
+    assert main([*arguments, "--save", str(save), "--picture", str(picture)]) == 0
+    printed = capsys.readouterr()
+    # matplotlib would repeat them in a warning.
+    for text in (*titles, printed.err):
+        assert "a\ufffd[2J\ufffd" in text
+    for text in (*titles, printed.out, printed.err):
+        assert "\x1b" not in text
+        assert "\x9b" not in text
+
+
+def test_json_escapes_what_a_terminal_would_obey_and_loses_nothing(capsys):
+    # C1 controls and lone surrogates, which json itself lets through.
+    row = {"answer": "é 猫 \x1b[2J \x7f \x9b2J \u2028 \ud800 \U000e0001"}
+    print_json(row)
+    [line] = capsys.readouterr().out.split("\n")[:-1]
+    assert line.isprintable()
+    assert "é 猫" in line
+    assert json.loads(line) == row
