@@ -204,7 +204,8 @@ def test_numbers_that_cannot_be_used_are_told_by_their_option(option, asked, cap
 @pytest.mark.parametrize(
     "command", [["evaluate", "synth"], ["ask", "x.png", "?"], ["demo"], ["train", "curate", "x"]]
 )
-def test_threads_are_bounded_by_the_cores(command, asked, monkeypatch, capsys):
+def test_threads_are_bounded_by_the_cores(command, asked, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
     assert main([*command, "--threads", "9"]) == 2
     assert "9 threads are too many for this machine: give 2, one a core" in capsys.readouterr().err
