@@ -26,8 +26,9 @@ err = Console(stderr=True, highlight=False, emoji=False)
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on stdout, without colours."""
-    print(json.dumps(value, ensure_ascii=False), flush=True)
+    """One JSON document on stdout, without colours; control characters escaped, none lost."""
+    text = json.dumps(value, ensure_ascii=False)
+    print("".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text), flush=True)
 
 
 def printable(text: str) -> str:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from awares_edge.apps.console import err, out, print_json, progress_bar
+from awares_edge.apps.console import err, out, print_json, printable, progress_bar
 from awares_edge.apps.options import (
     BundleOption,
     DeviceOption,
@@ -22,8 +22,10 @@ from awares_edge.apps.options import (
 )
 from awares_edge.errors import InputError
 from awares_edge.evaluation import plot
+from awares_edge.evaluation.output import check_writable
 from awares_edge.evaluation.report import Report
 from awares_edge.evaluation.synthetic import MODES, EvalMode, evaluate
+from awares_edge.files import whole_file
 from awares_edge.synth.generate import FAMILIES, HELD_BACK
 
 app = typer.Typer(
@@ -63,7 +65,7 @@ def synth(
     all_modes: Annotated[
         bool, typer.Option("--all-modes", help="Every mode, in one table.")
     ] = False,
-    seed: Annotated[int, typer.Option(help="Seed of the questions.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the questions.")] = 0,
     limit: Annotated[int, typer.Option(min=1, help="Number of questions.")] = 2000,
     split: Annotated[SplitName, typer.Option(help="Split to draw from.")] = SplitName.test,
     family: Annotated[
@@ -97,8 +99,7 @@ def synth(
     if picture:
         plot.check(picture)
     if save:
-        save.parent.mkdir(parents=True, exist_ok=True)
-        save.write_text("")
+        check_writable(save)
     reports: list[Report] = []
     with load_model(bundle, runtime, protocol, device, threads, None) as model:
         for name in modes:
@@ -114,23 +115,28 @@ def synth(
                     progress=lambda done, total, name=name: update(name, done, total),  # type: ignore[misc]
                 )
             reports.append(report)
-            if save:
-                with save.open("a") as file:
-                    for outcome in report.outcomes:
-                        file.write(jsonlib.dumps({"mode": name, **asdict(outcome)}) + "\n")
     results = [report.to_dict() for report in reports]
-    if picture:
-        plot.draw(results, picture, _title(bundle, split, families, control, results))
-    if json:
-        print_json(results[0] if len(results) == 1 else results)
-        return
-    _print_table(results)
-    if len(results) == 1:
-        _print_kinds(results[0])
-    if save:
-        err.print(f"outcomes written to {save}", style="dim", markup=False)
-    if picture:
-        err.print(f"picture written to {picture}", style="dim", markup=False)
+    # A file that fails must not cost the printed results, nor a reader that has gone the files.
+    try:
+        _print(results, json)
+    finally:
+        if save:
+            _save(reports, save)
+        if picture:
+            plot.draw(results, picture, _title(bundle, split, families, control, results))
+    if not json:
+        for what, path in (("outcomes", save), ("picture", picture)):
+            if path:
+                line = f"{what} written to {printable(str(path))}"
+                err.print(line, style="dim", markup=False, soft_wrap=True)
+
+
+def _save(reports: list[Report], path: Path) -> None:
+    with whole_file(path) as file:
+        for report in reports:
+            for outcome in report.outcomes:
+                row = {"mode": report.mode, **asdict(outcome)}
+                file.write(jsonlib.dumps(row).encode() + b"\n")
 
 
 def _title(
@@ -146,7 +152,7 @@ def _title(
         parts.append(" and ".join(families))
     if control is not ControlName.right:
         parts.append(f"{control.value} pictures")
-    name = bundle.resolve().name if bundle else "embedded nano model"
+    name = printable(bundle.resolve().name) if bundle else "embedded nano model"
     return f"{name}: synthetic suite, {', '.join(parts)}, {results[0]['questions']:,} questions"
 
 
@@ -161,40 +167,46 @@ def _modes(mode: list[str] | None, all_modes: bool) -> list[EvalMode]:
     return chosen
 
 
-def _print_table(results: list[dict[str, object]]) -> None:
-    from rich.table import Table
+def _print(results: list[dict[str, Any]], json: bool) -> None:
+    if json:
+        print_json(results[0] if len(results) == 1 else results)
+        return
+    _print_table(results)
+    if len(results) == 1:
+        _print_kinds(results[0])
 
-    table = Table(box=None, pad_edge=False)
+
+def _print_table(results: list[dict[str, Any]]) -> None:
+    """Under 80 columns, and never cut: not rich's table, which takes digits away to fit."""
     columns = (
-        ("mode", "mode"),
-        ("accuracy", "right"),
-        ("rtr", "RTR"),
-        ("direct_share", "direct"),
-        ("accuracy_needs_zoom", "small"),
-        ("accuracy_other", "other"),
-        ("call_recall", "recall"),
-        ("call_precision", "prec."),
-        ("right_crop", "crop"),
-        ("valid_calls", "valid"),
-        ("ms_p50", "ms"),
+        ("right", "accuracy", 3),
+        ("RTR", "rtr", 3),
+        ("direct", "direct_share", 3),
+        ("small", "accuracy_needs_zoom", 3),
+        ("other", "accuracy_other", 3),
+        ("recall", "call_recall", 3),
+        ("prec.", "call_precision", 3),
+        ("crop", "right_crop", 3),
+        ("valid", "valid_calls", 3),
+        ("ms", "ms_p50", 1),
     )
-    for _, title in columns:
-        table.add_column(title, justify="left" if title == "mode" else "right", no_wrap=True)
+    rows = [["mode", *(title for title, _, _ in columns)]]
     for result in results:
-        table.add_row(*(_cell(result[key]) for key, _ in columns))
-    out.print(table)
+        cells = (_cell(result[key], decimals) for _, key, decimals in columns)
+        rows.append([result["mode"], *cells])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))
+        line = " ".join([row[0].ljust(widths[0]), *cells])
+        out.print(line, style="bold" if row is rows[0] else None, markup=False, soft_wrap=True)
 
 
-def _cell(value: object) -> str:
+def _cell(value: float | None, decimals: int) -> str:
     """Blank where there was nothing to take a share of."""
-    if value is None:
-        return ""
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
+    return "" if value is None else f"{value:.{decimals}f}"
 
 
-def _print_kinds(result: dict[str, object]) -> None:
-    kinds = result["by_kind"]
-    assert isinstance(kinds, dict)
-    for kind, row in kinds.items():
+def _print_kinds(result: dict[str, Any]) -> None:
+    for kind, row in result["by_kind"].items():
         text = f"  {kind:24} {row['accuracy']:.3f}  zoomed {row['zoomed']:.2f}"
-        out.print(f"{text}  of {row['questions']}", markup=False)
+        out.print(f"{text}  of {row['questions']}", markup=False, soft_wrap=True)

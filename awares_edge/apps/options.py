@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
@@ -10,6 +11,19 @@ import typer
 from awares_edge.api import load
 from awares_edge.apps.console import verify_progress
 from awares_edge.controller.model import Model
+
+_THREADS_PER_CORE = 4
+
+
+def _few_threads(count: int | None) -> int | None:
+    """No more than the machine can run: waiting for each other, hundreds of them never finish."""
+    cores = os.cpu_count() or 1
+    if count is not None and count > cores * _THREADS_PER_CORE:
+        raise typer.BadParameter(
+            f"{count} threads are too many for this machine: give {cores}, one a core"
+        )
+    return count
+
 
 BundleOption: TypeAlias = Annotated[
     Path | None,
@@ -32,7 +46,12 @@ DeviceOption: TypeAlias = Annotated[
     str, typer.Option(help="Where to compute, as `awares-edge runtimes` lists it.")
 ]
 ThreadsOption: TypeAlias = Annotated[
-    int | None, typer.Option(min=1, help="CPU threads. Default: the runtime's choice.")
+    int | None,
+    typer.Option(
+        min=1,
+        callback=_few_threads,
+        help="CPU threads, 4 a core at most. Default: the runtime's choice.",
+    ),
 ]
 ContextOption: TypeAlias = Annotated[
     int | None,

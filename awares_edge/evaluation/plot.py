@@ -11,6 +11,7 @@ from typing import Any
 
 from awares_edge.errors import InputError
 from awares_edge.evaluation.intervals import wilson
+from awares_edge.evaluation.output import check_writable
 from awares_edge.extras import require
 from awares_edge.files import whole_file
 
@@ -31,12 +32,12 @@ def check(path: Path) -> None:
 
     Raises:
         RuntimeUnavailable: matplotlib is not installed.
-        InputError: the name has no ending that can be drawn, or is a folder's.
+        InputError: the name has no ending that can be drawn, or cannot be written.
     """
     require("a picture", {"matplotlib": "matplotlib>=3.9"})
-    if path.suffix[1:].lower() not in FORMATS or path.is_dir():
+    if path.suffix[1:].lower() not in FORMATS:
         raise InputError(f"cannot draw {path}: end its name with .{', .'.join(FORMATS)}")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    check_writable(path)
 
 
 def draw(results: Sequence[Mapping[str, Any]], path: Path, title: str) -> None:

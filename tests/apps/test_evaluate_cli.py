@@ -1,15 +1,21 @@
 """`awares-edge evaluate synth`: its report, and its picture."""
 
 import json
+import os
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
 import awares_edge
 from awares_edge import extras
-from awares_edge.apps import options
+from awares_edge.apps import evaluate, options
 from awares_edge.apps.cli import main
+from awares_edge.apps.console import print_json
+from awares_edge.errors import InputError
 from awares_edge.evaluation import plot
+from awares_edge.evaluation.report import Report
+from awares_edge.evaluation.synthetic import MODES
 
 
 @pytest.fixture
@@ -82,3 +88,157 @@ def test_a_missing_matplotlib_is_said_before_the_first_question(
     assert main(["evaluate", "synth", "--picture", str(tmp_path / "rtr.png")]) == 2
     assert "pip install 'matplotlib>=3.9'" in capsys.readouterr().err
     assert asked == []
+
+
+@pytest.fixture
+def drawable(monkeypatch):
+    """As if matplotlib were installed."""
+    monkeypatch.setattr(extras, "find_spec", lambda _: object())
+
+
+def test_outcomes_are_saved_whole(asked, tmp_path, capsys):
+    path = tmp_path / "new" / "outcomes.jsonl"
+    arguments = ["evaluate", "synth", "--limit", "6", "--mode", "low", "--mode", "full"]
+    assert main([*arguments, "--save", str(path)]) == 0
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [row["mode"] for row in rows] == ["low"] * 6 + ["full"] * 6
+    assert {row["answer"] for row in rows} == {"red"}
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+    assert "outcomes written to" in capsys.readouterr().err
+
+
+def test_an_error_leaves_the_old_outcomes(asked, monkeypatch, tmp_path):
+    path = tmp_path / "old.jsonl"
+    path.write_text("old")
+    monkeypatch.setattr(options, "load", awares_edge.load)
+    arguments = ["evaluate", "synth", "--save", str(path)]
+    assert main([*arguments, "--bundle", str(tmp_path / "missing")]) == 2
+
+    def fail(*_, **__):
+        raise InputError("half way")
+
+    monkeypatch.setattr(evaluate, "evaluate", fail)
+    assert main(arguments) == 2
+    assert [p.read_text() for p in tmp_path.iterdir()] == ["old"]
+
+
+@pytest.mark.parametrize("option", ["--save", "--picture"])
+def test_what_cannot_be_written_is_said_before_the_first_question(
+    option, asked, drawable, tmp_path, capsys
+):
+    (tmp_path / "file").touch()
+    (tmp_path / "folder.png").mkdir()
+    link = tmp_path / "link.png"
+    link.symlink_to(tmp_path / "file")
+    bad = [tmp_path / "file" / "x.png", tmp_path / "folder.png", link]
+    if Path("/proc/self").exists():
+        bad.append(Path("/proc/x.png"))
+    for path in bad:
+        assert main(["evaluate", "synth", option, str(path)]) == 2
+        assert f"cannot write {path}" in capsys.readouterr().err
+    assert asked == []
+    assert link.is_symlink()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "folder.png", "link.png"]
+
+
+def test_results_are_printed_though_files_fail(asked, drawable, monkeypatch, tmp_path, capsys):
+    def fail(*_):
+        raise InputError("no space left")
+
+    arguments = ["evaluate", "synth", "--limit", "6", "--json"]
+    monkeypatch.setattr(plot, "draw", fail)
+    assert main([*arguments, "--picture", str(tmp_path / "rtr.png")]) == 2
+    monkeypatch.setattr(evaluate, "_save", fail)
+    assert main([*arguments, "--save", str(tmp_path / "outcomes.jsonl")]) == 2
+    printed = capsys.readouterr()
+    assert [json.loads(line)["questions"] for line in printed.out.splitlines()] == [6, 6]
+    assert printed.err.count("no space left") == 2
+
+
+def test_outcomes_are_saved_though_the_reader_has_gone(asked, monkeypatch, tmp_path):
+    def gone(_):
+        raise BrokenPipeError
+
+    monkeypatch.setattr(evaluate, "print_json", gone)
+    monkeypatch.setattr(os, "dup2", lambda *_: None)
+    path = tmp_path / "outcomes.jsonl"
+    assert main(["evaluate", "synth", "--limit", "6", "--json", "--save", str(path)]) == 0
+    assert len(path.read_text().splitlines()) == 6
+
+
+@pytest.mark.parametrize("columns", ["80", "40"])
+def test_the_table_loses_no_digit_and_fits_80_columns(columns, asked, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", columns)
+    measured = Report.to_dict
+    shares = {"accuracy_needs_zoom": 0.1234, "call_precision": 0.1234, "valid_calls": 0.1234}
+    monkeypatch.setattr(
+        Report, "to_dict", lambda report: {**measured(report), **shares, "ms_p50": 123456.78}
+    )
+    assert main(["evaluate", "synth", "--limit", "6", "--all-modes"]) == 0
+    titles, *rows = capsys.readouterr().out.splitlines()
+    known = "mode right RTR direct small other recall prec. crop valid ms"
+    assert " ".join(titles.split()) == known
+    assert [row.split()[0] for row in rows] == list(MODES)
+    for line in [titles, *rows]:
+        assert len(line) <= 80
+        assert "…" not in line
+        assert line is titles or line.split().count("0.123") == 3
+        assert line is titles or line.endswith(" 123456.8")
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        ["--seed", "-1"], ["--seed", "nan"], ["--limit", "0"], ["--limit", "-1"],
+        ["--threads", "0"], ["--threads", "-1"], ["--threads", "9" * 30],
+    ],
+)  # fmt: skip
+def test_numbers_that_cannot_be_used_are_told_by_their_option(option, asked, capsys):
+    assert main(["evaluate", "synth", "--json", *option]) == 2
+    printed = capsys.readouterr()
+    assert f"Invalid value for '{option[0]}'" in printed.err
+    assert printed.out == ""
+    assert asked == []
+
+
+@pytest.mark.parametrize(
+    "command", [["evaluate", "synth"], ["ask", "x.png", "?"], ["demo"], ["train", "curate", "x"]]
+)
+def test_threads_are_bounded_by_the_cores(command, asked, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    assert main([*command, "--threads", "9"]) == 2
+    assert "9 threads are too many for this machine: give 2, one a core" in capsys.readouterr().err
+    assert main(["evaluate", "synth", "--limit", "6", "--threads", "8"]) == 0
+
+
+def test_a_huge_seed_is_a_seed(asked, capsys):
+    assert main(["evaluate", "synth", "--limit", "6", "--seed", "9" * 30, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["questions"] == 6
+
+
+def test_control_characters_of_names_do_not_reach_the_terminal(
+    asked, drawable, monkeypatch, tmp_path, capsys
+):
+    titles = []
+    monkeypatch.setattr(plot, "draw", lambda results, path, title: titles.append(title))
+    bundle, save, picture = (tmp_path / f"a\x1b[2J\x9b{end}" for end in ("", ".jsonl", ".png"))
+    arguments = ["evaluate", "synth", "--limit", "6", "--bundle", str(bundle)]
+    assert main([*arguments, "--save", str(save), "--picture", str(picture)]) == 0
+    printed = capsys.readouterr()
+    # matplotlib would repeat them in a warning.
+    for text in (*titles, printed.err):
+        assert "a\ufffd[2J\ufffd" in text
+    for text in (*titles, printed.out, printed.err):
+        assert "\x1b" not in text
+        assert "\x9b" not in text
+
+
+def test_json_escapes_what_a_terminal_would_obey_and_loses_nothing(capsys):
+    # C1 controls and lone surrogates, which json itself lets through.
+    row = {"answer": "é 猫 \x1b[2J \x7f \x9b2J \u2028 \ud800 \U000e0001"}
+    print_json(row)
+    [line] = capsys.readouterr().out.split("\n")[:-1]
+    assert line.isprintable()
+    assert "é 猫" in line
+    assert json.loads(line) == row

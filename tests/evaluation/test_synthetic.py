@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -175,3 +177,18 @@ def test_balanced_takes_both_kinds() -> None:
 def test_unknown_mode() -> None:
     with scripted([], protocol="nano") as model, pytest.raises(InputError):
         evaluate(model, "sideways", limit=1)  # type: ignore[arg-type]
+
+
+def test_the_documents_name_the_questions_whose_wording_tells_the_size() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "synth.md").read_text(encoding="utf-8")
+    drawn = Counter((q.kind, q.size) for i in range(750) for q in generate("test", 0, i).questions)
+    telling = {k: n for (k, size), n in drawn.items() if size == "small" and not drawn[k, "large"]}
+    two, values = telling.pop("two labels"), telling.pop("all values")
+    assert not telling
+    assert all((kind, "small") in drawn for kind, size in drawn if size == "large")
+    asked = Counter((q.kind, q.size) for *_, chosen in questions("test", 0, 2000) for q in chosen)
+    told = asked["two labels", "small"] + asked["all values", "small"]
+    small = sum(n for (_, size), n in asked.items() if size == "small")
+    text = " ".join(page.split())
+    assert f"alone: {two} and {values} questions, none of large text, in the first 750" in text
+    assert f"{told} of the {small} small-text questions" in text
