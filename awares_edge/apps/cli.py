@@ -21,6 +21,7 @@ from awares_edge.apps import (
     runtimes,
     train,
 )
+from awares_edge.apps.console import printable
 from awares_edge.errors import AwaresError
 
 app = typer.Typer(
@@ -107,7 +108,7 @@ def _explain(error: BaseException) -> str:
 
 def _fail(message: str, code: int = 2) -> int:
     line = " ".join(message.split())
-    print(f"awares-edge: {line}", file=sys.stderr)
+    print(f"awares-edge: {printable(line)}", file=sys.stderr)
     return code
 
 

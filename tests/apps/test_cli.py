@@ -181,3 +181,8 @@ def test_the_version_is_printed(capsys):
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"awares-edge {awares_edge.__version__}\n"
     assert cli.app.info.name == "awares-edge"
+
+
+def test_an_error_that_quotes_a_name_does_not_command_the_terminal(capsys):
+    assert main(["inspect", "gone\x1b[2J"]) == 2
+    assert "\x1b" not in capsys.readouterr().err
