@@ -70,6 +70,16 @@ READER = LanguageConfig(
 )
 """Unlearns the call: sees well, never asks. The ablation ladder starts from it (by name alone)."""
 
+DOCUMENTS = LanguageConfig(
+    "documents",
+    seed=4,
+    mix=replace(_POLICY, documents=0.4, low=(0.25, 0.55, 0.2)),
+    slots=_SLOTS,
+    lr=0.006,
+    schedule=Schedule(1200, cooldown=1100),
+)
+"""More crowded lines at low resolution, for an average with what it starts from (by name alone)."""
+
 
 def smoke(recipe: Sequence[StageConfig]) -> tuple[StageConfig, ...]:
     """The same stages at a size that one CPU core runs in a minute; gates are dropped."""
@@ -172,7 +182,7 @@ def run_recipe(
 
 
 def _choose(recipe: Sequence[StageConfig], only: Sequence[str]) -> list[StageConfig]:
-    stages = {s.name: s for s in (*recipe, READER)}
+    stages = {s.name: s for s in (*recipe, READER, DOCUMENTS)}
     for name in only:
         if name not in stages:
             raise InputError(f"no stage {name!r}: choose among {', '.join(stages)}")
