@@ -17,7 +17,7 @@ from typing import Protocol
 from PIL import Image
 
 from awares_edge.errors import ContextOverflow, ImageError, QuestionError
-from awares_edge.training.crop_rules import CropRule, crops_for
+from awares_edge.training.crop_rules import CropRule, crops_for, intersection
 from awares_edge.training.errors import EndpointError, ReplyError, TrainingError
 from awares_edge.training.judges import Judge
 from awares_edge.training.oracles import Oracle
@@ -140,7 +140,8 @@ def label_row(
     boxes = list(row.boxes)
     if zoom:
         boxes = oracle.boxes(image, row.question, row.answer, row.boxes)
-        crops = crops_for(boxes, image.size, rule=rule, threshold=threshold)
+        inside = all(intersection(box, (0, 0, *image.size)) > 0 for box in boxes)
+        crops = crops_for(boxes, image.size, rule=rule, threshold=threshold) if inside else ()
         if not crops:
             return None
     return Trajectory(

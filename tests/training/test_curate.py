@@ -36,6 +36,7 @@ ROWS = [
     Row("c", "p.png", "What is the label?", "K47", ((90, 90, 130, 130),)),
     Row("d", "gone.png", "What color?", "red"),
     Row("e", "p.png", "What is the label?", "K47"),
+    Row("f", "p.png", "What is the label?", "K47", ((300, 10, 400, 40),)),
 ]
 
 
@@ -58,10 +59,11 @@ def test_labels_come_from_outcomes_and_crops_from_evidence(folder: Path) -> None
         ("c", "HR", ("4",)),
     ]
     assert report.labels == {"LR": 1, "HR": 2}
-    assert report.skipped == len(told) == 3
+    assert report.skipped == len(told) == 4
     assert "gone.png" in told[0]
     assert told[1].startswith("e: needs a closer look")
-    assert told[2] == "b: another row has this id"
+    assert told[2].startswith("f: needs a closer look")  # its box lies outside the picture
+    assert told[3] == "b: another row has this id"
 
 
 def test_a_run_resumes_after_a_cut_line(folder: Path) -> None:
@@ -79,7 +81,7 @@ def test_a_run_resumes_after_a_cut_line(folder: Path) -> None:
     report = curate(ROWS, folder, out, answer, ExactJudge(), KnownBoxes())
     assert out.read_text() == whole
     assert report.resumed == 1
-    assert len(asked) == 3  # b, c and the one without crops
+    assert len(asked) == 4  # b, c and those without crops
 
 
 def test_pictures_are_found_from_wherever_the_trajectories_lie(folder: Path) -> None:
