@@ -18,10 +18,10 @@ from PIL import Image
 
 from awares_edge.errors import ContextOverflow, ImageError, QuestionError
 from awares_edge.training.crop_rules import CropRule, crops_for, intersection
-from awares_edge.training.errors import EndpointError, ReplyError, TrainingError
+from awares_edge.training.endpoint import Patience
+from awares_edge.training.errors import ReplyError, TrainingError
 from awares_edge.training.judges import Judge
 from awares_edge.training.oracles import Oracle
-from awares_edge.training.run import MOST_UNUSABLE
 from awares_edge.training.trajectories import (
     Row,
     Trajectory,
@@ -84,7 +84,7 @@ def curate(
     report = report or CurationReport()
     there = finished(out)
     new: set[str] = set()
-    unusable = 0
+    patience = Patience()
     with out.open("a", encoding="utf-8") as file:
         for row in rows:
             if row.id in new:
@@ -98,17 +98,13 @@ def curate(
                     row, folder, answer, judge, oracle, rule=rule, threshold=threshold
                 )
             except ReplyError as error:
-                unusable += 1
-                if unusable == MOST_UNUSABLE:
-                    raise EndpointError(
-                        f"{unusable} replies in a row could not be used, the last: {error}"
-                    ) from error
+                patience.lost(error)
                 report.skip(f"{row.id}: {error}")
                 continue
             except (ImageError, QuestionError, ContextOverflow) as error:
                 report.skip(f"{row.id}: {error}")
                 continue
-            unusable = 0
+            patience.used()
             if trajectory is None:
                 report.skip(f"{row.id}: needs a closer look, but rule {rule!r} finds no crop")
                 continue

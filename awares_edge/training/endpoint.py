@@ -28,6 +28,8 @@ _ADVICE = {
     "HTTP 403": "give a key that may use it",
     "HTTP 404": "check the address (up to /v1) and the model's name",
 }
+MOST_UNUSABLE = 20
+"""Replies in a row that cannot be used, after which the set-up is at fault."""
 _MAX_REPLY_BYTES = 4 << 20
 _LONGEST_WAIT = 120.0
 
@@ -139,6 +141,29 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
 
 
 _OPENER = urllib.request.build_opener(_NoRedirects)
+
+
+class Patience:
+    """Lets single replies of judge or oracle pass that cannot be used, but not many in a row."""
+
+    def __init__(self) -> None:
+        self.unusable = 0
+
+    def used(self) -> None:
+        """A reply was of use."""
+        self.unusable = 0
+
+    def lost(self, error: ReplyError) -> None:
+        """A reply was not.
+
+        Raises:
+            EndpointError: ``MOST_UNUSABLE`` of them in a row.
+        """
+        self.unusable += 1
+        if self.unusable == MOST_UNUSABLE:
+            raise EndpointError(
+                f"{self.unusable} replies in a row could not be used, the last: {error}"
+            ) from error
 
 
 def _retry_after(error: urllib.error.HTTPError) -> float:

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from awares_edge.files import whole_file
 from awares_edge.training.encoding import Conversation
-from awares_edge.training.errors import EndpointError, ReplyError, TrainingError
+from awares_edge.training.endpoint import Patience
+from awares_edge.training.errors import ReplyError, TrainingError
 from awares_edge.training.judges import ExactJudge, Judge
 from awares_edge.training.likelihood import all_finite, log_likelihoods
 from awares_edge.training.loading import load_for_training
@@ -25,7 +26,6 @@ from awares_edge.training.metrics import MetricsLog
 from awares_edge.training.reward import ToolCost
 from awares_edge.training.rollout import Rollout, roll_out
 from awares_edge.training.run import (
-    MOST_UNUSABLE,
     Progress,
     fingerprint,
     pin_settings,
@@ -33,6 +33,8 @@ from awares_edge.training.run import (
     usable_rows,
 )
 from awares_edge.training.trajectories import Trajectory, open_image
+
+_STATE = "state.pt"
 
 
 @dataclass(frozen=True)
@@ -121,8 +123,8 @@ class GrpoRun:
         self.trainable = [p for p in self.model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(self.trainable, lr=config.lr, weight_decay=0.0)
         self.step = 0
-        self.unjudged = 0
-        self.state_path = config.out / "state.pt"
+        self.patience = Patience()
+        self.state_path = config.out / _STATE
         if self.state_path.exists():
             self._resume()
         self.log.truncate(self.step)
@@ -181,13 +183,9 @@ class GrpoRun:
         try:
             score = self.judge.score(row.question, row.answer, rollout.answer)
         except ReplyError as error:  # one odd reply of a judge must not end a run of days
-            self.unjudged += 1
-            if self.unjudged == MOST_UNUSABLE:
-                raise EndpointError(
-                    f"{self.unjudged} replies in a row could not be used, the last: {error}"
-                ) from error
+            self.patience.lost(error)
             return None
-        self.unjudged = 0
+        self.patience.used()
         return score
 
     def _update(self, rows: list[Conversation], advantage: Tensor) -> dict[str, float]:
@@ -272,10 +270,9 @@ def run_grpo(
     """
     rows = usable_rows(config.trajectories, report)
     judge = judge or ExactJudge()
-    state = config.out / "state.pt"
     pinned = {**asdict(config), "out": "", "judge": judge.name, "rows": fingerprint(rows)}
     config.out.mkdir(parents=True, exist_ok=True)
-    pin_settings(config.out / "run.json", pinned, begun=state.exists())
+    pin_settings(config.out / "run.json", pinned, begun=(config.out / _STATE).exists())
     run = GrpoRun(config, judge)
     run.train(rows, config.trajectories.parent, progress)
     final = save_final(run.loaded, config.out / "final")

@@ -18,8 +18,6 @@ from awares_edge.training.trajectories import Trajectory, open_image, read_traje
 
 Progress = Callable[[int, int], None]
 """Told of steps done and their number."""
-MOST_UNUSABLE = 20
-"""Replies in a row of judge or oracle that cannot be used, after which the set-up is at fault."""
 
 _COPIED = (
     "tokenizer.json",
