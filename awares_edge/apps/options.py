@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
@@ -11,17 +10,16 @@ import typer
 from awares_edge.api import load
 from awares_edge.apps.console import verify_progress
 from awares_edge.controller.model import Model
+from awares_edge.errors import InputError
+from awares_edge.runtimes.threads import check_threads
 
-_THREADS_PER_CORE = 4
 
-
-def _few_threads(count: int | None) -> int | None:
-    """No more than the machine can run: waiting for each other, hundreds of them never finish."""
-    cores = os.cpu_count() or 1
-    if count is not None and count > cores * _THREADS_PER_CORE:
-        raise typer.BadParameter(
-            f"{count} threads are too many for this machine: give {cores}, one a core"
-        )
+def _threads(count: int | None) -> int | None:
+    """Refused here, the option is named, and nothing has been loaded yet."""
+    try:
+        check_threads(count)
+    except InputError as error:
+        raise typer.BadParameter(str(error)) from error
     return count
 
 
@@ -49,7 +47,7 @@ ThreadsOption: TypeAlias = Annotated[
     int | None,
     typer.Option(
         min=1,
-        callback=_few_threads,
+        callback=_threads,
         help="CPU threads, 4 a core at most. Default: the runtime's choice.",
     ),
 ]

@@ -11,6 +11,7 @@ from awares_edge.bundle.store import Bundle
 from awares_edge.errors import InputError
 from awares_edge.extras import install_line, missing, require
 from awares_edge.runtimes.base import Runtime
+from awares_edge.runtimes.threads import check_threads
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,7 @@ def _load_torch(source: Bundle | Path, options: RuntimeOptions) -> Runtime:
     if options.threads is not None:
         import torch
 
+        check_threads(options.threads)
         torch.set_num_threads(options.threads)
     return TorchRuntime.load(source, device=options.device, context=options.context)
 

@@ -7,6 +7,7 @@ silently reuse the position offset of the first picture.
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -159,10 +160,9 @@ class TorchSession(Session):
 
 
 def _device(name: str) -> torch.device:
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise InputError(f"no device {name!r}: choose cpu, cuda or cuda:N") from error
+    if not re.fullmatch(r"cpu|cuda(:\d{1,3})?", name):
+        raise InputError(f"no device {name!r}: choose cpu, cuda or cuda:N")
+    device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise RuntimeUnavailable(f"no {name} here: torch sees {torch.cuda.device_count()} GPUs")
     return device

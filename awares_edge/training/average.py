@@ -28,7 +28,8 @@ def average(start: Path, tuned: Path, out: Path, share: float = 0.5) -> Path:
     what was averaged. The folder appears whole or not at all.
 
     Raises:
-        CheckpointError: a folder holds no single weights file, or their tensors differ.
+        CheckpointError: a folder holds no single weights file, their tensors differ, or one holds
+            what is no number.
         TrainingError: ``out`` exists.
     """
     if out.exists():
@@ -37,6 +38,9 @@ def average(start: Path, tuned: Path, out: Path, share: float = 0.5) -> Path:
     shapes = [{name: tuple(x.shape) for name, x in weights.items()} for weights in (first, second)]
     if shapes[0] != shapes[1]:
         raise CheckpointError(f"{start} and {tuned} hold different tensors: nothing to average")
+    for folder, weights in ((start, first), (tuned, second)):
+        if not all(x.isfinite().all() for x in weights.values()):
+            raise CheckpointError(f"{folder} holds weights that are not numbers: not averaged")
     mixed = {
         name: torch.lerp(x.float(), second[name].float(), share).to(x.dtype).contiguous()
         for name, x in first.items()

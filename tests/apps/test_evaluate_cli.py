@@ -16,6 +16,7 @@ from awares_edge.errors import InputError
 from awares_edge.evaluation import plot
 from awares_edge.evaluation.report import Report
 from awares_edge.evaluation.synthetic import MODES
+from awares_edge.runtimes import threads
 
 
 @pytest.fixture
@@ -206,9 +207,9 @@ def test_numbers_that_cannot_be_used_are_told_by_their_option(option, asked, cap
 )
 def test_threads_are_bounded_by_the_cores(command, asked, monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(threads, "cores", lambda: 2)
     assert main([*command, "--threads", "9"]) == 2
-    assert "9 threads are too many for this machine: give 2, one a core" in capsys.readouterr().err
+    assert "not within 1 and 8, 4 a core: give 2, one a core" in capsys.readouterr().err
     assert main(["evaluate", "synth", "--limit", "6", "--threads", "8"]) == 0
 
 

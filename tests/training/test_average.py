@@ -41,6 +41,9 @@ def test_what_cannot_be_averaged_is_told_and_nothing_is_written(tmp_path: Path) 
         average(start, other, tmp_path / "out")
     with pytest.raises(CheckpointError, match=r"no model\.safetensors"):
         average(start, tmp_path, tmp_path / "out")
+    broken = checkpoint(tmp_path / "broken", w=torch.tensor([0.0, 1.0, torch.nan]))
+    with pytest.raises(CheckpointError, match="not numbers"):
+        average(start, broken, tmp_path / "out")
     with pytest.raises(TrainingError, match="exists"):
         average(start, start, other)
     (other / "model.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0{broken}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from array import array
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from awares_edge.runtimes.llamacpp.memory import require_memory
 from awares_edge.runtimes.llamacpp.pool import NoSlot, Pool, PoolOptions
 from awares_edge.runtimes.llamacpp.session import LlamaSession, SavedState
 from awares_edge.runtimes.llamacpp.vision import MtmdVision, VisionEncoder
+from awares_edge.runtimes.threads import check_threads, cores
 from awares_edge.vision.patches import Patches
 
 # KV cells where nothing is asked for: a low-res view, four crops and an answer.
@@ -97,9 +97,10 @@ class LlamaRuntime(Runtime):
 
         Raises:
             BundleError: the GGUF files are damaged, or of another model.
-            InputError: a context out of range, or no device name.
+            InputError: a context or threads out of range, or no device name.
             RuntimeUnavailable: llama.cpp is missing, has no such device, or memory is short.
         """
+        check_threads(threads)
         lib = library()
         layers = read_device(lib, device)
         spec = bundle.manifest.model
@@ -118,7 +119,7 @@ class LlamaRuntime(Runtime):
             require_memory(spec, size, exact=exact, gpu=layers > 0)
 
         require_room()  # before the weights are read
-        threads = threads or _cores()
+        threads = threads or cores()
 
         params = lib.llama.llama_model_default_params()
         params.n_gpu_layers = layers
@@ -248,9 +249,3 @@ class LlamaRuntime(Runtime):
             if self._model:
                 self._lib.llama.llama_model_free(self._model)
                 self._model = None
-
-
-def _cores() -> int:
-    """Cores that this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1

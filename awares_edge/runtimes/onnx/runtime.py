@@ -24,6 +24,7 @@ from awares_edge.runtimes.onnx.cache import Cache, CacheShape
 from awares_edge.runtimes.onnx.devices import Device
 from awares_edge.runtimes.onnx.rotary import TextRotary
 from awares_edge.runtimes.onnx.session import OnnxSession
+from awares_edge.runtimes.threads import check_threads
 from awares_edge.vision.geometry import Grid
 from awares_edge.vision.patches import Patches
 from awares_edge.vision.windows import attention_windows, vision_rotary
@@ -89,8 +90,7 @@ class OnnxRuntime(Runtime):
         declared = bundle.manifest.model.context
         if context is not None and not 1 <= context <= declared:
             raise InputError(f"a context of {context} is not within 1 and the model's {declared}")
-        if threads is not None and threads < 1:
-            raise InputError(f"{threads} threads cannot compute: give 1 or more")
+        check_threads(threads)
         return cls(bundle, Device.parse(device), threads, context or declared)
 
     def encode_image(self, patches: Patches) -> EncodedImage:

@@ -36,7 +36,8 @@ def test_threads_make_no_difference_to_answers(bundle):
 
 
 @pytest.mark.parametrize(
-    "options", [{"context": 0}, {"context": 1 << 30}, {"threads": 0}, {"threads": -4}]
+    "options",
+    [{"context": 0}, {"context": 1 << 30}, {"threads": 0}, {"threads": -4}, {"threads": 9999}],
 )
 def test_numbers_out_of_range_are_refused(bundle, options):
     with pytest.raises(InputError):
