@@ -42,6 +42,9 @@ def nano(
     ] = None,
     workers: Annotated[int, typer.Option(min=0, help="Processes that draw pictures.")] = 1,
     device: Annotated[Place, typer.Option(help="Where to train.")] = Place.cpu,
+    seed: Annotated[
+        int | None, typer.Option(min=0, max=2**32 - 1, help="For every stage, in place of its own.")
+    ] = None,
     ignore_gates: Annotated[
         bool, typer.Option("--ignore-gates", help="Go on where a stage ends below its gate.")
     ] = False,
@@ -65,7 +68,7 @@ def nano(
     if smoke:
         loop = LoopOptions(seconds=loop.seconds, log_every=4, save_every=8, workers=0)
     options = NanoOptions(
-        output, start=start, only=tuple(stage or ()), ignore_gates=ignore_gates,
+        output, start=start, only=tuple(stage or ()), seed=seed, ignore_gates=ignore_gates,
         compiled=not smoke, device=device.value, loop=loop,
     )  # fmt: skip
     with progress_bar() as update:

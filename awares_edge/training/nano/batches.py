@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -60,45 +60,43 @@ class Mix:
 
 
 class Batches(Dataset[dict[str, Any]]):
-    """Batch ``i`` is a function of (split, seed, i) alone."""
+    """Batch ``i`` is a function of (split, seed, i) and of ``hard`` alone.
+
+    Attributes:
+        hard: by picture, the numbers of questions that call for a closer look whatever the size of
+            their text (see ``outcomes``).
+    """
 
     def __init__(self, split: Split, seed: int, slots: Slots, mix: Mix) -> None:
         self.split, self.seed, self.slots, self.mix = split, seed, slots, mix
         self.packer = Packer()
+        self.hard: Mapping[int, Sequence[int]] = {}
 
     def __len__(self) -> int:
         return 1 << 30
 
     def __getitem__(self, i: int) -> dict[str, Any]:
-        s, mix = self.slots, self.mix
         rng = np.random.default_rng([self.seed, i, 77])
-        table = ViewTable(s)
+        table = ViewTable(self.slots)
         rows: list[Row] = []
-        for n in range(s.pictures):
+        for index, sample in self.pictures(i):
+            picture = table.add_picture(sample.picture)
+            if rng.random() < self.mix.full_rows:
+                rows.append(self._full_row(rng, table, picture, sample))
+            else:
+                rows.append(self._low_row(rng, table, picture, sample, index))
+            rows.append(self._low_row(rng, table, picture, sample, index))
+        return assemble(table, rows)
+
+    def pictures(self, i: int) -> Iterator[tuple[int, Sample]]:
+        """The pictures of batch ``i``, each with its index."""
+        mix = self.mix
+        rng = np.random.default_rng([self.seed, i, 78])
+        for index in range(i * self.slots.pictures, (i + 1) * self.slots.pictures):
             easy = rng.random() < max(mix.easy_floor, mix.easy_start * (1 - i / mix.easy_steps))
             limit = int(rng.choice((1, 1, 2, 2, 3))) if easy else 0
-            family = "document" if mix.documents and rng.random() < mix.documents else None
-            index = i * s.pictures + n
-            sample = generate(self.split, self.seed, index, family=family, limit=limit)
-            picture = table.add_picture(sample.picture)
-            full = rng.random() < mix.full_rows
-            row = self._full_row if full else self._low_row
-            rows.append(row(rng, table, picture, sample))
-            rows.append(self._low_row(rng, table, picture, sample))
-        one, wide, tall = table.arrays()
-        targets, places, weights = self._targets(rows)
-        return {
-            "windows": table.windows, "one": one, "wide": wide, "tall": tall,
-            "ids": np.stack([r.ids for r in rows]),
-            "visual": np.stack([r.visual for r in rows]),
-            "positions": np.stack([r.positions for r in rows], 1),
-            "block": np.stack([r.block for r in rows]),
-            "places": places, "targets": targets, "weights": weights,
-            "units": [
-                (u.kind, n * mix.length + u.start, n * mix.length + u.stop)
-                for n, r in enumerate(rows) for u in r.units
-            ],
-        }  # fmt: skip
+            family = "document" if rng.random() < mix.documents else None
+            yield index, generate(self.split, self.seed, index, family=family, limit=limit)
 
     def _full_row(
         self, rng: np.random.Generator, table: ViewTable, picture: int, sample: Sample
@@ -123,7 +121,12 @@ class Batches(Dataset[dict[str, Any]]):
         self.packer.describe(row, READ_ALL, items)
 
     def _low_row(
-        self, rng: np.random.Generator, table: ViewTable, picture: int, sample: Sample
+        self,
+        rng: np.random.Generator,
+        table: ViewTable,
+        picture: int,
+        sample: Sample,
+        index: int,
     ) -> Row:
         mix = self.mix
         view = table.view(picture, "low")
@@ -141,7 +144,13 @@ class Batches(Dataset[dict[str, Any]]):
                 self.packer.direct(row, q.text, q.answer, "match", 2.0)
             else:
                 self.packer.call(row, q.text, smallest_crops(q.evidence), kind="locate")
-        for q in mixed(rng, sample.questions, 12, mix.low):
+        hard = self.hard.get(index, ())
+        questions = [
+            replace(q, size="small") if number in hard else q
+            for number, q in enumerate(sample.questions)
+        ]
+        first = {questions[number].text for number in hard}  # they are rare
+        for q in mixed(rng, questions, 12, mix.low, first):
             if q.size != "small" or not mix.policy:
                 self.packer.direct(
                     row, q.text, q.answer, _kind("low", q), 2.0, partner=q.size != "none"
@@ -162,16 +171,31 @@ class Batches(Dataset[dict[str, Any]]):
             )
         return row
 
-    def _targets(self, rows: list[Row]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        size = MAX_TARGETS * len(rows)
-        places = np.zeros(size, np.int64)
-        targets = np.zeros(size, np.int64)
-        weights = np.zeros(size, np.float32)
-        flat_w = np.concatenate([r.weights for r in rows])
-        flat_t = np.concatenate([r.targets for r in rows])
-        at = np.flatnonzero(flat_w)[:size]
-        places[: len(at)], targets[: len(at)], weights[: len(at)] = at, flat_t[at], flat_w[at]
-        return targets, places, weights
+
+def assemble(table: ViewTable, rows: Sequence[Row]) -> dict[str, Any]:
+    """Views and rows of one length as what ``PackedModel`` takes; "units" are the scored spans."""
+    one, wide, tall = table.arrays()
+    length = rows[0].length
+    size = MAX_TARGETS * len(rows)
+    places = np.zeros(size, np.int64)
+    targets = np.zeros(size, np.int64)
+    weights = np.zeros(size, np.float32)
+    flat_w = np.concatenate([r.weights for r in rows])
+    flat_t = np.concatenate([r.targets for r in rows])
+    at = np.flatnonzero(flat_w)[:size]
+    places[: len(at)], targets[: len(at)], weights[: len(at)] = at, flat_t[at], flat_w[at]
+    return {
+        "windows": table.windows, "one": one, "wide": wide, "tall": tall,
+        "ids": np.stack([r.ids for r in rows]),
+        "visual": np.stack([r.visual for r in rows]),
+        "positions": np.stack([r.positions for r in rows], 1),
+        "block": np.stack([r.block for r in rows]),
+        "places": places, "targets": targets, "weights": weights,
+        "units": [
+            (u.kind, n * length + u.start, n * length + u.stop)
+            for n, r in enumerate(rows) for u in r.units
+        ],
+    }  # fmt: skip
 
 
 def _kind(view: str, question: Question) -> str:
@@ -184,11 +208,16 @@ def mixed(
     questions: Sequence[Question],
     count: int,
     weights: tuple[float, float, float],
+    first: Collection[str] = (),
 ) -> list[Question]:
-    """``count`` questions in random order, each of a size drawn by ``weights`` while it lasts."""
+    """``count`` questions in random order, each of a size drawn by ``weights`` while it lasts.
+
+    Of their size, those whose texts are in ``first`` come before the others.
+    """
     shuffled = [questions[int(i)] for i in rng.permutation(len(questions))]
     if rng.random() < SEVERAL:
         shuffled.sort(key=lambda q: len(q.evidence) > 1)  # pools are emptied from the end
+    shuffled.sort(key=lambda q: q.text in first)
     pools = {size: [q for q in shuffled if q.size == size] for size in ("small", "large", "none")}
     left = dict(zip(pools, weights, strict=True))
     out: list[Question] = []

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,9 +13,11 @@ import torch
 from torch import Tensor
 from transformers import Qwen2_5_VLForConditionalGeneration
 
+from awares_edge.files import whole_file
 from awares_edge.training.nano.batches import Batches, Mix
 from awares_edge.training.nano.loop import Schedule
 from awares_edge.training.nano.optim import MixedOptimizer, weights_to_bf16
+from awares_edge.training.nano.outcomes import hard_questions
 from awares_edge.training.nano.packed_model import ARRAYS, PackedModel
 from awares_edge.training.nano.scores import Scores
 from awares_edge.training.nano.views import Slots
@@ -21,11 +25,18 @@ from awares_edge.training.nano.views import Slots
 
 @dataclass(frozen=True)
 class LanguageConfig:
-    """Settings of a language stage; ``place`` weighs the head that tells rows and columns."""
+    """Settings of a language stage.
+
+    Attributes:
+        place: weight of the head that tells rows and columns.
+        outcomes: before the first step, answer large text about the stage's own pictures, and learn
+            to call for what is wrong at low resolution and right in full view.
+    """
 
     name: str = "language"
     seed: int = 1
     place: float = 0.3
+    outcomes: bool = False
     lr: float = 0.008
     adam_ratio: float = 0.15
     mix: Mix = field(default_factory=Mix)
@@ -44,7 +55,7 @@ class LanguageStage:
         *,
         compiled: bool = True,
     ) -> None:
-        self.schedule, self.gates = config.schedule, config.gates
+        self.config, self.schedule, self.gates = config, config.schedule, config.gates
         self.data = Batches("train", config.seed, config.slots, config.mix)
         self.module = PackedModel(model, config.slots, config.place)
         weights_to_bf16(self.module)
@@ -56,6 +67,21 @@ class LanguageStage:
         self._forward = torch.compile(self.module, dynamic=False) if compiled else self.module
         self._counts = Scores(self.data.packer.encode("GET_CROPS: ['0']")[0])
         self._sums, self._count = np.zeros(4), 0
+
+    def label(
+        self, path: Path, workers: int, progress: Callable[[int], None] = lambda _done: None
+    ) -> None:
+        """Label the stage's pictures by the model's answers, if it is to; ``path`` keeps them."""
+        if not self.config.outcomes:
+            return
+        if not path.exists():
+            device = next(self.module.parameters()).device
+            hard = hard_questions(
+                self._forward, self.data, self.schedule.steps, device, workers, progress
+            )
+            with whole_file(path) as file:
+                file.write(json.dumps(hard).encode())
+        self.data.hard = {int(k): v for k, v in json.loads(path.read_bytes()).items()}
 
     def loss(self, batch: dict[str, Any]) -> Tensor:
         """Loss of one batch of ``Batches``."""

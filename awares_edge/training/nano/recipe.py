@@ -72,13 +72,27 @@ READER = LanguageConfig(
 
 DOCUMENTS = LanguageConfig(
     "documents",
-    seed=4,
-    mix=replace(_POLICY, documents=0.4, low=(0.25, 0.55, 0.2)),
+    seed=61,
+    mix=replace(_POLICY, documents=0.5, read_all=0.6, low=(0.25, 0.5, 0.25)),
     slots=_SLOTS,
     lr=0.006,
-    schedule=Schedule(1200, cooldown=1100),
+    schedule=Schedule(3000, cooldown=2800),
 )
-"""More crowded lines at low resolution, for an average with what it starts from (by name alone)."""
+"""Crowded lines at low resolution, read out densely; for an average (by name alone)."""
+
+OUTCOMES = LanguageConfig(
+    "outcomes",
+    seed=71,
+    outcomes=True,
+    mix=replace(_POLICY, documents=0.2, low=(0.35, 0.45, 0.2)),
+    slots=_SLOTS,
+    lr=0.002,
+    schedule=Schedule(500, cooldown=480),
+)
+"""Learns to call for large text that its start cannot read; for an average (by name alone)."""
+
+EXTRA = (READER, DOCUMENTS, OUTCOMES)
+"""Stages that run by name alone, from a checkpoint."""
 
 
 def smoke(recipe: Sequence[StageConfig]) -> tuple[StageConfig, ...]:
@@ -103,6 +117,7 @@ class NanoOptions:
     Attributes:
         start: checkpoint folder or state file to begin from; random weights without.
         only: names of the stages to run; all without.
+        seed: for every stage, in place of its own (another run, to be averaged with the first).
         ignore_gates: go on below a gate.
         compiled: compile the forward (a minute at the start, several times faster after).
         device: "cpu" or "cuda".
@@ -111,6 +126,7 @@ class NanoOptions:
     out: Path
     start: Path | None = None
     only: tuple[str, ...] = ()
+    seed: int | None = None
     ignore_gates: bool = False
     compiled: bool = True
     device: str = "cpu"
@@ -134,7 +150,9 @@ def run_recipe(
     torch.set_num_threads(1)  # of the whole process; a second thread gains nothing at these sizes
     deadline = options.loop.clock() + options.loop.seconds
     chosen = _choose(recipe, options.only)
-    model, state = _begin(options.start, recipe[0].seed)
+    if options.seed is not None:
+        chosen = [replace(stage, seed=options.seed) for stage in chosen]
+    model, state = _begin(options.start, chosen[0].seed)
     for stage in chosen:
         folder = options.out / stage.name
         folder.mkdir(parents=True, exist_ok=True)
@@ -154,6 +172,13 @@ def run_recipe(
             made.optimizer.read_weights()
         made.module.to(options.device)
         made.optimizer.to(options.device)
+        if isinstance(made, LanguageStage):
+
+            def count(done: int, stage: StageConfig = stage) -> None:
+                if done % options.loop.log_every == 0:
+                    report(f"{stage.name}, labels", stage.schedule.steps, {"step": done})
+
+            made.label(folder / "outcomes.json", options.loop.workers, count)
 
         def tell(line: dict[str, Any], stage: StageConfig = stage) -> None:
             report(stage.name, stage.schedule.steps, line)
@@ -182,7 +207,7 @@ def run_recipe(
 
 
 def _choose(recipe: Sequence[StageConfig], only: Sequence[str]) -> list[StageConfig]:
-    stages = {s.name: s for s in (*recipe, READER, DOCUMENTS)}
+    stages = {s.name: s for s in (*recipe, *EXTRA)}
     for name in only:
         if name not in stages:
             raise InputError(f"no stage {name!r}: choose among {', '.join(stages)}")

@@ -3,13 +3,34 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+Unit: TypeAlias = tuple[str, int, int]
+"""Kind, start and stop of a scored span."""
+
 SPELT = ("full small", "full large", "crop")
 """Kinds whose single characters are counted too."""
+
+
+def spans(
+    batch: dict[str, Any], predicted: NDArray[np.int64]
+) -> Iterator[tuple[Unit, NDArray[np.int64], NDArray[np.bool_]]]:
+    """Each scored span of a batch, its likeliest tokens, and which of them are right.
+
+    Spans that the batch's places cut off are left out; ``predicted`` is [len(places)].
+    """
+    places, targets = batch["places"].cpu().numpy(), batch["targets"].cpu().numpy()
+    live = batch["weights"].cpu().numpy() > 0
+    order = {int(p): k for k, p in enumerate(places) if live[k]}
+    for unit in batch["units"]:
+        _, start, stop = unit
+        at = [order[p] for p in range(start, stop) if p in order]
+        if len(at) == stop - start:
+            yield unit, predicted[at], predicted[at] == targets[at]
 
 
 class Scores:
@@ -26,14 +47,7 @@ class Scores:
 
     def add(self, batch: dict[str, Any], predicted: NDArray[np.int64]) -> None:
         """Count one batch; ``predicted`` [len(places)] are the likeliest tokens."""
-        places, targets = batch["places"].cpu().numpy(), batch["targets"].cpu().numpy()
-        live = batch["weights"].cpu().numpy() > 0
-        order = {int(p): k for k, p in enumerate(places) if live[k]}
-        for kind, start, stop in batch["units"]:
-            at = [order[p] for p in range(start, stop) if p in order]
-            if len(at) < stop - start:
-                continue
-            right = predicted[at] == targets[at]
+        for (kind, _, _), said, right in spans(batch, predicted):
             self._count(kind, bool(right.all()))
             if kind in SPELT:
                 for hit in right[:-1]:
@@ -41,7 +55,7 @@ class Scores:
             if kind == "call":
                 self._count("called", bool(right[0]))
             if kind.startswith("low"):
-                self._count("held", predicted[at[0]] != self.call_token)
+                self._count("held", said[0] != self.call_token)
 
     def _count(self, kind: str, hit: bool) -> None:
         self.hits[kind] += int(hit)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -179,6 +180,35 @@ def test_what_cannot_be_begun_is_told(tmp_path: Path) -> None:
         run_recipe(RECIPE, options(tmp_path, only=("vsion",)))
     with pytest.raises(CheckpointError, match=r"config\.json"):
         run_recipe(RECIPE, options(tmp_path, start=tmp_path))
+
+
+def test_another_seed_is_another_run(tmp_path: Path) -> None:
+    for seed in (None, 77):
+        run_recipe(shortened(2), options(tmp_path / str(seed), seed=seed))
+    seeds = [
+        json.loads((tmp_path / name / "policy" / "run.json").read_text())["seed"]
+        for name in ("None", "77")
+    ]
+    assert seeds == [shortened(2)[0].seed, 77]
+    losses = [MetricsLog(tmp_path / n / "policy").read()[0]["loss"] for n in ("None", "77")]
+    assert losses[0] != losses[1]
+
+
+def test_labels_are_told_kept_and_not_made_again(tmp_path: Path) -> None:
+    stages, told = shortened(2, outcomes=True), []
+
+    def report(name: str, steps: int, line: dict[str, Any]) -> None:
+        told.append((name, steps, line["step"]))
+
+    run_recipe(stages, options(tmp_path), report)
+    assert told == [("policy, labels", 2, 2), ("policy", 2, 2)]
+    labels = tmp_path / "policy" / "outcomes.json"
+    made = labels.stat().st_mtime_ns
+    json.loads(labels.read_text())
+    told.clear()
+    run_recipe(stages, options(tmp_path), report)
+    assert told == []
+    assert labels.stat().st_mtime_ns == made
 
 
 def test_a_reader_is_never_taught_to_call() -> None:
