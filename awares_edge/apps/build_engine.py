@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from awares_edge.apps.console import err, out, print_json, progress_bar, verify_progress
+from awares_edge.apps.console import err, print_json, progress_bar, say, verify_progress
 from awares_edge.apps.options import JsonOption
 from awares_edge.bundle.store import Bundle
 from awares_edge.errors import BundleError, InputError
@@ -69,7 +69,7 @@ def build_engine(
         return
     sizes = ", ".join(f"{name} {size / 1e6:.1f} MB" for name, size in built.sizes.items())
     state = "built" if built.fresh else "up to date"
-    out.print(f"{built.folder}: {state}, {sizes}", markup=False)
+    say(f"{built.folder}: {state}, {sizes}")
 
 
 def _capability(text: str) -> int:

@@ -36,9 +36,14 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text)
 
 
+def say(line: str) -> None:
+    """A result on stdout, never wrapped: a path in two pieces cannot be copied."""
+    out.print(printable(line), markup=False, soft_wrap=True)
+
+
 def warn(line: str) -> None:
     """A warning on stderr; it may quote data."""
-    err.print(printable(line), style="yellow", markup=False)
+    err.print(printable(line), style="yellow", markup=False, soft_wrap=True)
 
 
 @contextmanager

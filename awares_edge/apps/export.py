@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from awares_edge.apps.console import out, print_json, progress_bar
+from awares_edge.apps.console import print_json, progress_bar, say
 from awares_edge.apps.options import JsonOption
 from awares_edge.bundle.store import Bundle
 from awares_edge.errors import InputError
@@ -106,4 +106,4 @@ def export(
     if json:
         print_json({"bundle": str(path), "bytes": size, "format": format, "precision": precision})
         return
-    out.print(f"{path}: {format}, {precision}, {size / 1e6:.1f} MB", markup=False)
+    say(f"{path}: {format}, {precision}, {size / 1e6:.1f} MB")

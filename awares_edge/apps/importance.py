@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from awares_edge.apps.console import out, print_json, progress_bar
+from awares_edge.apps.console import print_json, progress_bar, say
 from awares_edge.apps.demo import load_samples
 from awares_edge.apps.options import JsonOption
 from awares_edge.extras import require
@@ -82,7 +82,7 @@ def importance(
             }
         )
         return
-    out.print(f"{output}: {len(measured.sums)} tensors, {len(questions)} questions", markup=False)
+    say(f"{output}: {len(measured.sums)} tensors, {len(questions)} questions")
 
 
 def _packaged() -> list[CalibrationQuestion]:

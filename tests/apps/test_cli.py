@@ -8,7 +8,7 @@ from PIL import Image
 
 import awares_edge
 from awares_edge import extras
-from awares_edge.apps import cli, options
+from awares_edge.apps import cli, console, options
 from awares_edge.apps.cli import main
 
 
@@ -186,3 +186,16 @@ def test_the_version_is_printed(capsys):
 def test_an_error_that_quotes_a_name_does_not_command_the_terminal(capsys):
     assert main(["inspect", "gone\x1b[2J"]) == 2
     assert "\x1b" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("tell", [console.say, console.warn])
+def test_a_long_path_stays_in_one_piece(tell, capsys):
+    path = "/".join(["a-long-folder"] * 30)
+    tell(f"written to {path}")
+    printed = capsys.readouterr()
+    assert path in printed.out + printed.err
+
+
+def test_names_cannot_command_the_terminal(capsys):
+    console.say("written to a\x1b[2Jb")
+    assert "\x1b" not in capsys.readouterr().out

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from awares_edge.apps.console import out, progress_bar, warn
+from awares_edge.apps.console import progress_bar, say, warn
 from awares_edge.apps.options import DeviceOption, RuntimeOption, ThreadsOption, load_model
 from awares_edge.apps.train.options import (
     EndpointOption,
@@ -85,8 +85,7 @@ def curate(
             rule=rule.value, threshold=threshold, report=report,
             progress=lambda r: update("curating", r.kept, count if data is None else r.kept),
         )  # fmt: skip
-    out.print(
+    say(
         f"{report.kept} rows written ({report.labels['LR']} LR, {report.labels['HR']} HR), "
-        f"{report.resumed} were there, {report.skipped} skipped: {output}",
-        markup=False,
+        f"{report.resumed} were there, {report.skipped} skipped: {output}"
     )

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from awares_edge.apps.console import err, out, progress_bar
+from awares_edge.apps.console import err, progress_bar, say
 from awares_edge.apps.train.options import RunOption, SmokeOption, amount, require_training
 from awares_edge.errors import RuntimeUnavailable
 
@@ -80,6 +80,6 @@ def nano(
 
         folder = run_recipe(shorten(RECIPE) if smoke else RECIPE, options, report)
     if folder is None:
-        out.print(f"time is up; the same command goes on: {output}", markup=False)
+        say(f"time is up; the same command goes on: {output}")
     else:
-        out.print(f"written to {folder}; curves in {output}/*/curve.png", markup=False)
+        say(f"written to {folder}; curves in {output}/*/curve.png")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from awares_edge.apps.console import out, progress_bar, warn
+from awares_edge.apps.console import progress_bar, say, warn
 from awares_edge.apps.train.options import (
     CheckpointingOption,
     Dtype,
@@ -62,7 +62,7 @@ def sft(
     )  # fmt: skip
     with progress_bar() as update:
         final = run_sft(config, warn, lambda done, steps: update("sft", done, steps))
-    out.print(f"written to {final}; curve in {output / 'curve.png'}", markup=False)
+    say(f"written to {final}; curve in {output / 'curve.png'}")
 
 
 def grpo(
@@ -110,7 +110,7 @@ def grpo(
     scorer = make_judge(judge, judge_model, endpoint, key)
     with progress_bar() as update:
         final = run_grpo(config, scorer, warn, lambda done, steps: update("grpo", done, steps))
-    out.print(f"written to {final}; curve in {output / 'curve.png'}", markup=False)
+    say(f"written to {final}; curve in {output / 'curve.png'}")
 
 
 def average(
@@ -125,4 +125,4 @@ def average(
     require_training()
     from awares_edge.training.average import average as run
 
-    out.print(f"written to {run(start, tuned, output, share)}", markup=False)
+    say(f"written to {run(start, tuned, output, share)}")
