@@ -179,6 +179,14 @@ def test_unknown_mode() -> None:
         evaluate(model, "sideways", limit=1)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [2, 3, 6])  # poor in small text
+def test_35_percent_of_any_2000_questions_need_a_closer_look(seed: int) -> None:
+    asked = [q for *_, group in questions("test", seed, 2000) for q in group]
+    assert len(asked) == 2000
+    assert sum(q.size == "small" for q in asked) >= 700
+
+
 def test_the_documents_name_the_questions_whose_wording_tells_the_size() -> None:
     page = (Path(__file__).parents[2] / "docs" / "synth.md").read_text(encoding="utf-8")
     drawn = Counter((q.kind, q.size) for i in range(750) for q in generate("test", 0, i).questions)
