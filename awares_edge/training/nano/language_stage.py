@@ -14,6 +14,7 @@ from torch import Tensor
 from transformers import Qwen2_5_VLForConditionalGeneration
 
 from awares_edge.files import whole_file
+from awares_edge.training.errors import TrainingError
 from awares_edge.training.nano.batches import Batches, Mix
 from awares_edge.training.nano.loop import Schedule
 from awares_edge.training.nano.optim import MixedOptimizer, weights_to_bf16
@@ -71,7 +72,11 @@ class LanguageStage:
     def label(
         self, path: Path, workers: int, progress: Callable[[int], None] = lambda _done: None
     ) -> None:
-        """Label the stage's pictures by the model's answers, if it is to; ``path`` keeps them."""
+        """Label the stage's pictures by the model's answers, if it is to; ``path`` keeps them.
+
+        Raises:
+            TrainingError: what is at ``path`` are no labels.
+        """
         if not self.config.outcomes:
             return
         if not path.exists():
@@ -81,7 +86,10 @@ class LanguageStage:
             )
             with whole_file(path) as file:
                 file.write(json.dumps(hard).encode())
-        self.data.hard = {int(k): v for k, v in json.loads(path.read_bytes()).items()}
+        try:
+            self.data.hard = {int(k): list(v) for k, v in json.loads(path.read_bytes()).items()}
+        except (ValueError, TypeError, AttributeError) as error:
+            raise TrainingError(f"{path} holds no labels: remove it, to ask again") from error
 
     def loss(self, batch: dict[str, Any]) -> Tensor:
         """Loss of one batch of ``Batches``."""

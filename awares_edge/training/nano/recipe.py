@@ -28,6 +28,9 @@ from awares_edge.training.nano.views import Slots
 from awares_edge.training.nano.vision_stage import VisionConfig, VisionStage
 from awares_edge.training.run import pin_settings
 
+LABELS = "outcomes.json"
+"""In a stage's folder: what its start could not read at low resolution."""
+
 StageConfig: TypeAlias = VisionConfig | LanguageConfig
 
 _SLOTS = Slots(pictures=12, crops=28, centres=5, wide=6, tall=5)
@@ -159,7 +162,7 @@ def run_recipe(
         pin_settings(
             folder / "run.json",
             {**_plain(stage), "gates": "", "start": options.start},
-            begun=(folder / "state.pt").exists(),
+            begun=any((folder / name).exists() for name in ("state.pt", LABELS)),
         )
         made: VisionStage | LanguageStage
         if isinstance(stage, VisionConfig):
@@ -178,7 +181,7 @@ def run_recipe(
                 if done % options.loop.log_every == 0:
                     report(f"{stage.name}, labels", stage.schedule.steps, {"step": done})
 
-            made.label(folder / "outcomes.json", options.loop.workers, count)
+            made.label(folder / LABELS, options.loop.workers, count)
 
         def tell(line: dict[str, Any], stage: StageConfig = stage) -> None:
             report(stage.name, stage.schedule.steps, line)

@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from awares_edge.synth.generate import generate  # noqa: E402
+from awares_edge.training.errors import TrainingError  # noqa: E402
 from awares_edge.training.nano.batches import Batches, Mix  # noqa: E402
 from awares_edge.training.nano.config import build_model  # noqa: E402
 from awares_edge.training.nano.language_stage import LanguageConfig, LanguageStage  # noqa: E402
@@ -96,6 +97,15 @@ def test_a_stage_labels_once_and_reads_its_labels_when_it_goes_on(tmp_path: Path
     path.write_text(json.dumps({"4": [2, 3]}))
     stage.label(path, workers=0)
     assert stage.data.hard == {4: [2, 3]}
+
+
+@pytest.mark.parametrize("text", ["", "[1]", '{"a": [1]}', '{"1": 2}', "\x00"])
+def test_labels_that_are_none_are_told(tmp_path: Path, text: str) -> None:
+    config = LanguageConfig(slots=SLOTS, mix=DOCUMENTS, outcomes=True)
+    stage = LanguageStage(build_model(1), config, compiled=False)
+    (tmp_path / "outcomes.json").write_text(text)
+    with pytest.raises(TrainingError, match="remove it, to ask again"):
+        stage.label(tmp_path / "outcomes.json", workers=0)
 
 
 def test_a_stage_without_outcomes_asks_nothing(tmp_path: Path) -> None:

@@ -211,6 +211,14 @@ def test_labels_are_told_kept_and_not_made_again(tmp_path: Path) -> None:
     assert labels.stat().st_mtime_ns == made
 
 
+def test_labels_belong_to_the_run_that_made_them(tmp_path: Path) -> None:
+    stages = shortened(2, outcomes=True)
+    run_recipe(stages, options(tmp_path))
+    (tmp_path / "policy" / "state.pt").unlink()  # stopped before the first state
+    with pytest.raises(TrainingError, match="seed"):
+        run_recipe(stages, options(tmp_path, seed=77))
+
+
 def test_a_reader_is_never_taught_to_call() -> None:
     """The ablation ladder starts from a model that sees well and answers everything at once."""
     from awares_edge.training.nano.batches import Batches
