@@ -75,7 +75,9 @@ def nano(
 
         def report(name: str, steps: int, line: dict[str, Any]) -> None:
             shown = "  ".join(f"{k} {line[k]:.3f}" for k in SHOWN if k in line)
-            err.print(f"{name} {line['step']}/{steps}  {shown}", markup=False)
+            err.print(
+                f"{name} {line['step']}/{steps}  {shown}".rstrip(), markup=False, soft_wrap=True
+            )
             update(name, line["step"], steps)
 
         folder = run_recipe(shorten(RECIPE) if smoke else RECIPE, options, report)
