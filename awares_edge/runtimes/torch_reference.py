@@ -160,9 +160,10 @@ class TorchSession(Session):
 
 
 def _device(name: str) -> torch.device:
-    if not re.fullmatch(r"cpu|cuda(:\d{1,3})?", name):
+    # torch itself keeps 8 bits of an index: its cuda:256 is cuda:0.
+    match = re.fullmatch(r"cpu|cuda(?::(0|[1-9][0-9]{0,3}))?", name)
+    if not match:
         raise InputError(f"no device {name!r}: choose cpu, cuda or cuda:N")
-    device = torch.device(name)
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+    if name != "cpu" and int(match[1] or 0) >= torch.cuda.device_count():
         raise RuntimeUnavailable(f"no {name} here: torch sees {torch.cuda.device_count()} GPUs")
-    return device
+    return torch.device(name)

@@ -2,11 +2,11 @@
 
 import pytest
 
-pytest.importorskip("torch")
+torch = pytest.importorskip("torch")
 
-import awares_edge
-from awares_edge.errors import InputError, RuntimeUnavailable
-from tests.support.checkpoints import make_checkpoint
+import awares_edge  # noqa: E402
+from awares_edge.errors import InputError, RuntimeUnavailable  # noqa: E402
+from tests.support.checkpoints import make_checkpoint  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -14,15 +14,19 @@ def checkpoint(tmp_path_factory):
     return make_checkpoint(tmp_path_factory.mktemp("torch") / "checkpoint", "tied", seed=1)
 
 
-@pytest.mark.parametrize("device", ["", "npu", "cpu:99", "cuda:", "cuda:-1", "mps", "CPU"])
+@pytest.mark.parametrize(
+    "device", ["", "npu", "cpu:99", "cuda:", "cuda:-1", "cuda:07", "cuda:\u0663", "mps", "CPU"]
+)
 def test_devices_that_are_none(checkpoint, device):
     with pytest.raises(InputError, match="choose cpu, cuda"):
         awares_edge.load(checkpoint, runtime="torch", device=device)
 
 
-def test_a_gpu_that_is_not_there(checkpoint):
-    with pytest.raises(RuntimeUnavailable, match="no cuda:99 here"):
-        awares_edge.load(checkpoint, runtime="torch", device="cuda:99")
+@pytest.mark.parametrize("device", ["cuda:99", "cuda:256"])
+def test_a_gpu_that_is_not_there(checkpoint, device, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(RuntimeUnavailable, match=f"no {device} here"):
+        awares_edge.load(checkpoint, runtime="torch", device=device)
 
 
 @pytest.mark.parametrize("threads", [0, -1, 9999])
