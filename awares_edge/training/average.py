@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from awares_edge.errors import CheckpointError
 from awares_edge.files import whole_folder
 from awares_edge.training.errors import TrainingError
+from awares_edge.training.likelihood import all_finite
 
 WEIGHTS = "model.safetensors"
 
@@ -39,7 +40,7 @@ def average(start: Path, tuned: Path, out: Path, share: float = 0.5) -> Path:
     if shapes[0] != shapes[1]:
         raise CheckpointError(f"{start} and {tuned} hold different tensors: nothing to average")
     for folder, weights in ((start, first), (tuned, second)):
-        if not all(x.isfinite().all() for x in weights.values()):
+        if not all_finite(list(weights.values())):
             raise CheckpointError(f"{folder} holds weights that are not numbers: not averaged")
     mixed = {
         name: torch.lerp(x.float(), second[name].float(), share).to(x.dtype).contiguous()

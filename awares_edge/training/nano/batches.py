@@ -81,11 +81,12 @@ class Batches(Dataset[dict[str, Any]]):
         rows: list[Row] = []
         for index, sample in self.pictures(i):
             picture = table.add_picture(sample.picture)
+            hard = self.hard.get(index, ())
             if rng.random() < self.mix.full_rows:
                 rows.append(self._full_row(rng, table, picture, sample))
             else:
-                rows.append(self._low_row(rng, table, picture, sample, index))
-            rows.append(self._low_row(rng, table, picture, sample, index))
+                rows.append(self._low_row(rng, table, picture, sample, hard))
+            rows.append(self._low_row(rng, table, picture, sample, hard))
         return assemble(table, rows)
 
     def pictures(self, i: int) -> Iterator[tuple[int, Sample]]:
@@ -126,7 +127,7 @@ class Batches(Dataset[dict[str, Any]]):
         table: ViewTable,
         picture: int,
         sample: Sample,
-        index: int,
+        hard: Sequence[int],
     ) -> Row:
         mix = self.mix
         view = table.view(picture, "low")
@@ -144,7 +145,6 @@ class Batches(Dataset[dict[str, Any]]):
                 self.packer.direct(row, q.text, q.answer, "match", 2.0)
             else:
                 self.packer.call(row, q.text, smallest_crops(q.evidence), kind="locate")
-        hard = self.hard.get(index, ())
         questions = [
             replace(q, size="small") if number in hard else q
             for number, q in enumerate(sample.questions)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,12 +12,10 @@ import torch
 from torch import Tensor
 from transformers import Qwen2_5_VLForConditionalGeneration
 
-from awares_edge.files import whole_file
-from awares_edge.training.errors import TrainingError
 from awares_edge.training.nano.batches import Batches, Mix
 from awares_edge.training.nano.loop import Schedule
 from awares_edge.training.nano.optim import MixedOptimizer, weights_to_bf16
-from awares_edge.training.nano.outcomes import hard_questions
+from awares_edge.training.nano.outcomes import hard_questions, read_labels, write_labels
 from awares_edge.training.nano.packed_model import ARRAYS, PackedModel
 from awares_edge.training.nano.scores import Scores
 from awares_edge.training.nano.views import Slots
@@ -84,12 +81,8 @@ class LanguageStage:
             hard = hard_questions(
                 self._forward, self.data, self.schedule.steps, device, workers, progress
             )
-            with whole_file(path) as file:
-                file.write(json.dumps(hard).encode())
-        try:
-            self.data.hard = {int(k): list(v) for k, v in json.loads(path.read_bytes()).items()}
-        except (ValueError, TypeError, AttributeError) as error:
-            raise TrainingError(f"{path} holds no labels: remove it, to ask again") from error
+            write_labels(path, hard)
+        self.data.hard = read_labels(path)
 
     def loss(self, batch: dict[str, Any]) -> Tensor:
         """Loss of one batch of ``Batches``."""

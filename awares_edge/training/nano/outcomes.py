@@ -6,19 +6,26 @@ wrongly at low resolution and rightly in full view. Small text is hard by its si
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch.utils.data import Dataset
 
+from awares_edge.files import whole_file
 from awares_edge.synth.sample import Question
+from awares_edge.training.errors import TrainingError
 from awares_edge.training.nano.batches import Batches, assemble
 from awares_edge.training.nano.loop import stream, to_device
 from awares_edge.training.nano.packed_model import ARRAYS
 from awares_edge.training.nano.scores import spans
 from awares_edge.training.nano.views import ViewTable
+
+LABELS = "outcomes.json"
+"""In a stage's folder: what its start could not read at low resolution."""
 
 VIEWS = ("low", "all")
 
@@ -73,10 +80,27 @@ def hard_questions(
     for done, batch in enumerate(stream(Asked(data), 0, batches, workers), 1):
         batch = to_device(batch, device)
         predicted = forward(**{k: batch[k] for k in ARRAYS})[2].cpu().numpy()
-        right = {unit[0]: bool(hits.all()) for unit, _, hits in spans(batch, predicted)}
+        right = {kind: bool(hits.all()) for kind, _, hits in spans(batch, predicted)}
         for kind, low in right.items():
             view, index, number = kind.split()
             if view == "low" and not low and right.get(f"all {index} {number}"):
                 hard[int(index)].append(int(number))
         progress(done)
     return dict(hard)
+
+
+def write_labels(path: Path, hard: Mapping[int, Sequence[int]]) -> None:
+    """Keep what `hard_questions` found, whole or not at all."""
+    with whole_file(path) as file:
+        file.write(json.dumps(hard).encode())
+
+
+def read_labels(path: Path) -> dict[int, list[int]]:
+    """
+    Raises:
+        TrainingError: what is at ``path`` are no labels.
+    """
+    try:
+        return {int(k): list(v) for k, v in json.loads(path.read_bytes()).items()}
+    except (ValueError, TypeError, AttributeError) as error:
+        raise TrainingError(f"{path} holds no labels: remove it, to ask again") from error

@@ -22,14 +22,12 @@ from awares_edge.training.nano.fast_text import FastText
 from awares_edge.training.nano.fast_vision import FastVision
 from awares_edge.training.nano.language_stage import LanguageConfig, LanguageStage
 from awares_edge.training.nano.loop import LoopOptions, Schedule, missed_gates, run_stage
+from awares_edge.training.nano.outcomes import LABELS
 from awares_edge.training.nano.save import save_checkpoint
 from awares_edge.training.nano.states import read_weights, take_over
 from awares_edge.training.nano.views import Slots
 from awares_edge.training.nano.vision_stage import VisionConfig, VisionStage
 from awares_edge.training.run import pin_settings
-
-LABELS = "outcomes.json"
-"""In a stage's folder: what its start could not read at low resolution."""
 
 StageConfig: TypeAlias = VisionConfig | LanguageConfig
 

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-Unit: TypeAlias = tuple[str, int, int]
-"""Kind, start and stop of a scored span."""
 
 SPELT = ("full small", "full large", "crop")
 """Kinds whose single characters are counted too."""
@@ -18,19 +15,18 @@ SPELT = ("full small", "full large", "crop")
 
 def spans(
     batch: dict[str, Any], predicted: NDArray[np.int64]
-) -> Iterator[tuple[Unit, NDArray[np.int64], NDArray[np.bool_]]]:
-    """Each scored span of a batch, its likeliest tokens, and which of them are right.
+) -> Iterator[tuple[str, NDArray[np.int64], NDArray[np.bool_]]]:
+    """Each scored span of a batch: its kind, its likeliest tokens, and which of them are right.
 
     Spans that the batch's places cut off are left out; ``predicted`` is [len(places)].
     """
     places, targets = batch["places"].cpu().numpy(), batch["targets"].cpu().numpy()
     live = batch["weights"].cpu().numpy() > 0
     order = {int(p): k for k, p in enumerate(places) if live[k]}
-    for unit in batch["units"]:
-        _, start, stop = unit
+    for kind, start, stop in batch["units"]:
         at = [order[p] for p in range(start, stop) if p in order]
         if len(at) == stop - start:
-            yield unit, predicted[at], predicted[at] == targets[at]
+            yield kind, predicted[at], predicted[at] == targets[at]
 
 
 class Scores:
@@ -47,7 +43,7 @@ class Scores:
 
     def add(self, batch: dict[str, Any], predicted: NDArray[np.int64]) -> None:
         """Count one batch; ``predicted`` [len(places)] are the likeliest tokens."""
-        for (kind, _, _), said, right in spans(batch, predicted):
+        for kind, said, right in spans(batch, predicted):
             self._count(kind, bool(right.all()))
             if kind in SPELT:
                 for hit in right[:-1]:
