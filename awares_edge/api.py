@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
-from awares_edge.bundle.manifest import TOKENIZER_NAME
 from awares_edge.bundle.store import Bundle, Progress
 from awares_edge.controller.model import Model
 from awares_edge.errors import BundleError, CheckpointError, InputError
@@ -14,6 +13,7 @@ from awares_edge.protocol.profiles import get_profile
 from awares_edge.protocol.tokenizer import TextTokenizer
 from awares_edge.runtimes.null import NullRuntime, Reply
 from awares_edge.runtimes.registry import RuntimeOptions, get_runtime
+from awares_edge.spec import TOKENIZER_NAME
 from awares_edge.vision.patches import Preprocessing
 
 

@@ -1,6 +1,6 @@
 """Bundles: a folder that holds what a device needs, pinned by hash, and nothing else."""
 
-from awares_edge.bundle.manifest import FileEntry, Manifest, ModelSpec, VisionSpec
+from awares_edge.bundle.manifest import FileEntry, Manifest
 from awares_edge.bundle.store import Bundle, BundleWriter
 
-__all__ = ["Bundle", "BundleWriter", "FileEntry", "Manifest", "ModelSpec", "VisionSpec"]
+__all__ = ["Bundle", "BundleWriter", "FileEntry", "Manifest"]

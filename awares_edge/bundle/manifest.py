@@ -11,64 +11,11 @@ from awares_edge.bundle.schema import read_dataclass
 from awares_edge.errors import BundleError
 from awares_edge.protocol.profiles import ProtocolProfile
 from awares_edge.protocol.tokenizer import SpecialTokens
+from awares_edge.spec import MANIFEST_NAME, TOKENIZER_NAME, ModelSpec
 from awares_edge.vision.patches import Preprocessing
 
 FORMAT = "awares-edge-bundle"
 FORMAT_VERSION = 1
-MANIFEST_NAME = "manifest.json"
-TOKENIZER_NAME = "tokenizer.json"
-
-
-@dataclass(frozen=True, slots=True)
-class VisionSpec:
-    """Shape of the vision tower.
-
-    Attributes:
-        window_size: pixels along one side of an attention window.
-        full_attention_blocks: indexes of the blocks that attend over the whole picture.
-        out_hidden_size: width of the features, equal to the text model's hidden size.
-    """
-
-    hidden_size: int
-    intermediate_size: int
-    depth: int
-    heads: int
-    window_size: int
-    full_attention_blocks: tuple[int, ...]
-    out_hidden_size: int
-    patch_size: int = 14
-    temporal_patch_size: int = 2
-    merge_size: int = 2
-    in_channels: int = 3
-
-
-@dataclass(frozen=True, slots=True)
-class ModelSpec:
-    """Shape of the model, as a runtime needs it.
-
-    Attributes:
-        name, license, base_model: for people.
-        vocabulary: rows of the embedding, and length of a row of logits.
-        mrope_section: frequencies per position axis (t, h, w); their sum is head_dim / 2.
-        context: most positions that the checkpoint declares.
-    """
-
-    name: str
-    license: str
-    base_model: str
-    hidden_size: int
-    intermediate_size: int
-    layers: int
-    heads: int
-    kv_heads: int
-    head_dim: int
-    vocabulary: int
-    rope_theta: float
-    mrope_section: tuple[int, int, int]
-    norm_eps: float
-    tied: bool
-    context: int
-    vision: VisionSpec
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,10 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TypeAlias
 
-from awares_edge.bundle.manifest import MANIFEST_NAME, TOKENIZER_NAME, FileEntry, Manifest
+from awares_edge.bundle.manifest import FileEntry, Manifest
 from awares_edge.errors import BundleError, ExportError
 from awares_edge.files import move_into_place
+from awares_edge.spec import MANIFEST_NAME, TOKENIZER_NAME
 
 _MAX_MANIFEST_BYTES = 4 << 20
 _MAX_FILES = 4096

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from awares_edge.bundle.manifest import TOKENIZER_NAME, ModelSpec
 from awares_edge.checkpoint.config import read_spec
 from awares_edge.checkpoint.names import EMBEDDING, HEAD, canonical, expected_shapes, ignorable
 from awares_edge.checkpoint.reading import Config
 from awares_edge.checkpoint.tensorfile import Stored, chunks, read_header
 from awares_edge.errors import CheckpointError
+from awares_edge.spec import TOKENIZER_NAME, ModelSpec
 
 _SINGLE = "model.safetensors"
 _INDEX = "model.safetensors.index.json"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from awares_edge.bundle.manifest import ModelSpec, VisionSpec
 from awares_edge.checkpoint.reading import Config
 from awares_edge.errors import CheckpointError
+from awares_edge.spec import ModelSpec, VisionSpec
 
 ARCHITECTURE = "qwen2_5_vl"
 VISION_ROPE_THETA = 10_000.0

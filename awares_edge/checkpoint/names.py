@@ -7,7 +7,7 @@ transformers 4 writes `visual.*`, `model.*`; transformers 5 `model.visual.*`,
 
 from __future__ import annotations
 
-from awares_edge.bundle.manifest import ModelSpec
+from awares_edge.spec import ModelSpec
 
 _PREFIXES = (
     ("model.visual.", "visual."),

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from awares_edge._version import __version__
-from awares_edge.bundle.manifest import TOKENIZER_NAME, Manifest
+from awares_edge.bundle.manifest import Manifest
 from awares_edge.bundle.store import BundleWriter, Progress
 from awares_edge.checkpoint.checkpoint import Checkpoint
 from awares_edge.checkpoint.lora import Adapter, merge
@@ -21,6 +21,7 @@ from awares_edge.errors import CheckpointError, ExportError
 from awares_edge.extras import require
 from awares_edge.protocol.profiles import ProtocolProfile
 from awares_edge.protocol.tokenizer import SpecialTokens, TextTokenizer
+from awares_edge.spec import TOKENIZER_NAME
 from awares_edge.vision.patches import Preprocessing
 
 _WRITING = "writing weights"

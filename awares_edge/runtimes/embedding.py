@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from awares_edge.bundle.store import Bundle
 from awares_edge.errors import BundleError, SessionError
 from awares_edge.runtimes.base import Segment, TextSegment
-
-EMBEDDING_NAME = "embedding.npy"
+from awares_edge.spec import EMBEDDING_NAME
 
 
 class Embedding:

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from awares_edge.bundle import Bundle, BundleWriter, Manifest, ModelSpec, VisionSpec
-from awares_edge.bundle.manifest import MANIFEST_NAME, TOKENIZER_NAME
+from awares_edge.bundle import Bundle, BundleWriter, Manifest
 from awares_edge.errors import BundleError, ExportError
 from awares_edge.protocol import PROFILES, SpecialTokens
+from awares_edge.spec import MANIFEST_NAME, TOKENIZER_NAME, ModelSpec, VisionSpec
 from awares_edge.vision import Preprocessing
 
 VISION = VisionSpec(32, 48, 2, 2, 112, (1,), 64)

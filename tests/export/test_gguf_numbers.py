@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 pytest.importorskip("gguf", reason="gguf is not installed (extra gguf)")
 pytest.importorskip("llama_cpp", reason="llama.cpp is not installed (extra gguf)")
 
-from awares_edge.bundle import VisionSpec
 from awares_edge.errors import ExportError
 from awares_edge.export.gguf.convert import encode, half_from_bf16, to_bf16
 from awares_edge.export.gguf.files import file_names
 from awares_edge.export.gguf.limits import window_pattern
 from awares_edge.export.gguf.metadata import size_label
+from awares_edge.spec import VisionSpec
 
 
 def test_bf16_rounds_as_ml_dtypes_does():

@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("torch")
 
 from awares_edge import extras
-from awares_edge.bundle import Bundle, ModelSpec
+from awares_edge.bundle import Bundle
 from awares_edge.checkpoint import Checkpoint
 from awares_edge.errors import CheckpointError, ExportError, RuntimeUnavailable
 from awares_edge.export import FORMATS, export_checkpoint
@@ -20,6 +20,7 @@ from awares_edge.export.onnx import weights as weights_module
 from awares_edge.protocol.profiles import get_profile
 from awares_edge.runtimes.base import TextSegment
 from awares_edge.runtimes.onnx import OnnxRuntime
+from awares_edge.spec import ModelSpec
 from tests.support.checkpoints import SHAPES, Shape, make_checkpoint, write_json
 
 PROFILE = get_profile("evaluator")

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from awares_edge.bundle import Bundle, BundleWriter, Manifest
-from awares_edge.bundle.manifest import TOKENIZER_NAME
 from awares_edge.checkpoint.checkpoint import Checkpoint
 from awares_edge.checkpoint.preprocessor import read_eos
 from awares_edge.export.tensorrt.files import write_plan
@@ -15,6 +14,7 @@ from awares_edge.export.tensorrt.formats import NUMBER_FORMATS
 from awares_edge.protocol import PROFILES
 from awares_edge.protocol.tokenizer import TextTokenizer
 from awares_edge.runtimes.tensorrt.plan import Plan, Range
+from awares_edge.spec import TOKENIZER_NAME
 from awares_edge.vision import Preprocessing
 
 

@@ -15,7 +15,6 @@ import numpy as np
 import onnx
 
 import awares_edge
-from awares_edge.bundle.manifest import TOKENIZER_NAME
 from awares_edge.checkpoint.checkpoint import Checkpoint
 from awares_edge.errors import SessionError
 from awares_edge.protocol.tokenizer import TextTokenizer
@@ -24,6 +23,7 @@ from awares_edge.runtimes.tensorrt.api import TensorRT
 from awares_edge.runtimes.tensorrt.cpu import open_graph
 from awares_edge.runtimes.tensorrt.cuda import Gpu
 from awares_edge.runtimes.tensorrt.plan import Range
+from awares_edge.spec import TOKENIZER_NAME
 from tests.support.tensorrt_cpu import write_bundle
 
 _KINDS = {

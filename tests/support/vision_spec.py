@@ -1,6 +1,6 @@
 """A vision tower's shape without a checkpoint, and a model around it, for tests of arithmetic."""
 
-from awares_edge.bundle import ModelSpec, VisionSpec
+from awares_edge.spec import ModelSpec, VisionSpec
 
 TINY_VISION = VisionSpec(
     hidden_size=48,

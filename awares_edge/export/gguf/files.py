@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from awares_edge.bundle.manifest import TOKENIZER_NAME, ModelSpec
 from awares_edge.bundle.store import BundleWriter
 from awares_edge.checkpoint import Checkpoint
 from awares_edge.checkpoint.names import EMBEDDING
@@ -31,6 +30,7 @@ from awares_edge.export.gguf.vocabulary import read_vocabulary
 from awares_edge.export.gguf.writer import require_space, write_file
 from awares_edge.protocol.tokenizer import END_OF_TEXT, TextTokenizer
 from awares_edge.runtimes.llamacpp.library import library
+from awares_edge.spec import TOKENIZER_NAME, ModelSpec
 
 if TYPE_CHECKING:
     from gguf import GGUFWriter

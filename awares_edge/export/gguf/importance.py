@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from awares_edge.bundle.manifest import ModelSpec
 from awares_edge.errors import ExportError
 from awares_edge.export.gguf.layout import text_name, text_tensors
 from awares_edge.export.gguf.writer import disk_errors
+from awares_edge.spec import ModelSpec
 
 _SUMS, _COUNTS = ".in_sum2", ".counts"
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from awares_edge.bundle.manifest import ModelSpec
 from awares_edge.checkpoint.names import EMBEDDING, HEAD, expected_shapes
+from awares_edge.spec import ModelSpec
 
 Kind: TypeAlias = Literal["f32", "f16", "bf16", "q8_0"]
 """How a file's numbers are stored before any quantization by llama.cpp."""

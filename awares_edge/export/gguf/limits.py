@@ -6,8 +6,8 @@ differs would load and answer nonsense. Each refusal names what differs.
 
 from __future__ import annotations
 
-from awares_edge.bundle.manifest import ModelSpec, VisionSpec
 from awares_edge.errors import ExportError
+from awares_edge.spec import ModelSpec, VisionSpec
 
 _LEGACY_BLOCK = 32
 _WINDOW = 112

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from awares_edge._version import __version__
-from awares_edge.bundle.manifest import ModelSpec
 from awares_edge.checkpoint.reading import Config
 from awares_edge.export.gguf.limits import window_pattern
 from awares_edge.export.gguf.vocabulary import Vocabulary
 from awares_edge.protocol.tokenizer import SpecialTokens
+from awares_edge.spec import ModelSpec
 from awares_edge.vision.patches import Preprocessing
 
 if TYPE_CHECKING:

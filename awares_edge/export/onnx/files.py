@@ -24,6 +24,7 @@ from awares_edge.export.onnx.graph import FP16, FP32, Graph, Precision
 from awares_edge.export.onnx.text import build_text
 from awares_edge.export.onnx.vision import build_vision
 from awares_edge.export.onnx.weights import Location, WeightFile, Written, write_npy
+from awares_edge.spec import EMBEDDING_NAME
 
 PRECISIONS = {"fp32": FP32, "fp16": FP16}
 
@@ -50,7 +51,7 @@ def write_files(
             f"this checkpoint has {spec.head_dim}"
         )
     storage = PRECISIONS[precision]
-    table = write_npy(writer.path("embedding.npy"), weights.tensor(EMBEDDING), storage, written)
+    table = write_npy(writer.path(EMBEDDING_NAME), weights.tensor(EMBEDDING), storage, written)
     plain = Precision(storage, FP32)
     vision = build_vision(spec, weights, plain)
     text = build_text(spec, weights, plain, table)

@@ -19,11 +19,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from awares_edge.bundle.manifest import ModelSpec
 from awares_edge.checkpoint.names import EMBEDDING, HEAD
 from awares_edge.checkpoint.tensorfile import Weights
 from awares_edge.export.onnx.graph import FP32, MICROSOFT, Graph, Precision, Shape
 from awares_edge.export.onnx.weights import Location
+from awares_edge.spec import ModelSpec
 
 
 def build_text(

@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from awares_edge.bundle.manifest import ModelSpec
 from awares_edge.checkpoint.tensorfile import Weights
 from awares_edge.export.onnx.graph import FP32, MICROSOFT, Graph, Precision
+from awares_edge.spec import ModelSpec
 
 _EPS = 1e-6
 

@@ -17,7 +17,6 @@ from typing import Any
 
 import onnx
 
-from awares_edge.bundle.manifest import ModelSpec
 from awares_edge.bundle.store import BundleWriter
 from awares_edge.checkpoint.checkpoint import Checkpoint
 from awares_edge.checkpoint.names import EMBEDDING
@@ -40,6 +39,7 @@ from awares_edge.export.tensorrt.vision import build_vision
 from awares_edge.export.tensorrt.weights import write_weights
 from awares_edge.protocol.profiles import ProtocolProfile
 from awares_edge.runtimes.tensorrt.plan import PLAN_NAME, Plan, Range
+from awares_edge.spec import EMBEDDING_NAME, ModelSpec
 
 PRECISIONS = NUMBER_FORMATS
 
@@ -179,7 +179,7 @@ def write_plan(
     numbers = NumberFormat("plan", plan.compute, plan.weights, plan.activations)
     dtype = numbers.precision.compute
     table = write_npy(
-        writer.path("embedding.npy"), weights.tensor(EMBEDDING), embedding_dtype(dtype), written
+        writer.path(EMBEDDING_NAME), weights.tensor(EMBEDDING), embedding_dtype(dtype), written
     )
     for graph in (
         build_vision(spec, weights, numbers, FORMS[plan.form]),

@@ -10,13 +10,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from awares_edge.bundle.manifest import ModelSpec
 from awares_edge.checkpoint.names import EMBEDDING, HEAD, expected_shapes
 from awares_edge.errors import ExportError
 from awares_edge.export.tensorrt.quantize import int4_block, stored_bytes
 from awares_edge.export.tensorrt.targets import GIB, Target
 from awares_edge.export.tensorrt.vision import window_patches
 from awares_edge.runtimes.tensorrt.plan import Plan
+from awares_edge.spec import ModelSpec
 
 SESSIONS = 2
 """Caches held at once while questions are asked: the system prompt's and the picture's."""

@@ -24,7 +24,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from awares_edge.bundle.manifest import TOKENIZER_NAME, Manifest, ModelSpec
+from awares_edge.bundle.manifest import Manifest
 from awares_edge.bundle.store import Bundle, BundleWriter
 from awares_edge.checkpoint.checkpoint import Checkpoint
 from awares_edge.checkpoint.lora import Adapter, merge
@@ -45,6 +45,7 @@ from awares_edge.protocol.profiles import ProtocolProfile, get_profile
 from awares_edge.protocol.tokenizer import TextTokenizer
 from awares_edge.runtimes.tensorrt.cpu import CpuText, cpu_runtime
 from awares_edge.runtimes.tensorrt.plan import PLAN_NAME, Plan, Range
+from awares_edge.spec import EMBEDDING_NAME, TOKENIZER_NAME, ModelSpec
 from awares_edge.vision.load import ImageSource
 
 _VERSION = 1
@@ -162,7 +163,7 @@ def _write_tapped(
     plan = _measuring_plan(spec)
     with BundleWriter(folder) as writer:
         shutil.copyfile(source.root / TOKENIZER_NAME, writer.path(TOKENIZER_NAME))
-        path = writer.path("embedding.npy")
+        path = writer.path(EMBEDDING_NAME)
         table = write_npy(path, weights.tensor(EMBEDDING), FP32, lambda _: None)
         for graph in (
             build_vision(spec, weights, numbers, form),

@@ -26,13 +26,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from awares_edge.bundle.manifest import ModelSpec
 from awares_edge.checkpoint.names import EMBEDDING, HEAD
 from awares_edge.checkpoint.tensorfile import Weights
 from awares_edge.export.onnx.graph import FP32, Shape
 from awares_edge.export.onnx.weights import Location
 from awares_edge.export.tensorrt.formats import Form, NumberFormat
 from awares_edge.export.tensorrt.graph import TensorrtGraph
+from awares_edge.spec import ModelSpec
 from awares_edge.vision.windows import rotary_frequencies
 
 

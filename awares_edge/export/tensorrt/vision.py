@@ -17,11 +17,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from awares_edge.bundle.manifest import ModelSpec, VisionSpec
 from awares_edge.checkpoint.tensorfile import Weights
 from awares_edge.export.onnx.graph import FP32
 from awares_edge.export.tensorrt.formats import Form, NumberFormat
 from awares_edge.export.tensorrt.graph import TensorrtGraph
+from awares_edge.spec import ModelSpec, VisionSpec
 
 _EPS = 1e-6
 _HEADROOM = 64.0

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from awares_edge.bundle.manifest import ModelSpec
 from awares_edge.bundle.store import Bundle
 from awares_edge.errors import BundleError
 from awares_edge.runtimes.llamacpp.header import Header, Value, read_header
+from awares_edge.spec import ModelSpec
 
 TEXT_ARCHITECTURE, VISION_ARCHITECTURE = "qwen2vl", "clip"
 PROJECTOR = "qwen2.5vl_merger"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from awares_edge.bundle.manifest import ModelSpec
 from awares_edge.errors import ImageError, RuntimeUnavailable
+from awares_edge.spec import ModelSpec
 from awares_edge.vision.geometry import Grid
 
 _MEMINFO = Path("/proc/meminfo")

@@ -9,8 +9,8 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from awares_edge.bundle.manifest import ModelSpec
 from awares_edge.runtimes.onnx.devices import Device
+from awares_edge.spec import ModelSpec
 
 # Cells are allocated in steps of this many: a 32k context costs memory only when it is used, and
 # onnxruntime's attention scratch, which is as long as the buffers, stays in proportion too.

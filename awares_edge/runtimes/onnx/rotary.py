@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from awares_edge.bundle.manifest import ModelSpec
+from awares_edge.spec import ModelSpec
 from awares_edge.vision.windows import rotary_frequencies
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from awares_edge.bundle.manifest import VisionSpec
+from awares_edge.spec import VisionSpec
 from awares_edge.vision.geometry import Grid
 from awares_edge.vision.windows import attention_windows, vision_rotary
 

@@ -7,11 +7,11 @@ import pytest
 
 import awares_edge
 from awares_edge import Bundle, Model
-from awares_edge.bundle.manifest import TOKENIZER_NAME
 from awares_edge.export import export_checkpoint
 from awares_edge.protocol import PROFILES
 from awares_edge.protocol.tokenizer import TextTokenizer
 from awares_edge.runtimes.tensorrt.cpu import cpu_runtime
+from awares_edge.spec import TOKENIZER_NAME
 
 ROOT = Path(__file__).parents[3]
 CHECKPOINT = ROOT / "checkpoints" / "nano"

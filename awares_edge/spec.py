@@ -1,0 +1,61 @@
+"""The shape of a model, and the file names that a bundle and its readers share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+MANIFEST_NAME = "manifest.json"
+TOKENIZER_NAME = "tokenizer.json"
+EMBEDDING_NAME = "embedding.npy"
+
+
+@dataclass(frozen=True, slots=True)
+class VisionSpec:
+    """Shape of the vision tower.
+
+    Attributes:
+        window_size: pixels along one side of an attention window.
+        full_attention_blocks: indexes of the blocks that attend over the whole picture.
+        out_hidden_size: width of the features, equal to the text model's hidden size.
+    """
+
+    hidden_size: int
+    intermediate_size: int
+    depth: int
+    heads: int
+    window_size: int
+    full_attention_blocks: tuple[int, ...]
+    out_hidden_size: int
+    patch_size: int = 14
+    temporal_patch_size: int = 2
+    merge_size: int = 2
+    in_channels: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """Shape of the model, as a runtime needs it.
+
+    Attributes:
+        name, license, base_model: for people.
+        vocabulary: rows of the embedding, and length of a row of logits.
+        mrope_section: frequencies per position axis (t, h, w); their sum is head_dim / 2.
+        context: most positions that the checkpoint declares.
+    """
+
+    name: str
+    license: str
+    base_model: str
+    hidden_size: int
+    intermediate_size: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    vocabulary: int
+    rope_theta: float
+    mrope_section: tuple[int, int, int]
+    norm_eps: float
+    tied: bool
+    context: int
+    vision: VisionSpec
