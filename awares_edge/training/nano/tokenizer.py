@@ -12,7 +12,7 @@ from pathlib import Path
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from tokenizers.trainers import BpeTrainer
 
-from awares_edge.protocol import CROP_NAMES, get_profile, render_call
+from awares_edge.protocol import CROP_NAMES, get_profile
 from awares_edge.synth.canvas import COLOURS, SHAPES
 from awares_edge.training.nano.config import SPECIAL_IDS, VOCAB
 
@@ -48,8 +48,9 @@ QUESTIONS = (
 
 def corpus() -> list[str]:
     """Every fixed word of the nano protocol and of the synthetic questions."""
-    lines = [get_profile("nano").system_prompt, "system\n", "user\n", "assistant\n", "yes", "no"]
-    lines += [render_call([i]) for i in CROP_NAMES] + [render_call(["0", "3"])] * 9
+    profile = get_profile("nano")
+    lines = [profile.system_prompt, "system\n", "user\n", "assistant\n", "yes", "no"]
+    lines += [profile.call.render([i]) for i in CROP_NAMES] + [profile.call.render(["0", "3"])] * 9
     lines += [*COLOURS, *SHAPES]
     for question in QUESTIONS:
         for c in COLOURS:

@@ -1,0 +1,57 @@
+"""Lets threads use something until it is closed, and closes it when none is using it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from awares_edge.errors import SessionError
+
+
+class Gate:
+    """Guards what may be closed by one thread while another uses it.
+
+    Args:
+        message: of the `SessionError` after closing.
+    """
+
+    def __init__(self, message: str) -> None:
+        self._message = message
+        self._changed = threading.Condition()
+        self._inside = 0
+        self._closed = False
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    def check(self) -> None:
+        """Raise `SessionError` if this is closed."""
+        if self._closed:
+            raise SessionError(self._message)
+
+    @contextmanager
+    def use(self) -> Iterator[None]:
+        """Hold the gate open for a `with` block.
+
+        Raises:
+            SessionError: it is closed.
+        """
+        with self._changed:
+            self.check()
+            self._inside += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._inside -= 1
+                self._changed.notify_all()
+
+    def close(self) -> bool:
+        """Refuse new uses and wait for the running ones; True for the first call alone."""
+        with self._changed:
+            first = not self._closed
+            self._closed = True
+            self._changed.wait_for(lambda: self._inside == 0)
+        return first
