@@ -45,8 +45,8 @@ class CallFormat:
 
     Where a call begins is defined here, once, for the decoder, the grammar and the parser: at the
     marker (the word that opens the call, in any case), with the white space before it if nothing
-    else comes before it. `find` wants the marker as a word of its own; `first_sign` takes it
-    anywhere.
+    else comes before it. `find` wants the marker as a word of its own. `first_sign` takes it
+    anywhere, with pieces of another marker before it.
 
     Args:
         opening, closing: fixed text around the ids.
@@ -84,11 +84,15 @@ class CallFormat:
 
     def find(self, text: str) -> int | None:
         """Where the first call in `text` begins; None where there is none."""
-        return _start(text, self._word.search(text))
+        match = self._word.search(text)
+        if match is None:
+            return None
+        return match.start() if text[: match.start()].strip() else 0
 
     def first_sign(self, text: str) -> int | None:
         """Where `text` stops being an answer: at the marker, even inside a word; or None."""
-        return _start(text, self._anywhere.search(text))
+        match = self._anywhere.search(text)
+        return None if match is None else self._unless_damaged(text, match.start())
 
     def call_start(self, reply: str) -> int | None:
         """Where a complete reply stops being an answer: at the marker or a damaged call."""
@@ -100,13 +104,12 @@ class CallFormat:
         at = self.first_sign(text)
         if at is not None:
             return at
-        if not text.strip() or self._may_be_damaged(text):
+        if self._may_be_damaged(text):
             return 0
         marker = self.marker.casefold()
         for length in range(min(len(text), len(marker) - 1), 0, -1):
             if text[-length:].casefold() == marker[:length]:
-                at = len(text) - length
-                return at if text[:at].strip() else 0
+                return self._unless_damaged(text, len(text) - length)
         return len(text)
 
     def parse(self, reply: str) -> CropCall:
@@ -135,7 +138,13 @@ class CallFormat:
         # The whole picture contains every other crop.
         return (WHOLE,) if WHOLE in ids else ids
 
+    def _unless_damaged(self, text: str, at: int) -> int:
+        return 0 if self._may_be_damaged(text[:at]) else at
+
     def _may_be_damaged(self, text: str) -> bool:
+        """Whether `text` is empty, or may become a damaged call."""
+        if not text.strip():
+            return True
         return len(text) <= _LONGEST_DAMAGED and self._damaged.fullmatch(text) is not None
 
     def _is_damaged(self, reply: str) -> bool:
@@ -146,12 +155,6 @@ class CallFormat:
 def call_format(opening: str, closing: str, offered: tuple[str, ...]) -> CallFormat:
     """The format with this fixed text, made once."""
     return CallFormat(opening, closing, offered)
-
-
-def _start(text: str, match: re.Match[str] | None) -> int | None:
-    if match is None:
-        return None
-    return match.start() if text[: match.start()].strip() else 0
 
 
 def _crop_ids(item: str) -> Iterator[str]:
