@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
@@ -81,18 +81,26 @@ def nano(
             compiled=not smoke, device=device.value, loop=loop,
         )  # fmt: skip
         with progress_bar() as update:
-
-            def report(name: str, steps: int, line: dict[str, Any]) -> None:
-                shown = "  ".join(f"{k} {line[k]:.3f}" for k in SHOWN if k in line)
-                text = f"{name} {line['step']}/{steps}  {shown}".rstrip()
-                err.print(text, markup=False, soft_wrap=True)
-                update(name, line["step"], steps)
-
-            folder = run_recipe(smoke_sized(RECIPE) if smoke else RECIPE, options, report)
+            recipe = smoke_sized(RECIPE) if smoke else RECIPE
+            folder = run_recipe(recipe, options, print_scores(update))
     if folder is None:
         say(f"time is up; run the same command again to continue: {output}")
     else:
         say(f"written to {folder}; curves are in {output}/*/curve.png")
+
+
+def print_scores(
+    update: Callable[[str, int, int], None],
+) -> Callable[[str, int, dict[str, Any]], None]:
+    """A report for `run_recipe` that prints each log line and moves the progress bar."""
+
+    def report(name: str, steps: int, line: dict[str, Any]) -> None:
+        shown = "  ".join(f"{k} {line[k]:.3f}" for k in SHOWN if k in line)
+        text = f"{name} {line['step']}/{steps}  {shown}".rstrip()
+        err.print(text, markup=False, soft_wrap=True)
+        update(name, line["step"], steps)
+
+    return report
 
 
 @contextmanager
