@@ -136,6 +136,7 @@ def outside(path, room, allowed):
             fine = [room, "_version", *allowed]
             if not any(inner == a or inner.startswith(f"{a}.") for a in fine):
                 yield name
+        # Recipes use the package; the package never imports a recipe.
         elif (top in ("torch", "transformers") and "torch" not in allowed) or top == "recipes":
             yield name
 
