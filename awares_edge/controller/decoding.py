@@ -117,7 +117,7 @@ class TurnDecoder:
         reply, barred = self._reply, False
         while True:
             yield from self._generate(allow_call)
-            call_start = self._call.format.call_start(reply.text)
+            call_start = reply.call_start()
             if allow_call or call_start is None:
                 break
             self._take_back(call_start)
@@ -132,7 +132,7 @@ class TurnDecoder:
 
     def run_without_call(self) -> Iterator[str | Generated]:
         """Take back the call that `run` ended with, and go on as if none were allowed."""
-        call_start = self._call.format.call_start(self._reply.text)
+        call_start = self._reply.call_start()
         if call_start is not None:
             self._take_back(call_start)
             self._counted = len(self._reply.ids)

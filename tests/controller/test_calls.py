@@ -81,6 +81,11 @@ class TestTokensThatCarryMoreThanTheMarker:
         answer = self.ask(["GET_CROPS['9", "red"], tokens=["GET_CROPS['9"])
         assert (answer.text, answer.call_status) == ("red", "invalid")
 
+    def test_what_was_shown_stays_even_where_it_turns_out_to_begin_a_call(self):
+        replies = ["dGx GET_CROPSS", "dGET_CROPS", "dG is"]
+        answer = self.ask(replies, tokens=["x GET_CROPSS"])
+        assert (answer.text, answer.call_status) == ("dG is", "invalid")
+
     def test_a_call_may_be_one_token(self):
         answer = self.ask(CALL, "red", tokens=[CALL.replace(" ", "")])
         assert (answer.text, answer.call_status) == ("red", "ok")
