@@ -50,7 +50,7 @@ class LoadedModel:
         Raises:
             SessionError: the model is closed. Closing it closes this session too.
         """
-        with self.gate.use(), self._lock:
+        with self.gate, self._lock:
             if self._system is None:
                 self._system = self._prefilled()
             session = self._system.fork()
