@@ -13,8 +13,8 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from awares_edge.checkpoint.config import read_spec  # noqa: E402
 from awares_edge.checkpoint.names import expected_shapes  # noqa: E402
+from awares_edge.checkpoint.spec_reader import read_spec  # noqa: E402
 from tests.support.checkpoints import Shape, make_config, save_tokenizer  # noqa: E402
 
 # The shape that docs/benchmarks.md speaks of.

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from awares_edge.checkpoint.config import read_spec
+from awares_edge.checkpoint.json_object import JsonObject
 from awares_edge.checkpoint.names import EMBEDDING, HEAD, canonical, expected_shapes, ignorable
-from awares_edge.checkpoint.reading import Config
-from awares_edge.checkpoint.tensorfile import Stored, chunks, read_header
+from awares_edge.checkpoint.safetensors_header import read_header
+from awares_edge.checkpoint.spec_reader import read_spec
+from awares_edge.checkpoint.tensorfile import Stored, chunks
 from awares_edge.errors import CheckpointError
 from awares_edge.spec import TOKENIZER_NAME, ModelSpec
 
@@ -44,7 +45,7 @@ class Checkpoint:
         """
         if not root.is_dir():
             raise CheckpointError(f"no such checkpoint folder: {root}")
-        Config.read(root / "config.json")
+        JsonObject.read(root / "config.json")
         stored = _collect(root)
         spec = read_spec(root, has_head=HEAD in stored)
         if not (root / TOKENIZER_NAME).is_file():
@@ -60,7 +61,7 @@ class Checkpoint:
         return self._tensors[EMBEDDING].dtype
 
     def has(self, name: str) -> bool:
-        """Whether there is a tensor of this canonical name (a tied head is none)."""
+        """Whether there is a tensor of this canonical name (a tied head is not one)."""
         return name in self._tensors
 
     def tensor(self, name: str) -> Stored:
@@ -80,7 +81,7 @@ def _collect(root: Path) -> dict[str, Stored]:
                 continue
             key = canonical(name)
             if key is None:
-                raise CheckpointError(f"{path} holds {name}, which is no tensor of Qwen2.5-VL")
+                raise CheckpointError(f"{path} holds {name}, which is not a tensor of Qwen2.5-VL")
             if key in tensors:
                 raise CheckpointError(f"{root} holds {name} twice: remove one of the files")
             tensors[key] = stored
@@ -90,13 +91,13 @@ def _collect(root: Path) -> dict[str, Stored]:
 def _shards(root: Path) -> dict[Path, set[str] | None]:
     """Files to read, each with the names that the index puts there (None: no index)."""
     if (root / _INDEX).is_file():
-        weight_map = Config.read(root / _INDEX).child("weight_map").data
+        weight_map = JsonObject.read(root / _INDEX).child("weight_map").data
         if not weight_map:
             raise CheckpointError(f"{root / _INDEX} lists no tensors: download it again")
         shards: dict[Path, set[str] | None] = {}
         for name, file in weight_map.items():
             if not isinstance(file, str) or Path(file).name != file or "\\" in file:
-                raise CheckpointError(f"{_INDEX}: {file!r} is no file of the checkpoint folder")
+                raise CheckpointError(f"{_INDEX}: {file!r} is not a file of the checkpoint folder")
             if not file.endswith(".safetensors"):
                 raise CheckpointError(f"{_INDEX}: {file} is not a safetensors file")
             names = shards.setdefault(root / file, set())

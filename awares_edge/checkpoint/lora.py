@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from awares_edge.checkpoint.checkpoint import Checkpoint
+from awares_edge.checkpoint.json_object import JsonObject
+from awares_edge.checkpoint.module_pattern import matches
 from awares_edge.checkpoint.names import canonical
-from awares_edge.checkpoint.reading import Config
-from awares_edge.checkpoint.tensorfile import Array, Stored, Tensor, Weights, chunks, read_header
+from awares_edge.checkpoint.safetensors_header import read_header
+from awares_edge.checkpoint.tensorfile import Array, Stored, Tensor, Weights, chunks, finite
 from awares_edge.errors import CheckpointError
 
 _FILE = "adapter_model.safetensors"
@@ -59,7 +61,7 @@ class Adapter:
         """
         if not root.is_dir():
             raise CheckpointError(f"no such adapter folder: {root}")
-        config = Config.read(root / "adapter_config.json")
+        config = JsonObject.read(root / "adapter_config.json")
         _check_kind(config)
         if not (root / _FILE).is_file():
             pickled = any(root.glob("adapter_model.bin"))
@@ -77,8 +79,8 @@ class Adapter:
             name = canonical(f"{match[1]}.weight") if match else None
             if match is None or name is None:
                 raise CheckpointError(
-                    f"{root / _FILE} holds {key}, which is no LoRA weight of Qwen2.5-VL: merge the "
-                    "adapter with PEFT first"
+                    f"{root / _FILE} holds {key}, which is not a LoRA weight of Qwen2.5-VL: merge "
+                    "the adapter with PEFT first"
                 )
             pairs.setdefault(name, _Pair(match[1], {})).halves[match[2]] = stored
         if not pairs:
@@ -117,14 +119,19 @@ class _Updated:
         self._down = update.down.rows(0, update.down.shape[0])
 
     @property
+    def name(self) -> str:
+        return self._base.name
+
+    @property
     def shape(self) -> tuple[int, ...]:
         return self._base.shape
 
     def rows(self, start: int, stop: int) -> Array:
         up = self._update.up.rows(start, stop)
         merged: Array = self._base.rows(start, stop)
-        merged += self._update.scale * (up @ self._down)
-        return merged
+        with np.errstate(over="ignore", invalid="ignore"):
+            merged += self._update.scale * (up @ self._down)
+        return finite(merged, self.name)
 
 
 def _repeats_base(base: Checkpoint, key: str, stored: Stored) -> bool:
@@ -136,7 +143,7 @@ def _repeats_base(base: Checkpoint, key: str, stored: Stored) -> bool:
     return all(np.array_equal(a, b) for a, b in pieces)
 
 
-def _check_kind(config: Config) -> None:
+def _check_kind(config: JsonObject) -> None:
     kind = config.data.get("peft_type")
     if kind != "LORA":
         raise CheckpointError(f"{config.where}: an adapter of type {kind!r} cannot be merged")
@@ -153,7 +160,7 @@ def _check_kind(config: Config) -> None:
         )
 
 
-def _update(root: Path, config: Config, base: Checkpoint, name: str, pair: _Pair) -> LowRank:
+def _update(root: Path, config: JsonObject, base: Checkpoint, name: str, pair: _Pair) -> LowRank:
     module = pair.module
     if set(pair.halves) != {"A", "B"}:
         raise CheckpointError(f"{root / _FILE} has only half of the update of {module}")
@@ -173,14 +180,15 @@ def _update(root: Path, config: Config, base: Checkpoint, name: str, pair: _Pair
     return LowRank(down, up, alpha / (math.sqrt(rank) if stabilised else rank))
 
 
-def _pattern(config: Config, key: str, module: str, default: float) -> float:
-    """PEFT's per-module overrides: a regular expression for the end of the module's name."""
+def _pattern(config: JsonObject, key: str, module: str, default: float) -> float:
+    """PEFT's overrides of a module (`get_pattern_key`): the first pattern that matches."""
     patterns = config.child(key)
     for pattern in patterns.data:
         try:
-            matches = re.fullmatch(rf"(.*\.)?({pattern})", module)
-        except re.error as error:
-            raise CheckpointError(f"{patterns.where}: {pattern!r} is no pattern") from error
-        if matches:
-            return patterns.number(pattern)
+            if matches(pattern, module):
+                return patterns.number(pattern)
+        except ValueError as error:
+            raise CheckpointError(
+                f"{patterns.where}: the pattern {pattern[:80]!r} {error}: merge with PEFT first"
+            ) from error
     return default

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from awares_edge.checkpoint.reading import Config
+from awares_edge.checkpoint.json_object import JsonObject
 from awares_edge.errors import CheckpointError
 from awares_edge.vision.patches import Preprocessing
 
@@ -19,9 +19,9 @@ def read_preprocessing(checkpoint: Path) -> Preprocessing:
     Raises:
         CheckpointError: the file is malformed, or asks for rules other than Qwen2.5-VL's.
     """
-    config = Config.read(checkpoint / "preprocessor_config.json", required=False)
+    config = JsonObject.read(checkpoint / "preprocessor_config.json", required=False)
     if not config.data:
-        whole = Config.read(checkpoint / "processor_config.json", required=False)
+        whole = JsonObject.read(checkpoint / "processor_config.json", required=False)
         config = whole.child("image_processor")
     default = Preprocessing()
     for switch in ("do_resize", "do_rescale", "do_normalize", "do_convert_rgb"):
@@ -50,10 +50,10 @@ def read_eos(checkpoint: Path) -> tuple[int, ...]:
     Raises:
         CheckpointError: a file is malformed.
     """
-    generation = Config.read(checkpoint / "generation_config.json", required=False)
+    generation = JsonObject.read(checkpoint / "generation_config.json", required=False)
     if "eos_token_id" in generation:
         return generation.integers("eos_token_id")
-    config = Config.read(checkpoint / "config.json")
+    config = JsonObject.read(checkpoint / "config.json")
     for place in (config, config.child("text_config")):
         if "eos_token_id" in place:
             return place.integers("eos_token_id")

@@ -1,18 +1,16 @@
-"""Reading safetensors files row by row: a header checked by hand, then plain file reads.
+"""Tensors of safetensors files, read row by row as float32.
 
-Reads, rather than a memory map, keep the pages of a many-gigabyte checkpoint out of this process's
-resident memory. Nothing but numbers is ever read: no pickle, no code.
+Plain reads, rather than a memory map, keep the pages of a many-gigabyte checkpoint out of this
+process's resident memory.
 """
 
 from __future__ import annotations
 
-import json
 import math
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias, TypeGuard
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,19 +19,29 @@ from awares_edge.errors import CheckpointError
 
 Array: TypeAlias = NDArray[np.float32]
 
-_ITEM_BYTES = {"F32": 4, "F16": 2, "BF16": 2}
-_MAX_HEADER_BYTES = 100 << 20
+ITEM_BYTES = {"F32": 4, "F16": 2, "BF16": 2}
+"""Bytes of a number, by the dtypes that are read."""
 _CHUNK_BYTES = 16 << 20
+_BF16_EXPONENT = np.uint16(0x7F80)
 
 
 class Tensor(Protocol):
     """One float tensor that is read in pieces."""
 
     @property
+    def name(self) -> str:
+        """Its name, for messages."""
+        ...
+
+    @property
     def shape(self) -> tuple[int, ...]: ...
 
     def rows(self, start: int, stop: int) -> Array:
-        """float32 copy of rows [start, stop) of the first axis."""
+        """float32 copy of rows [start, stop) of the first axis.
+
+        Raises:
+            CheckpointError: it cannot be read, or a number is NaN or infinite.
+        """
         ...
 
 
@@ -53,71 +61,82 @@ def chunks(tensor: Tensor) -> Iterator[Array]:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """Where a tensor lies: file, dtype ("F32", "F16", "BF16"), shape, byte offset in the file."""
+    """A tensor in a file.
+
+    Attributes:
+        name: as the file has it.
+        dtype: "F32", "F16" or "BF16".
+        offset: of its first byte in the file.
+    """
 
     path: Path
+    name: str
     dtype: str
     shape: tuple[int, ...]
     offset: int
 
     def rows(self, start: int, stop: int) -> Array:
-        """float32 copy of rows [start, stop)."""
+        """float32 copy of rows [start, stop); see `Tensor`."""
+        if self.dtype == "BF16":
+            bits = self.bf16_rows(start, stop)
+            return (bits.astype(np.uint32) << 16).view(np.float32)
+        raw = self._read(start, stop, "<f4" if self.dtype == "F32" else "<f2")
+        return finite(raw.astype(np.float32, copy=False), self.name)
+
+    def bf16_rows(self, start: int, stop: int) -> NDArray[np.uint16]:
+        """The bits of rows [start, stop) of a BF16 tensor.
+
+        Raises:
+            CheckpointError: it cannot be read, or a number is NaN or infinite.
+        """
+        bits: NDArray[np.uint16] = self._read(start, stop, "<u2")
+        # NaN and infinity have every bit of the exponent set.
+        if ((bits & _BF16_EXPONENT) == _BF16_EXPONENT).any():
+            raise _not_finite(self.name)
+        return bits
+
+    def _read(self, start: int, stop: int, dtype: str) -> NDArray[Any]:
         row = math.prod(self.shape[1:])
-        width = _ITEM_BYTES[self.dtype]
-        dtype = {"F32": "<f4", "F16": "<f2", "BF16": "<u2"}[self.dtype]
-        with self.path.open("rb") as file:
-            file.seek(self.offset + start * row * width)
-            raw = np.fromfile(file, dtype=dtype, count=(stop - start) * row)
+        try:
+            with self.path.open("rb") as file:
+                file.seek(self.offset + start * row * ITEM_BYTES[self.dtype])
+                raw: NDArray[Any] = np.fromfile(file, dtype=dtype, count=(stop - start) * row)
+        except OSError as error:
+            raise CheckpointError(
+                f"{self.path} cannot be read: {error.strerror or error}"
+            ) from error
         if raw.size != (stop - start) * row:
             raise CheckpointError(f"{self.path} is truncated: download it again")
-        if self.dtype == "BF16":
-            raw = (raw.astype(np.uint32) << 16).view(np.float32)
-        return raw.astype(np.float32, copy=False).reshape(stop - start, *self.shape[1:])
+        return raw.reshape(stop - start, *self.shape[1:])
 
 
-def read_header(path: Path) -> dict[str, Stored]:
-    """Names and places of the tensors in a safetensors file.
+def finite(array: Array, name: str) -> Array:
+    """The array itself.
 
     Raises:
-        CheckpointError: not a complete safetensors file, or tensors of unsupported dtype.
+        CheckpointError: a number of the tensor `name` is NaN or infinite.
     """
-    try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            prefix = file.read(8)
-            length = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else 0
-            if not 2 <= length <= min(_MAX_HEADER_BYTES, size - 8):
-                raise CheckpointError(f"{path} is not a complete safetensors file")
-            header = json.loads(file.read(length))
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} has a broken header: download it again") from error
-    if not isinstance(header, dict):
-        raise CheckpointError(f"{path} has a broken header: download it again")
-    header.pop("__metadata__", None)
-    base = 8 + length
-    return {name: _read_entry(path, name, entry, base, size) for name, entry in header.items()}
+    # Extremes need no temporary array, and are NaN where any number is.
+    if array.size and not (np.isfinite(array.min()) and np.isfinite(array.max())):
+        raise _not_finite(name)
+    return array
 
 
-def _read_entry(path: Path, name: str, entry: Any, base: int, size: int) -> Stored:
-    broken = CheckpointError(f"{path}: the entry of {name} is broken: download the file again")
-    if not isinstance(entry, dict):
-        raise broken
-    dtype, shape, span = entry.get("dtype"), entry.get("shape"), entry.get("data_offsets")
-    if not (_naturals(shape) and _naturals(span) and len(span) == 2):
-        raise broken
-    if dtype not in _ITEM_BYTES:
-        raise CheckpointError(
-            f"{path}: {name} is stored as {dtype}: give the unquantized checkpoint (F32, F16, BF16)"
-        )
-    start, stop = span
-    if stop - start != math.prod(shape) * _ITEM_BYTES[dtype]:
-        raise broken
-    if base + stop > size:
-        raise CheckpointError(f"{path} is truncated at {name}: download it again")
-    return Stored(path, dtype, tuple(shape), base + start)
+def narrow(array: Array, dtype: np.dtype[Any], name: str) -> NDArray[Any]:
+    """The array in another float format.
+
+    Raises:
+        CheckpointError: a number of the tensor `name` overflows in that format.
+    """
+    with np.errstate(over="ignore"):
+        narrowed = np.ascontiguousarray(array, dtype=dtype)
+    if dtype == np.float16 and not np.isfinite(narrowed).all():
+        raise CheckpointError(f"{name} overflows in fp16: export it in bf16 or fp32")
+    return narrowed
 
 
-def _naturals(value: Any) -> TypeGuard[list[int]]:
-    return isinstance(value, list) and all(type(i) is int and 0 <= i < 1 << 48 for i in value)
+def _not_finite(name: str) -> CheckpointError:
+    return CheckpointError(
+        f"{name} holds NaN or infinite numbers: the checkpoint is damaged, download or train it "
+        "again"
+    )

@@ -14,9 +14,9 @@ from awares_edge._version import __version__
 from awares_edge.bundle.manifest import Manifest
 from awares_edge.bundle.store import BundleWriter, Progress
 from awares_edge.checkpoint.checkpoint import Checkpoint
+from awares_edge.checkpoint.json_object import JsonObject
 from awares_edge.checkpoint.lora import Adapter, merge
 from awares_edge.checkpoint.preprocessor import read_eos, read_preprocessing
-from awares_edge.checkpoint.reading import Config
 from awares_edge.errors import CheckpointError, ExportError
 from awares_edge.extras import require
 from awares_edge.protocol.profiles import ProtocolProfile
@@ -151,7 +151,7 @@ def _tokens(source: Checkpoint) -> SpecialTokens:
 
 
 def _provenance(source: Checkpoint, adapter: str | Path | None) -> dict[str, str]:
-    config = Config.read(source.root / "config.json").data
+    config = JsonObject.read(source.root / "config.json").data
     version = config.get("transformers_version")
     facts: dict[str, Any] = {
         "checkpoint": source.spec.name,

@@ -124,7 +124,7 @@ class TestRefusals:
             ({"init_lora_weights": "pissa"}, "changes the base"),
             ({"r": 0}, "'r' must be"),
             ({"lora_alpha": "x"}, "'lora_alpha' must be"),
-            ({"rank_pattern": {"(": 4}}, "is no pattern"),
+            ({"rank_pattern": {"(": 4}}, "regular expression that is not supported"),
             ({"r": 4}, "is the adapter for another model"),
         ],
     )
@@ -146,12 +146,12 @@ class TestRefusals:
 
     def test_a_tensor_that_is_no_lora_weight(self, adapter, refused):
         self.edit(adapter, lambda t: t.update({"base_model.model.lm_head.weight": torch.ones(2)}))
-        refused("no LoRA weight")
+        refused("not a LoRA weight")
 
     def test_a_base_weight_that_differs(self, adapter, refused):
         name = "base_model.model.lm_head.base_layer.weight"
         self.edit(adapter, lambda t: t.update({name: torch.ones(384, 64)}))
-        refused("no LoRA weight")
+        refused("not a LoRA weight")
 
     def test_a_module_that_the_model_has_not(self, adapter, refused):
         def rename(tensors):

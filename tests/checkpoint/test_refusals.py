@@ -4,11 +4,15 @@ import json
 import pickle
 import struct
 
+import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
 from awares_edge.checkpoint import Checkpoint, read_preprocessing
+from awares_edge.checkpoint.safetensors_header import read_header
+from awares_edge.checkpoint.tensorfile import narrow
 from awares_edge.errors import CheckpointError
 from tests.support.checkpoints import make_checkpoint, write_json, write_tensors
 
@@ -34,6 +38,16 @@ def edit_tensors(root, change):
     tensors = load_file(root / "model.safetensors")
     change(tensors)
     write_tensors(root, tensors)
+
+
+def safetensors_bytes(spans, data):
+    """A file of float32 vectors at these byte spans, with `data` bytes after the header."""
+    header = {
+        name: {"dtype": "F32", "shape": [(stop - start) // 4], "data_offsets": [start, stop]}
+        for name, (start, stop) in spans.items()
+    }
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + bytes(data)
 
 
 NORM = "model.language_model.norm.weight"
@@ -118,7 +132,7 @@ class TestTensors:
 
     def test_one_has_a_foreign_name(self, folder):
         edit_tensors(folder, lambda t: t.update({"score.weight": torch.zeros(2)}))
-        refused(folder, "score.weight, which is no tensor of Qwen2.5-VL")
+        refused(folder, "score.weight, which is not a tensor of Qwen2.5-VL")
 
     def test_one_has_a_wrong_shape(self, folder):
         edit_tensors(folder, lambda t: t.update({NORM: torch.zeros(63)}))
@@ -172,6 +186,70 @@ class TestFiles:
         (folder / "model.safetensors").write_bytes(content)
         refused(folder, "is broken")
 
+    @pytest.mark.parametrize(
+        ("text", "match"),
+        [
+            ('{"a": 1, "a": 2}', "broken header"),
+            (' {"a": 1}', "broken header"),
+            ('{"a": NaN}', "broken header"),
+            ('{"__metadata__": {"a": 1}}', "broken header"),
+            ("[" * 100_000, "broken header"),
+            ('{"a": {"dtype": ["F32"], "shape": [1], "data_offsets": [0, 4]}}', "is stored as"),
+        ],
+    )
+    def test_a_header_that_is_not_strict_json(self, folder, text, match):
+        content = struct.pack("<Q", len(text)) + text.encode() + bytes(4)
+        (folder / "model.safetensors").write_bytes(content)
+        refused(folder, match)
+
+    @pytest.mark.parametrize(
+        ("spans", "match"),
+        [
+            ({"a": (0, 8), "b": (4, 12)}, "b overlaps another tensor or leaves a gap"),
+            ({"a": (0, 4), "b": (0, 4)}, "b overlaps another tensor or leaves a gap"),
+            ({"a": (0, 4), "b": (8, 12)}, "b overlaps another tensor or leaves a gap"),
+            ({"a": (4, 12)}, "a overlaps another tensor or leaves a gap"),
+            ({"a": (0, 8)}, "4 bytes after its tensors"),
+            ({"a": (0, 16)}, "truncated"),
+        ],
+    )
+    def test_tensors_must_fill_the_file_without_overlap(self, tmp_path, spans, match):
+        path = tmp_path / "a.safetensors"
+        path.write_bytes(safetensors_bytes(spans, 12))
+        with pytest.raises(CheckpointError, match=match):
+            read_header(path)
+        with pytest.raises(SafetensorError), safe_open(path, "numpy"):
+            pass
+
+    def test_a_file_that_the_official_library_reads_is_read(self, tmp_path):
+        path = tmp_path / "a.safetensors"
+        path.write_bytes(safetensors_bytes({"b": (4, 12), "e": (4, 4), "a": (0, 4)}, 12))
+        with safe_open(path, "numpy") as official:
+            shapes = {name: tuple(official.get_slice(name).get_shape()) for name in "abe"}
+        assert {name: s.shape for name, s in read_header(path).items()} == shapes
+
+
+class TestNumbers:
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+    @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+    def test_nan_and_infinity_are_refused_by_the_tensors_name(self, folder, dtype, value):
+        def damage(tensors):
+            for name, tensor in tensors.items():
+                tensors[name] = tensor.to(dtype)
+            tensors[NORM][7] = value
+
+        edit_tensors(folder, damage)
+        tensor = Checkpoint.open(folder).tensor("text.norm.weight")
+        with pytest.raises(CheckpointError, match=f"{NORM} holds NaN or infinite numbers"):
+            tensor.rows(0, 64)
+        assert np.isfinite(tensor.rows(8, 64)).all()
+
+    def test_overflow_in_fp16_is_refused(self):
+        array = np.array([65504, -65504], dtype=np.float32)
+        np.testing.assert_array_equal(narrow(array, np.dtype(np.float16), "a"), array)
+        with pytest.raises(CheckpointError, match="a overflows in fp16: export it in bf16 or fp32"):
+            narrow(array * 2, np.dtype(np.float16), "a")
+
 
 class TestShards:
     @pytest.fixture
@@ -185,7 +263,7 @@ class TestShards:
     @pytest.mark.parametrize("file", ["../x.safetensors", "/etc/x.safetensors", "a\\b.safetensors"])
     def test_the_index_leaves_the_folder(self, sharded, file):
         edit(sharded / "model.safetensors.index.json", weight_map={NORM: file})
-        refused(sharded, "is no file of the checkpoint folder")
+        refused(sharded, "is not a file of the checkpoint folder")
 
     def test_the_index_names_a_pickle(self, sharded):
         edit(sharded / "model.safetensors.index.json", weight_map={NORM: "model.bin"})
@@ -202,7 +280,7 @@ class TestShards:
     @pytest.mark.parametrize("weight_map", [{}, {"a": 7}, []])
     def test_the_index_is_broken(self, sharded, weight_map):
         edit(sharded / "model.safetensors.index.json", weight_map=weight_map)
-        refused(sharded, "lists no tensors|is no file|must be an object")
+        refused(sharded, "lists no tensors|is not a file|must be an object")
 
 
 class TestPreprocessor:

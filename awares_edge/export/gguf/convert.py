@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from awares_edge.checkpoint.tensorfile import Stored, Weights
-from awares_edge.errors import CheckpointError, ExportError
+from awares_edge.errors import ExportError
 from awares_edge.export.gguf.layout import Kind, Planned
 
 _PIECE_NUMBERS = 1 << 20
@@ -41,7 +41,7 @@ def pieces(weights: Weights, planned: Planned) -> Iterator[NDArray[Any]]:
     for start in range(planned.start, planned.start + count, step):
         stop = min(start + step, planned.start + count)
         if planned.frame is None and isinstance(tensor, Stored) and tensor.dtype == "BF16":
-            yield _from_bf16(_raw_rows(tensor, start, stop), planned.kind, planned.source)
+            yield _from_bf16(tensor.bf16_rows(start, stop), planned.kind, planned.source)
             continue
         rows = tensor.rows(start, stop)
         if planned.frame is not None:
@@ -120,16 +120,6 @@ def _half_of_bf16() -> NDArray[np.float16]:
     numbers = (np.arange(1 << 16, dtype=np.uint32) << 16).view(np.float32)
     with np.errstate(all="ignore"):
         return numbers.astype(np.float16)
-
-
-def _raw_rows(tensor: Stored, start: int, stop: int) -> NDArray[np.uint16]:
-    row = math.prod(tensor.shape[1:])
-    with tensor.path.open("rb") as file:
-        file.seek(tensor.offset + start * row * 2)
-        raw = np.fromfile(file, dtype="<u2", count=(stop - start) * row)
-    if raw.size != (stop - start) * row:
-        raise CheckpointError(f"{tensor.path} is truncated: download it again")
-    return raw.reshape(stop - start, *tensor.shape[1:])
 
 
 def _too_large(name: str) -> ExportError:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from awares_edge._version import __version__
-from awares_edge.checkpoint.reading import Config
+from awares_edge.checkpoint.json_object import JsonObject
 from awares_edge.export.gguf.limits import window_pattern
 from awares_edge.export.gguf.vocabulary import Vocabulary
 from awares_edge.protocol.tokenizer import SpecialTokens
@@ -117,7 +117,7 @@ def read_template(checkpoint: Path) -> str | None:
     if jinja.is_file() and jinja.stat().st_size <= _MAX_TEMPLATE_BYTES:
         return jinja.read_text(encoding="utf-8")
     for name in ("chat_template.json", "tokenizer_config.json"):
-        template = Config.read(checkpoint / name, required=False).data.get("chat_template")
+        template = JsonObject.read(checkpoint / name, required=False).data.get("chat_template")
         if isinstance(template, str):
             return template
     return None

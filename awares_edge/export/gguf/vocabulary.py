@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from awares_edge.checkpoint.reading import Config
+from awares_edge.checkpoint.json_object import JsonObject
 from awares_edge.errors import ExportError
 
 NORMAL, CONTROL, USER_DEFINED, UNUSED = 1, 3, 4, 5
@@ -41,7 +41,7 @@ def read_vocabulary(path: Path, rows: int) -> Vocabulary:
     Raises:
         ExportError: it is of another kind, or has ids beyond the embedding.
     """
-    whole = Config.read(path)
+    whole = JsonObject.read(path)
     model = whole.child("model")
     if model.data.get("type", "BPE") != "BPE" or not isinstance(model.data.get("vocab"), dict):
         raise ExportError(
@@ -68,7 +68,7 @@ def read_vocabulary(path: Path, rows: int) -> Vocabulary:
     return Vocabulary(padded, tuple(types), merges, _is_qwen2(whole))
 
 
-def _is_qwen2(whole: Config) -> bool:
+def _is_qwen2(whole: JsonObject) -> bool:
     """Does this tokenizer cut text as llama.cpp's "qwen2" does?"""
     steps = whole.child("pre_tokenizer").data
     parts = steps.get("pretokenizers", [steps])

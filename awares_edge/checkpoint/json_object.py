@@ -1,4 +1,4 @@
-"""Untrusted JSON of a checkpoint folder: bounded in size, checked by type, never executed."""
+"""Untrusted JSON of a checkpoint folder: bounded in size, checked by type."""
 
 from __future__ import annotations
 
@@ -12,12 +12,37 @@ from awares_edge.errors import CheckpointError
 _MAX_BYTES = 64 << 20
 
 
-class Config:
+def parse_json(text: bytes) -> Any:
+    """Parse JSON in UTF-8, strictly: no duplicate keys, no NaN or Infinity.
+
+    Raises:
+        ValueError: it is not such a document, or is nested too deeply.
+    """
+    try:
+        return json.loads(
+            text.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant
+        )
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise ValueError("duplicate keys")
+    return fields
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+class JsonObject:
     """A JSON object whose fields are read by type.
 
     Args:
         data: the object.
-        where: what to call it in messages, for example "config.json".
+        where: its name in error messages, for example "config.json".
     """
 
     def __init__(self, data: Mapping[str, Any], where: str) -> None:
@@ -25,7 +50,7 @@ class Config:
         self.where = where
 
     @classmethod
-    def read(cls, path: Path, *, required: bool = True) -> Config:
+    def read(cls, path: Path, *, required: bool = True) -> JsonObject:
         """Read a JSON object from a file; an absent one is empty if it is not `required`.
 
         Raises:
@@ -40,10 +65,12 @@ class Config:
         if path.stat().st_size > _MAX_BYTES:
             raise CheckpointError(f"{path} is over {_MAX_BYTES >> 20} MiB: not a configuration")
         try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
+            data = parse_json(path.read_bytes())
+        except OSError as error:
+            raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
+        except ValueError as error:
             raise CheckpointError(
-                f"{path} is not readable JSON: download the checkpoint again"
+                f"{path} is not valid JSON: download the checkpoint again"
             ) from error
         if not isinstance(data, dict):
             raise CheckpointError(f"{path} must hold a JSON object")
@@ -52,14 +79,14 @@ class Config:
     def __contains__(self, key: str) -> bool:
         return self.data.get(key) is not None
 
-    def child(self, key: str) -> Config:
+    def child(self, key: str) -> JsonObject:
         """The object at `key`; empty where there is none."""
         value = self.data.get(key)
         if value is None:
             value = {}
         if not isinstance(value, dict):
             raise self._wrong(key, "an object")
-        return Config(value, f"{self.where}: {key}")
+        return JsonObject(value, f"{self.where}: {key}")
 
     def integer(
         self, key: str, default: int | None = None, *, low: int = 1, high: int = 1 << 24

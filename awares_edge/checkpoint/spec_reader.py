@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from awares_edge.checkpoint.reading import Config
+from awares_edge.checkpoint.json_object import JsonObject
 from awares_edge.errors import CheckpointError
 from awares_edge.spec import ModelSpec, VisionSpec
 
@@ -23,7 +23,7 @@ def read_spec(checkpoint: Path, *, has_head: bool) -> ModelSpec:
     Raises:
         CheckpointError: another architecture, or an option that is not supported here.
     """
-    config = Config.read(checkpoint / "config.json")
+    config = JsonObject.read(checkpoint / "config.json")
     kind = config.data.get("model_type")
     if kind != ARCHITECTURE:
         raise CheckpointError(
@@ -70,13 +70,13 @@ def read_spec(checkpoint: Path, *, has_head: bool) -> ModelSpec:
     )
 
 
-def _require_silu(config: Config) -> None:
+def _require_silu(config: JsonObject) -> None:
     activation = config.string("hidden_act", "silu")
     if activation != "silu":
         raise CheckpointError(f"{config.where}: hidden_act {activation!r} is not supported")
 
 
-def _read_rope(text: Config, head_dim: int) -> tuple[float, tuple[int, int, int]]:
+def _read_rope(text: JsonObject, head_dim: int) -> tuple[float, tuple[int, int, int]]:
     key = "rope_parameters" if "rope_parameters" in text else "rope_scaling"
     rope = text.child(key)
     kind = rope.string("rope_type", rope.string("type", "default"))
@@ -92,16 +92,16 @@ def _read_rope(text: Config, head_dim: int) -> tuple[float, tuple[int, int, int]
     return rope.number("rope_theta", default), (section[0], section[1], section[2])
 
 
-def _read_tied(config: Config, text: Config, has_head: bool) -> bool:
+def _read_tied(config: JsonObject, text: JsonObject, has_head: bool) -> bool:
     declared = [c.boolean("tie_word_embeddings") for c in (config, text) if _says_tied(c)]
     return any(declared) if declared else not has_head
 
 
-def _says_tied(config: Config) -> bool:
+def _says_tied(config: JsonObject) -> bool:
     return "tie_word_embeddings" in config
 
 
-def _read_vision(vision: Config, hidden: int) -> VisionSpec:
+def _read_vision(vision: JsonObject, hidden: int) -> VisionSpec:
     _require_silu(vision)
     theta = vision.child("rope_parameters").number("rope_theta", VISION_ROPE_THETA)
     if theta != VISION_ROPE_THETA:
