@@ -18,7 +18,7 @@ class Gate:
         self._message = message
         self._changed = threading.Condition()
         self._inside = 0
-        self._closed = False
+        self._closed = self._empty = False
 
     @property
     def closed(self) -> bool:
@@ -43,7 +43,7 @@ class Gate:
     def close(self) -> bool:
         """Refuse new uses and wait for the running ones; True for the first call alone."""
         with self._changed:
-            first = not self._closed
             self._closed = True
             self._changed.wait_for(lambda: self._inside == 0)
+            first, self._empty = not self._empty, True
         return first

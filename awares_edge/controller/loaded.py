@@ -73,9 +73,11 @@ class LoadedModel:
         """
         if not self.gate.close():
             return
-        for session in list(self._sessions):
-            session.close()
-        if self._system is not None:
-            self._system.close()
-            self._system = None
-        self.runtime.close()
+        try:
+            for session in list(self._sessions):
+                session.close()
+            if self._system is not None:
+                self._system.close()
+                self._system = None
+        finally:
+            self.runtime.close()
