@@ -117,7 +117,7 @@ class TurnDecoder:
         reply, barred = self._reply, False
         while True:
             yield from self._generate(allow_call)
-            call_start = self._call.format.call_start(reply.text)
+            call_start = reply.call_start()
             if allow_call or call_start is None:
                 break
             self._take_back(call_start)
@@ -132,7 +132,7 @@ class TurnDecoder:
 
     def run_without_call(self) -> Iterator[str | Generated]:
         """Take back the call that `run` ended with, and go on as if none were allowed."""
-        call_start = self._call.format.call_start(self._reply.text)
+        call_start = self._reply.call_start()
         if call_start is not None:
             self._take_back(call_start)
             self._counted = len(self._reply.ids)
@@ -207,13 +207,18 @@ class TurnDecoder:
                 "the model gave no finite logits: its weights are damaged, or fp16 overflowed; "
                 "export it in fp32"
             )
-        if self._constrain and self._in_call(self._reply.text):
-            if not self._leaves_call(token):
-                fitting = (t for t in _descending(logits, token) if self._continues_call(t))
-                return next(fitting, token)
-        elif barred := self._reply.barred():
+        if barred := self._reply.barred():
             return next((t for t in _descending(logits, token) if t not in barred), token)
+        if self._constrain and self._must_change(token):
+            return next((t for t in _descending(logits, token) if self._continues_call(t)), token)
         return token
+
+    def _must_change(self, token: int) -> bool:
+        """Whether a call has begun and `token` would leave its grammar."""
+        text = self._reply.text
+        if self._call.format.find(text) is None or self._continues_call(token):
+            return False
+        return self._in_call(text) and not self._leaves_call(token)
 
     def _in_call(self, text: str) -> bool:
         start = self._call.format.find(text)

@@ -1,16 +1,14 @@
-"""Lets threads use something until it is closed, and closes it when none is using it."""
+"""Lets threads use something until it is closed, and closes it once none is using it."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from awares_edge.errors import SessionError
 
 
 class Gate:
-    """Guards what may be closed by one thread while another uses it.
+    """Guards what may be closed by one thread while another uses it: `with gate: ...`.
 
     Args:
         message: of the `SessionError` after closing.
@@ -20,7 +18,7 @@ class Gate:
         self._message = message
         self._changed = threading.Condition()
         self._inside = 0
-        self._closed = False
+        self._closed = self._empty = False
 
     @property
     def closed(self) -> bool:
@@ -31,27 +29,21 @@ class Gate:
         if self._closed:
             raise SessionError(self._message)
 
-    @contextmanager
-    def use(self) -> Iterator[None]:
-        """Hold the gate open for a `with` block.
-
-        Raises:
-            SessionError: it is closed.
-        """
+    def __enter__(self) -> None:
+        """Raises `SessionError` if this is closed."""
         with self._changed:
             self.check()
             self._inside += 1
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._inside -= 1
-                self._changed.notify_all()
+
+    def __exit__(self, *_: object) -> None:
+        with self._changed:
+            self._inside -= 1
+            self._changed.notify_all()
 
     def close(self) -> bool:
         """Refuse new uses and wait for the running ones; True for the first call alone."""
         with self._changed:
-            first = not self._closed
             self._closed = True
             self._changed.wait_for(lambda: self._inside == 0)
+            first, self._empty = not self._empty, True
         return first

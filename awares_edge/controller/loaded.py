@@ -50,7 +50,7 @@ class LoadedModel:
         Raises:
             SessionError: the model is closed. Closing it closes this session too.
         """
-        with self.gate.use(), self._lock:
+        with self.gate, self._lock:
             if self._system is None:
                 self._system = self._prefilled()
             session = self._system.fork()
@@ -73,9 +73,11 @@ class LoadedModel:
         """
         if not self.gate.close():
             return
-        for session in list(self._sessions):
-            session.close()
-        if self._system is not None:
-            self._system.close()
-            self._system = None
-        self.runtime.close()
+        try:
+            for session in list(self._sessions):
+                session.close()
+            if self._system is not None:
+                self._system.close()
+                self._system = None
+        finally:
+            self.runtime.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 from PIL import Image
 
@@ -62,7 +61,7 @@ class Picture:
             events = answer_question(self.views, asked, options)
             # The gates are passed step by step, so that a stream left unread keeps nothing open.
             while True:
-                with self._in_use():
+                with self._model.gate, self._gate:
                     event = next(events, None)
                 if event is None:
                     return
@@ -73,14 +72,9 @@ class Picture:
             finally:
                 self._busy.release()
 
-    @contextmanager
-    def _in_use(self) -> Iterator[None]:
-        with self._model.gate.use(), self._gate.use():
-            yield
-
     def _forget_question(self) -> None:
         if not (self._model.gate.closed or self._gate.closed):
-            with self._in_use():
+            with self._model.gate, self._gate:
                 self.views.rewind()
 
     def close(self) -> None:

@@ -80,6 +80,18 @@ class Reply:
         start, self._shown = self._shown, max(self._shown, whole)
         return self.text[start : self._shown]
 
+    def call_start(self) -> int | None:
+        """Where the call begins that this complete reply holds; None for an answer.
+
+        What was shown stays: a call that begins there, because another one was taken back from
+        within a token, is taken back from where nothing was shown yet.
+        """
+        at = self._call.call_start(self.text)
+        if at is None:
+            return None
+        at = max(at, self._shown)
+        return at if at < len(self.text) else None
+
     def go_back(self, character: int) -> Place:
         """Forget what was generated from `character` on, and bar the token that began it."""
         place = next(p for p in reversed(self._places) if p.character <= character)

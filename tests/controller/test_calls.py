@@ -1,6 +1,9 @@
 """What is a call, what is an answer, and what is shown of either."""
 
+import json
+
 import pytest
+from tokenizers import Tokenizer
 
 from awares_edge import PROFILES, Model
 from awares_edge.protocol import TextTokenizer
@@ -53,10 +56,10 @@ class TestTokensThatCarryMoreThanTheMarker:
     """Tokens of a trained vocabulary do not end where the marker ends."""
 
     @staticmethod
-    def ask(*replies, tokens):
-        tokenizer = byte_tokenizer()
+    def ask(*replies, tokens=(), tokenizer=None):
+        tokenizer = tokenizer or byte_tokenizer()
         tokenizer._tokenizer.add_tokens(list(tokens))
-        runtime = NullRuntime(replies, TextTokenizer(tokenizer._tokenizer))
+        runtime = NullRuntime(replies, tokenizer)
         special = runtime.tokenizer.special_tokens()
         profile = PROFILES["paper"]
         with Model(runtime, runtime.tokenizer, special, profile, Preprocessing()) as model:
@@ -79,6 +82,19 @@ class TestTokensThatCarryMoreThanTheMarker:
 
     def test_a_token_that_leaves_the_grammar_at_once_is_read_as_it_is(self):
         answer = self.ask(["GET_CROPS['9", "red"], tokens=["GET_CROPS['9"])
+        assert (answer.text, answer.call_status) == ("red", "invalid")
+
+    def test_what_was_shown_stays_even_where_it_turns_out_to_begin_a_call(self):
+        replies = ["dGx GET_CROPSS", "dGET_CROPS", "dG is"]
+        answer = self.ask(replies, tokens=["x GET_CROPSS"])
+        assert (answer.text, answer.call_status) == ("dG is", "invalid")
+
+    def test_a_vocabulary_that_cannot_go_on_with_the_call_ends_it(self):
+        tokenizer = json.loads(byte_tokenizer()._tokenizer.to_str())
+        for character in ":[Ġ":
+            del tokenizer["model"]["vocab"][character]
+        cut = TextTokenizer(Tokenizer.from_str(json.dumps(tokenizer)))
+        answer = self.ask(["GET_CROPS", "red"], tokenizer=cut)
         assert (answer.text, answer.call_status) == ("red", "invalid")
 
     def test_a_call_may_be_one_token(self):

@@ -1,6 +1,7 @@
 """Deadlines, cancelling, closing, and several threads."""
 
 import threading
+import time
 
 import pytest
 
@@ -135,8 +136,8 @@ class TestClosing:
         gate = {"picture": picture._gate, "model": model.gate}[close]
         closer = threading.Thread(target={"picture": picture, "model": model}[close].close)
         closer.start()
-        while not gate.closed:
-            pass
+        while not gate.closed and thread.is_alive():
+            time.sleep(0.001)
         closing.set()
         thread.join(10)
         closer.join(10)

@@ -85,6 +85,9 @@ class Replies:
             call = model.protocol.call
             assert call.parse(answer.text).status == "none"
             assert call.first_sign(shown) is None
+            if answer.finish == "stop":
+                assert shown.strip().endswith(answer.text)
+                assert answer.crops or shown.strip() == answer.text
             assert (answer.call_status == "none") == (answer.call_text == "")
             return f"{answer.call_status} with {len(answer.crops)} crops"
 
