@@ -37,8 +37,7 @@ def map_matrix(path: Path, shape: tuple[int, int]) -> NDArray[Any]:
             offset = file.tell()
     except OSError as error:
         raise BundleError(f"{path} cannot be read: {error.strerror or error}") from error
-    # numpy evaluates the header as a literal, which fails in many ways.
-    except (ValueError, TypeError, KeyError, SyntaxError, RecursionError, MemoryError) as error:
+    except Exception as error:  # numpy parses the header as Python, which fails in many ways
         raise BundleError(f"{path} is not an array: export the bundle again") from error
     if dtype.hasobject:  # pickled
         raise BundleError(f"{path} is not an array of numbers: export the bundle again")

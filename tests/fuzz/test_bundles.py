@@ -1,0 +1,200 @@
+"""Untrusted bundles: whatever a manifest, an array, a tokenizer or a graph says, one line at most."""
+
+import json
+import shutil
+import struct
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+
+import awares_edge
+from awares_edge.api import embedded_bundle
+from awares_edge.bundle import Bundle, Manifest
+from awares_edge.bundle.arrays import map_matrix
+from awares_edge.bundle.graph_files import check_graph_file
+from awares_edge.bundle.store import hash_file
+from awares_edge.controller.model import Model
+from awares_edge.errors import AwaresError
+from awares_edge.protocol import TextTokenizer
+from awares_edge.runtimes.null import NullRuntime
+from awares_edge.spec import EMBEDDING_NAME, MANIFEST_NAME, TOKENIZER_NAME
+from awares_edge.vision.geometry import Grid
+from awares_edge.vision.windows import attention_windows, vision_rotary
+from tests.fuzz.mutations import change_json, damage
+
+pytestmark = pytest.mark.fuzz
+
+NANO = embedded_bundle()
+MANIFEST = json.loads((NANO / MANIFEST_NAME).read_text())
+SIZES = [(640, 480), (29, 28), (3, 500), (1, 1)]
+
+
+def ask(model, size=(64, 48)):
+    """One question, zoomed where the model wants to; what it refuses it must refuse in one line."""
+    image = np.zeros((size[1], size[0], 3), np.uint8)
+    try:
+        model.ask(image, "What?", awares_edge.AskOptions(max_new_tokens=8))
+    except AwaresError as error:
+        assert "\n" not in str(error)
+
+
+class Manifests:
+    """Changed manifests; an accepted one is used for all that a manifest decides."""
+
+    def __init__(self, folder):
+        self.tokenizer = TextTokenizer.from_file(NANO / TOKENIZER_NAME)
+
+    def case(self, random):
+        return change_json(random, MANIFEST), random.choice(SIZES)
+
+    def check(self, case):
+        text, size = case
+        manifest = Manifest.from_json(text)
+        assert Manifest.from_json(manifest.to_json()) == manifest
+        vision = manifest.model.vision
+        grid = Grid(6 * vision.merge_size, 4 * vision.merge_size, vision.merge_size)
+        attention_windows(grid, window_size=vision.window_size, patch_size=vision.patch_size)
+        vision_rotary(grid, head_dim=vision.hidden_size // vision.heads)
+        first = manifest.protocol.crop_ids[0]
+        call = f"{manifest.protocol.call_opening}'{first}'{manifest.protocol.call_closing}"
+        runtime = NullRuntime([call, "42"], self.tokenizer)
+        model = Model(
+            runtime, self.tokenizer, manifest.tokens, manifest.protocol, manifest.preprocessing
+        )
+        ask(model, size)
+        return "accepted"
+
+
+class Forged:
+    """A copy of the nano bundle in which one file is forged and the manifest agrees with it."""
+
+    def __init__(self, folder):
+        self.root = folder / "bundle"
+        shutil.copytree(NANO, self.root)
+
+    def load(self, name=None, data=b"", manifest=None):
+        """Load and ask once, with `data` in the place of a file or another manifest."""
+        text = json.dumps(MANIFEST)
+        if name is not None:
+            (self.root / name).write_bytes(data)
+            files = {**MANIFEST["files"], name: asdict(hash_file(self.root / name))}
+            text = json.dumps({**MANIFEST, "files": files})
+        (self.root / MANIFEST_NAME).write_text(manifest or text, "utf-8", "surrogateescape")
+        try:
+            with awares_edge.load(self.root, threads=1) as model:
+                ask(model)
+        finally:
+            if name is not None:
+                shutil.copyfile(NANO / name, self.root / name)
+        return "accepted"
+
+
+class Bundles(Forged):
+    """Changed manifests over the real files."""
+
+    def case(self, random):
+        return change_json(random, MANIFEST)
+
+    def check(self, case):
+        return self.load(manifest=case)
+
+
+class Tokenizers(Forged):
+    """Changed tokenizers: those that load encode and decode."""
+
+    SEED = json.loads((NANO / TOKENIZER_NAME).read_text())
+
+    def case(self, random):
+        return change_json(random, self.SEED)
+
+    def check(self, case):
+        return self.load(TOKENIZER_NAME, case.encode("utf-8", "replace"))
+
+
+class Arrays:
+    """Forged `.npy` files."""
+
+    SEED = (NANO / EMBEDDING_NAME).read_bytes()
+    HEADERS = [
+        "{'descr': '|O', 'fortran_order': False, 'shape': (512, 192)}",
+        "{'descr': '<f2', 'fortran_order': True, 'shape': (512, 192)}",
+        "{'descr': '<f2', 'fortran_order': False, 'shape': (%d, %d)}" % (1 << 40, 1 << 40),
+        "{'descr': [('a', '<f2')], 'fortran_order': False, 'shape': (512, 192)}",
+        "{'descr': '<f2', 'fortran_order': False, 'shape': (512, -192)}",
+        "(" * 900,
+        "[" * 60_000,
+        "__import__('os')",
+        "{'descr': '<f2', 'fortran_order': False, 'shape': " + "(" * 200 + ")" * 200 + "}",
+    ]
+
+    def __init__(self, folder):
+        self.path = folder / EMBEDDING_NAME
+
+    def case(self, random):
+        if random.random() < 0.7:
+            head, rest = self.SEED[:128], self.SEED[128:]
+            return damage(random, head) + (rest if random.random() < 0.9 else b"")
+        header = random.choice(self.HEADERS).encode()
+        version, code = random.choice([(1, "<H"), (2, "<I"), (3, "<I"), (9, "<I")])
+        size = struct.pack(code, random.choice([len(header), 0, 65535]))
+        return b"\x93NUMPY" + bytes([version, 0]) + size + header + self.SEED[128:]
+
+    def check(self, case):
+        self.path.write_bytes(case)
+        table = map_matrix(self.path, (512, 192))
+        assert table.shape == (512, 192)
+        return "accepted"
+
+
+class GraphFiles:
+    """Damaged graphs, and graphs that name other files: none may be read that is not listed."""
+
+    LISTED = {name: entry["bytes"] for name, entry in MANIFEST["files"].items()}
+    SEEDS = [(NANO / name).read_bytes() for name in ("text.onnx", "vision.fp16.onnx")]
+    OTHERS = [b"../../x.dat", b"/etc/passwd", b"other.data", b"", b"*/_ORT_MEM_ADDR_/*"]
+
+    def __init__(self, folder):
+        self.root = folder
+
+    def case(self, random):
+        seed = random.choice(self.SEEDS)
+        if random.random() < 0.3:
+            return seed.replace(b"text.data", random.choice(self.OTHERS)[:9].ljust(9, b"x"))
+        return damage(random, seed)
+
+    def check(self, case):
+        (self.root / "text.onnx").write_bytes(case)
+        check_graph_file(self.root, "text.onnx", self.LISTED)
+        return "accepted"
+
+
+class Graphs(Forged):
+    """Damaged graphs as far as onnxruntime takes them."""
+
+    NAMES = ("text.onnx", "vision.onnx")
+
+    def case(self, random):
+        name = random.choice(self.NAMES)
+        data = (NANO / name).read_bytes()
+        return name, data[: random.randrange(len(data))] if random.random() < 0.2 else damage(
+            random, data
+        )
+
+    def check(self, case):
+        return self.load(*case)
+
+
+@pytest.mark.parametrize(
+    ("target", "cases"),
+    [
+        (Manifests, 20_000),
+        (Bundles, 1_000),
+        (Tokenizers, 500),
+        (Arrays, 4_000),
+        (GraphFiles, 4_000),
+        (Graphs, 300),
+    ],
+)
+def test_a_forged_bundle_is_one_line(check, target, cases):
+    check(target, cases)
