@@ -1,4 +1,4 @@
-"""Bundles: pinned by hash, written whole or not at all, trusted in nothing."""
+"""Bundles: pinned by hash, written whole or not at all, and only listed files are read."""
 
 import json
 import os
@@ -102,12 +102,44 @@ def test_a_path_that_leaves_the_bundle_is_refused(bundle, name):
     assert len(str(caught.value)) < 200
 
 
-def test_a_link_out_of_the_bundle_is_refused(bundle, tmp_path):
-    (tmp_path / "secret").write_bytes(b"weights")
-    (bundle / "weights/text.data").unlink()
-    (bundle / "weights/text.data").symlink_to(tmp_path / "secret")
-    with pytest.raises(BundleError, match="leaves the bundle"):
+@pytest.mark.parametrize("name", ["weights/text.data", "weights", MANIFEST_NAME])
+@pytest.mark.parametrize("inside", [True, False])
+def test_a_symbolic_link_is_refused_wherever_it_leads(bundle, tmp_path, name, inside):
+    target = (bundle if inside else tmp_path) / "elsewhere"
+    (bundle / name).rename(target)
+    (bundle / name).symlink_to(target)
+    with pytest.raises(BundleError, match=r"leaves the bundle.*cp -rL"):
         Bundle.open(bundle)
+
+
+def test_the_folder_itself_may_be_a_link(bundle, tmp_path):
+    (tmp_path / "latest").symlink_to(bundle)
+    Bundle.open(tmp_path / "latest")
+
+
+def test_a_hard_link_is_a_file_like_any_other(bundle, tmp_path):
+    (bundle / "weights/text.data").rename(tmp_path / "blob")
+    os.link(tmp_path / "blob", bundle / "weights/text.data")
+    Bundle.open(bundle)
+
+
+def test_a_pipe_is_never_opened(bundle):
+    (bundle / "weights/text.data").unlink()
+    os.mkfifo(bundle / "weights/text.data")
+    with pytest.raises(BundleError, match="not a regular file"):
+        Bundle.open(bundle)
+
+
+def test_files_that_are_not_listed_are_named(bundle):
+    assert Bundle.open(bundle).unlisted() == []
+    (bundle / "weights/notes.txt").write_text("mine")
+    assert Bundle.open(bundle).unlisted() == ["weights/notes.txt"]
+
+
+def test_a_manifest_that_could_not_be_read_back_is_not_written(tmp_path):
+    wrong = replace(MANIFEST, tokens=replace(MANIFEST.tokens, im_end=300))
+    with pytest.raises(BundleError, match="below vocabulary"):
+        wrong.to_json()
 
 
 def test_other_versions_say_what_to_do(bundle):
@@ -137,6 +169,17 @@ def test_what_is_no_bundle(tmp_path):
         (lambda b: b.update(extra=1), "unknown field 'extra'"),
         (lambda b: b["model"].update(layers="2"), r"manifest\.model\.layers must be of type int"),
         (lambda b: b["model"].update(layers=True), r"manifest\.model\.layers must be of type int"),
+        (
+            lambda b: b["model"].update(layers=0),
+            r"layers must be a whole number between 1 and 1024",
+        ),
+        (lambda b: b["model"].update(norm_eps=10**400), r"norm_eps must be of type float"),
+        (lambda b: b["model"].update(name="\ud800"), r"name must be valid text"),
+        (
+            lambda b: b["provenance"].update({"x" * 99: ""}),
+            r"has the key 'x+'\.\.\., which must be",
+        ),
+        (lambda b: b["tokens"].update(eos=[2] * 65), r"eos must be of 1 to 64 items, it has 65"),
         (lambda b: b["model"].update(mrope_section=[1, 2]), "must have 3 items"),
         (lambda b: b["protocol"].update(box_rule="x"), "must be one of 'halves', 'evaluator'"),
         (lambda b: b["files"].pop(TOKENIZER_NAME), "lists no tokenizer.json"),
