@@ -37,7 +37,7 @@ def damage(random: Random, data: bytes) -> bytes:
 def absurd(random: Random, value: Any) -> Any:
     """A value that a field of this type should hardly have, and now and then of another type."""
     if random.random() < 0.15:
-        return random.choice(_OTHER)
+        return copy.deepcopy(random.choice(_OTHER))
     if isinstance(value, bool):
         return not value
     if isinstance(value, int):
@@ -50,7 +50,7 @@ def absurd(random: Random, value: Any) -> Any:
         return random.choice([[], value * 2, value[:-1], value[::-1], [value], value * 5000])
     if isinstance(value, dict):
         return random.choice([{}, {**value, "extra": 1}, dict(list(value.items())[:-1]), [value]])
-    return random.choice(_OTHER)
+    return copy.deepcopy(random.choice(_OTHER))
 
 
 def change_json(random: Random, tree: Any) -> str:
@@ -65,7 +65,7 @@ def change_json(random: Random, tree: Any) -> str:
         if what < 0.05 and isinstance(parent, dict):
             del parent[key]
         elif what < 0.1 and isinstance(parent, dict):
-            parent[random.choice([*_TEXT, "extra"])] = parent[key]
+            parent[random.choice([*_TEXT, "extra"])] = copy.deepcopy(parent[key])
         else:
             parent[key] = absurd(random, parent[key])
     text = json.dumps(tree)

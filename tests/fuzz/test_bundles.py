@@ -17,6 +17,7 @@ from awares_edge.bundle.store import hash_file
 from awares_edge.controller.model import Model
 from awares_edge.errors import AwaresError
 from awares_edge.protocol import TextTokenizer
+from awares_edge.runtimes.llamacpp.header import read_header
 from awares_edge.runtimes.null import NullRuntime
 from awares_edge.spec import EMBEDDING_NAME, MANIFEST_NAME, TOKENIZER_NAME
 from awares_edge.vision.geometry import Grid
@@ -182,6 +183,43 @@ class Graphs(Forged):
         return self.load(*case)
 
 
+def gguf():
+    """A small GGUF file: keys of most kinds, one tensor."""
+
+    def text(value):
+        return struct.pack("<Q", len(value)) + value
+
+    keys = [
+        text(b"general.architecture") + struct.pack("<I", 8) + text(b"clip"),
+        text(b"general.alignment") + struct.pack("<II", 4, 32),
+        text(b"clip.vision.block_count") + struct.pack("<II", 4, 2),
+        text(b"scale") + struct.pack("<If", 6, 0.5),
+        text(b"tokens") + struct.pack("<IIQ", 9, 8, 40) + 40 * text(b"token"),
+        text(b"types") + struct.pack("<IIQ", 9, 5, 40) + bytes(160),
+        text(b"split.count") + struct.pack("<IH", 2, 0),
+    ]
+    tensor = text(b"token_embd.weight") + struct.pack("<IQQIQ", 2, 8, 4, 0, 0)
+    head = b"GGUF" + struct.pack("<IQQ", 3, 1, len(keys)) + b"".join(keys) + tensor
+    return head + bytes(-len(head) % 32 + 128)
+
+
+class GgufHeaders:
+    """Damaged GGUF files; llama.cpp itself is not asked, because it may abort the process."""
+
+    def __init__(self, folder):
+        self.path = folder / "text.gguf"
+        self.path.write_bytes(gguf())
+        assert read_header(self.path).shapes == {"token_embd.weight": (4, 8)}
+
+    def case(self, random):
+        return damage(random, gguf())
+
+    def check(self, case):
+        self.path.write_bytes(case)
+        read_header(self.path)
+        return "accepted"
+
+
 @pytest.mark.parametrize(
     ("target", "cases"),
     [
@@ -191,6 +229,7 @@ class Graphs(Forged):
         (Arrays, 4_000),
         (GraphFiles, 4_000),
         (Graphs, 300),
+        (GgufHeaders, 4_000),
     ],
 )
 def test_a_forged_bundle_is_one_line(check, target, cases):
