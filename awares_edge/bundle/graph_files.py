@@ -17,7 +17,7 @@ from typing import TypeAlias
 from awares_edge.bundle.schema import shown
 from awares_edge.errors import BundleError
 
-MAX_FIELDS = 1 << 20
+MAX_FIELDS = 1 << 18
 """Most protobuf fields that are read of one graph (a 72B model: about 10,000)."""
 _MAX_DEPTH = 32
 _MAX_VARINT = 10

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 from awares_edge.bundle.schema import Items, Limits, Real, Text, Whole
 from awares_edge.errors import BundleError
 from awares_edge.protocol import CROP_NAMES, parse_call
-from awares_edge.spec import MANIFEST_NAME
+from awares_edge.spec import GRAPH_SUFFIX, MANIFEST_NAME
 
 if TYPE_CHECKING:
     from awares_edge.bundle.manifest import Manifest
 
 MAX_FILES = 4096
+MAX_GRAPHS = 16
 MAX_VOCABULARY = 1 << 20
 MAX_CACHE_NUMBERS = 1 << 20
 """Most numbers that the KV cache holds for one token (a 72B model: 163,840)."""
@@ -185,6 +186,9 @@ _RULES: dict[str, Callable[[Manifest], bool]] = {
     ),
     "the eos tokens must be different and below vocabulary": lambda m: _unique_below(
         m.tokens.eos, m.model.vocabulary
+    ),
+    f"at most {MAX_GRAPHS} files may be graphs": lambda m: (
+        sum(name.endswith(GRAPH_SUFFIX) for name in m.files) <= MAX_GRAPHS
     ),
     f"{MANIFEST_NAME} must not list itself": lambda m: MANIFEST_NAME not in m.files,
     "a file must not be listed as the folder of another": lambda m: (

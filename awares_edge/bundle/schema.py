@@ -15,6 +15,7 @@ import json
 import math
 import re
 import types
+from collections import Counter
 from collections.abc import Hashable, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import lru_cache
@@ -103,10 +104,20 @@ def parse_json(text: str, where: str) -> dict[str, Any]:
     Raises:
         BundleError: not a JSON object; a key twice in one object; NaN or infinity; nested too deep.
     """
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) != len(pairs):
+            counts = Counter(key for key, _ in pairs)
+            twice = counts.most_common(1)[0][0]
+            raise BundleError(f"{where} has the key {shown(twice)} twice in one object")
+        return found
+
+    def refuse(constant: str) -> None:
+        raise BundleError(f"{where} holds {constant}, which is not a JSON number")
+
     try:
-        body = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
-    except _Refused as error:
-        raise BundleError(f"{where} {error}: export the bundle again") from error
+        body = json.loads(text, object_pairs_hook=unique, parse_constant=refuse)
     except (ValueError, RecursionError, MemoryError) as error:
         raise BundleError(f"{where} is not valid JSON: export the bundle again") from error
     if not isinstance(body, dict):
@@ -219,20 +230,3 @@ def _check_items(count: int, where: str, limits: Limits, path: str) -> None:
 def _hints(cls: Hashable) -> dict[str, Any]:
     # Resolving the text of annotations costs more than all the rest.
     return get_type_hints(cls)
-
-
-class _Refused(ValueError):
-    pass
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise _Refused(f"has the key {shown(twice)} twice in one object")
-    return found
-
-
-def _refuse_constant(name: str) -> None:
-    raise _Refused(f"holds {name}, which is not a JSON number")

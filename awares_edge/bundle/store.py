@@ -16,10 +16,9 @@ from awares_edge.bundle.graph_files import check_graph_file
 from awares_edge.bundle.manifest import FileEntry, Manifest
 from awares_edge.errors import BundleError, ExportError
 from awares_edge.files import move_into_place
-from awares_edge.spec import MANIFEST_NAME, TOKENIZER_NAME
+from awares_edge.spec import GRAPH_SUFFIX, MANIFEST_NAME, TOKENIZER_NAME
 
 MAX_MANIFEST_BYTES = 4 << 20
-_GRAPH_SUFFIX = ".onnx"
 
 Progress: TypeAlias = Callable[[str, int, int], None]
 """Called with (what, done, total) as long work goes on."""
@@ -103,7 +102,7 @@ class Bundle:
                 progress(name, done + 1, len(files))
         sizes = {name: entry.bytes for name, entry in files.items()}
         for name in files:
-            if name.endswith(_GRAPH_SUFFIX):
+            if name.endswith(GRAPH_SUFFIX):
                 check_graph_file(self.root, name, sizes)
 
 
