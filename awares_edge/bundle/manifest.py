@@ -7,7 +7,8 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from awares_edge.bundle.limits import LIMITS, check_rules
+from awares_edge.bundle.limits import LIMITS
+from awares_edge.bundle.rules import check_rules
 from awares_edge.bundle.schema import parse_json, read_dataclass
 from awares_edge.errors import BundleError
 from awares_edge.protocol.profiles import ProtocolProfile
@@ -63,7 +64,7 @@ class Manifest:
 
         Raises:
             BundleError: not a manifest of this version, or a value out of range
-                (`awares_edge.bundle.limits`).
+                (`bundle.limits`, `bundle.rules`).
         """
         body = parse_json(text, MANIFEST_NAME)
         if body.pop("format", None) != FORMAT:
