@@ -138,7 +138,8 @@ class _Walker:
                 end = at + (8 if wire == 1 else 4)
             else:
                 raise self._damaged()
-            if end > stop or number == 0:
+            # protobuf keeps the low 32 bits of a longer tag: it would see another field.
+            if end > stop or not 0 < tag >> 3 < 1 << 29:
                 raise self._damaged()
             yield number, wire, (at, end)
             at = end

@@ -128,6 +128,15 @@ def test_an_entry_in_a_form_that_no_serializer_writes(tmp_path, entry):
         check(tmp_path, field(7, field(5, field(13, ENTRY) + field(13, ENTRY))))
 
 
+def test_a_field_number_that_protobuf_cuts_to_another_one(tmp_path):
+    tensor = field(13, field(1, b"location") + field(2, b"x.data"))
+    initializer = bytes([0xAA, 0x80, 0x80, 0x80, 0x10, len(tensor)]) + tensor
+    seen = onnx.ModelProto.FromString(field(7, field(5, tensor))).graph.initializer
+    assert seen[0].external_data[0].value == "x.data"
+    with pytest.raises(BundleError, match="not an ONNX graph of this tool"):
+        check(tmp_path, field(7, initializer))
+
+
 def test_a_compiled_engine_is_refused(tmp_path):
     node = helper.make_node("EPContext", [], ["o"], domain="com.microsoft", ep_cache_context="/x")
     with pytest.raises(BundleError, match="compiled engine"):
