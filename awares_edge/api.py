@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -69,9 +70,10 @@ def load(
             f"checkpoint for {entry.name}, or leave --runtime out"
         )
     entry.require()
+    tokenizer = _read_tokenizer(bundle)
     return Model(
         entry.load(bundle, options),
-        TextTokenizer.from_file(bundle.path(TOKENIZER_NAME)),
+        tokenizer,
         manifest.tokens,
         profile or manifest.protocol,
         manifest.preprocessing,
@@ -100,6 +102,20 @@ def scripted(replies: Script = (), *, protocol: str = "paper", context: int = 32
 def embedded_bundle() -> Path:
     """Folder of the nano bundle that comes with the package."""
     return Path(str(files("awares_edge") / "assets" / "nano"))
+
+
+def _read_tokenizer(bundle: Bundle) -> TextTokenizer:
+    """The bundle's tokenizer, once it agrees with the manifest."""
+    tokenizer = TextTokenizer.from_file(bundle.path(TOKENIZER_NAME))
+    manifest = bundle.manifest
+    if tokenizer.vocabulary > manifest.model.vocabulary:
+        raise BundleError(
+            f"{TOKENIZER_NAME} has {tokenizer.vocabulary:,} tokens, the model "
+            f"{manifest.model.vocabulary:,}: export the bundle again"
+        )
+    if replace(tokenizer.special_tokens(), eos=manifest.tokens.eos) != manifest.tokens:
+        raise BundleError(f"{TOKENIZER_NAME} has other special tokens than the manifest says")
+    return tokenizer
 
 
 def _load_checkpoint(root: Path, runtime: str, protocol: str, options: RuntimeOptions) -> Model:

@@ -10,10 +10,12 @@ import typer
 from rich.table import Table
 
 from awares_edge.api import embedded_bundle
-from awares_edge.apps.console import out, print_json, verify_progress
+from awares_edge.apps.console import out, print_json, say, verify_progress
 from awares_edge.apps.options import JsonOption
 from awares_edge.bundle.manifest import FORMAT_VERSION, Manifest
 from awares_edge.bundle.store import Bundle
+
+_SHOWN = 5
 
 EPILOG = """
 Examples:
@@ -33,14 +35,22 @@ def inspect(
     """Verify every hash of a bundle and print what is inside."""
     root = bundle or embedded_bundle()
     with verify_progress() as progress:
-        manifest = Bundle.open(root, progress=progress).manifest
+        opened = Bundle.open(root, progress=progress)
+    manifest, unlisted = opened.manifest, opened.unlisted()
     if json:
-        extra = {"format_version": FORMAT_VERSION, "protocol_sha256": manifest.protocol_sha256}
+        extra = {
+            "format_version": FORMAT_VERSION,
+            "protocol_sha256": manifest.protocol_sha256,
+            "unlisted": unlisted,
+        }
         print_json({**asdict(manifest), **extra, "verified": True})
         return
     out.print(_summary(root, manifest))
     out.print(_files(manifest))
-    out.print(f"all {len(manifest.files)} files verified", style="green")
+    out.print(f"all {len(manifest.files)} listed files verified", style="green")
+    if unlisted:
+        names = ", ".join(map(repr, unlisted[:_SHOWN])) + (", ..." if unlisted[_SHOWN:] else "")
+        say(f"{len(unlisted)} more in the folder are not listed and are never read: {names}")
 
 
 def _summary(root: Path, manifest: Manifest) -> Table:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TypeAlias
 
+from awares_edge.bundle.graph_files import check_graph_file
 from awares_edge.bundle.manifest import FileEntry, Manifest
 from awares_edge.errors import BundleError, ExportError
 from awares_edge.files import move_into_place
-from awares_edge.spec import MANIFEST_NAME, TOKENIZER_NAME
+from awares_edge.spec import GRAPH_SUFFIX, MANIFEST_NAME, TOKENIZER_NAME
 
-_MAX_MANIFEST_BYTES = 4 << 20
-_MAX_FILES = 4096
+MAX_MANIFEST_BYTES = 4 << 20
 
 Progress: TypeAlias = Callable[[str, int, int], None]
 """Called with (what, done, total) as long work goes on."""
@@ -51,29 +53,25 @@ class Bundle:
     ) -> Bundle:
         """Open a bundle.
 
+        Only files that the manifest lists are ever read, weights that a graph names included.
+
         Args:
             root: its folder.
             verify: compare every file with its hash; False compares sizes alone.
-            progress: told of each verified file.
+            progress: called with (name, done, total) after each verified file.
 
         Raises:
-            BundleError: there is none, a file is missing, changed or not listed, a path leaves the
-                folder, or the format version is another.
+            BundleError: there is none; the format version is another; a value of the manifest is
+                out of range; a file is missing, changed, or a link; a graph reads a file that is
+                not listed.
         """
         root = Path(root)
-        path = root / MANIFEST_NAME
-        if not root.exists():
-            raise BundleError(f"no such bundle: {root}")
-        if not path.is_file():
-            raise BundleError(f"{root} is not a bundle: it has no {MANIFEST_NAME}")
-        if path.stat().st_size > _MAX_MANIFEST_BYTES:
-            raise BundleError(f"{path} is too large for a manifest: export the bundle again")
         try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise BundleError(f"{path} cannot be read: {error}") from error
-        bundle = cls(root, Manifest.from_json(text))
-        bundle._check_files(verify, progress)
+            bundle = cls(root, _read_manifest(root))
+            bundle._check_files(verify, progress)
+        except OSError as error:
+            where = error.filename or root
+            raise BundleError(f"{where} cannot be read: {error.strerror or error}") from error
         return bundle
 
     def path(self, name: str) -> Path:
@@ -86,40 +84,77 @@ class Bundle:
             raise BundleError(f"the bundle in {self.root} has no file {name}")
         return self.root / name
 
+    def unlisted(self) -> list[str]:
+        """Names of files in the folder that the manifest does not list; they are never read."""
+        found: list[str] = []
+        for folder, _, names in os.walk(self.root):
+            inner = Path(folder).relative_to(self.root)
+            found += [(inner / name).as_posix() for name in names]
+        return sorted(set(found) - set(self.manifest.files) - {MANIFEST_NAME})
+
     def _check_files(self, verify: bool, progress: Progress | None) -> None:
         files = self.manifest.files
-        if len(files) > _MAX_FILES:
-            raise BundleError(f"the manifest lists {len(files)} files: not a bundle of this tool")
         if TOKENIZER_NAME not in files:
             raise BundleError(f"the manifest lists no {TOKENIZER_NAME}: export the bundle again")
-        for name in files:
-            _check_name(name)
-            path = self.root / name
-            if path.is_symlink() or not path.resolve().is_relative_to(self.root.resolve()):
-                raise BundleError(f"{name} leaves the bundle's folder: do not trust this bundle")
         for done, (name, expected) in enumerate(files.items()):
-            path = self.root / name
-            if not path.is_file():
-                raise BundleError(f"{name} is missing from the bundle: copy or export it again")
-            if path.stat().st_size != expected.bytes:
-                raise BundleError(
-                    f"{name} has {path.stat().st_size} bytes, the manifest says {expected.bytes}: "
-                    "the bundle is incomplete or changed; copy or export it again"
-                )
-            if verify and hash_file(path).sha256 != expected.sha256:
-                raise BundleError(
-                    f"{name} does not have the hash that the manifest says: the bundle is corrupt "
-                    "or was changed; copy or export it again"
-                )
+            _check_file(self.root, name, expected, verify)
             if progress:
                 progress(name, done + 1, len(files))
+        sizes = {name: entry.bytes for name, entry in files.items()}
+        for name in files:
+            if name.endswith(GRAPH_SUFFIX):
+                check_graph_file(self.root, name, sizes)
 
 
-def _check_name(name: str) -> None:
-    pure = PurePosixPath(name)
-    bad = pure.is_absolute() or ".." in pure.parts or "\\" in name or ":" in name or "\0" in name
-    if bad or str(pure) != name or name in ("", ".", MANIFEST_NAME):
-        raise BundleError(f"the manifest lists {name!r}, which is no file inside the bundle")
+def _read_manifest(root: Path) -> Manifest:
+    path = root / MANIFEST_NAME
+    if not root.exists():
+        raise BundleError(f"no such bundle: {root}")
+    if not path.exists():
+        raise BundleError(f"{root} is not a bundle: it has no {MANIFEST_NAME}")
+    _require(root, MANIFEST_NAME, stat.S_ISREG)
+    with path.open("rb") as file:
+        data = file.read(MAX_MANIFEST_BYTES + 1)
+    if len(data) > MAX_MANIFEST_BYTES:
+        raise BundleError(f"{path} is too large for a manifest: export the bundle again")
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise BundleError(f"{path} is not UTF-8 text: export the bundle again") from error
+    return Manifest.from_json(text)
+
+
+def _check_file(root: Path, name: str, expected: FileEntry, verify: bool) -> None:
+    parts = name.split("/")
+    for i in range(1, len(parts)):
+        _require(root, "/".join(parts[:i]), stat.S_ISDIR)
+    size = _require(root, name, stat.S_ISREG).st_size
+    if size != expected.bytes:
+        raise BundleError(
+            f"{name} has {size} bytes, the manifest says {expected.bytes}: "
+            "the bundle is incomplete or changed; copy or export it again"
+        )
+    if verify and hash_file(root / name) != expected:
+        raise BundleError(
+            f"{name} does not have the hash that the manifest says: the bundle is corrupt "
+            "or was changed; copy or export it again"
+        )
+
+
+def _require(root: Path, name: str, kind: Callable[[int], bool]) -> os.stat_result:
+    """Status of a file or folder that must be itself: no link, and no pipe that never ends."""
+    try:
+        status = os.lstat(root / name)
+    except (FileNotFoundError, NotADirectoryError):
+        raise BundleError(f"{name} is missing from the bundle: copy or export it again") from None
+    if stat.S_ISLNK(status.st_mode):
+        raise BundleError(
+            f"{name} leaves the bundle's folder by a symbolic link: if you trust what it leads "
+            "to, copy the bundle with cp -rL"
+        )
+    if not kind(status.st_mode):
+        raise BundleError(f"{name} is not a regular file: copy or export the bundle again")
+    return status
 
 
 class BundleWriter:

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from awares_edge.bundle.arrays import map_matrix
 from awares_edge.bundle.store import Bundle
-from awares_edge.errors import BundleError, SessionError
+from awares_edge.errors import SessionError
 from awares_edge.runtimes.base import Segment, TextSegment
 from awares_edge.spec import EMBEDDING_NAME
 
@@ -28,13 +29,7 @@ class Embedding:
             BundleError: it is no array, or not of the manifest's model.
         """
         path, model = bundle.path(EMBEDDING_NAME), bundle.manifest.model
-        try:
-            table: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError) as error:
-            raise BundleError(f"{path} is not an array: export the bundle again") from error
-        if table.shape != (model.vocabulary, model.hidden_size) or table.dtype.kind != "f":
-            raise BundleError(f"{path} does not fit the manifest: export the bundle again")
-        return cls(table)
+        return cls(map_matrix(path, (model.vocabulary, model.hidden_size)))
 
     def of(self, segments: Sequence[Segment], count: int) -> NDArray[np.float32]:
         """float32 [count, hidden]: token rows, and features of pictures in their places.

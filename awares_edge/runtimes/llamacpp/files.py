@@ -82,7 +82,8 @@ def check_vision(path: Path, spec: ModelSpec) -> None:
 
 def _compare(path: Path, header: Header, expected: dict[str, Value]) -> None:
     for key, value in expected.items():
-        if header.keys.get(key) != value:
+        # By type too: llama.cpp aborts the process where a number has another type than it expects.
+        if header.keys.get(key) != value or type(header.keys[key]) is not type(value):
             raise _foreign(path, key, header.keys.get(key), value)
 
 

@@ -22,6 +22,7 @@ from awares_edge.runtimes.base import (
 from awares_edge.runtimes.embedding import Embedding
 from awares_edge.runtimes.onnx.cache import Cache, CacheShape
 from awares_edge.runtimes.onnx.devices import Device
+from awares_edge.runtimes.onnx.graph_checks import check_features, check_graph, running
 from awares_edge.runtimes.onnx.rotary import TextRotary
 from awares_edge.runtimes.onnx.session import OnnxSession
 from awares_edge.runtimes.threads import check_threads
@@ -50,6 +51,7 @@ class OnnxRuntime(Runtime):
         self.precision = manifest.precision
         self.device = str(device)
         self.vocabulary = spec.vocabulary
+        self._hidden = spec.hidden_size
         self.context = context
         self.rotary = TextRotary(spec)
         self._embedding = Embedding.open(bundle)
@@ -95,7 +97,9 @@ class OnnxRuntime(Runtime):
 
     def encode_image(self, patches: Patches) -> EncodedImage:
         feed = {"pixel_values": patches.pixels, **self._tables(patches.grid)}
-        features = self._vision.run(["image_features"], feed)[0]
+        with running("vision"):
+            features = self._vision.run(["image_features"], feed)[0]
+        check_features(features, patches.grid.tokens, self._hidden)
         return EncodedImage(features, patches.grid)
 
     def open_session(self, context: int | None = None) -> OnnxSession:
@@ -129,7 +133,8 @@ class OnnxRuntime(Runtime):
             binding.bind_cpu_input(name, array)
         binding.bind_ortvalue_output("logits", ort.OrtValue.ortvalue_from_numpy(logits))
         cache.bind_rotary(total)
-        self._text.run_with_iobinding(binding)
+        with running("text"):
+            self._text.run_with_iobinding(binding)
         return logits
 
 
@@ -146,10 +151,12 @@ def _load_graph(
     # Sequence lengths differ from call to call: a memory plan per shape would only pile up.
     options.enable_mem_pattern = False
     try:
-        return ort.InferenceSession(str(path), options, providers=device.providers())
+        session = ort.InferenceSession(str(path), options, providers=device.providers())
     except Exception as error:  # onnxruntime raises its own bare exceptions
         reason = str(error).splitlines()[0]
         raise BundleError(f"onnxruntime cannot load {path}: {reason}") from error
+    check_graph(session, name, bundle.manifest.model)
+    return session
 
 
 def _grid_tables(
