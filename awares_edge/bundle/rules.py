@@ -12,8 +12,8 @@ from awares_edge.bundle.limits import (
     MAX_PATCHES,
     MAX_WINDOW_SIDE,
 )
-from awares_edge.errors import BundleError
-from awares_edge.protocol import CROP_NAMES, parse_call
+from awares_edge.errors import BundleError, InputError
+from awares_edge.protocol import CROP_NAMES
 from awares_edge.spec import GRAPH_SUFFIX, MANIFEST_NAME
 
 if TYPE_CHECKING:
@@ -50,9 +50,11 @@ def _structure(m: Manifest) -> list[int]:
 
 
 def _calls_are_read(m: Manifest) -> bool:
-    p = m.protocol
-    calls = (f"{p.call_opening}'{i}'{p.call_closing}" for i in p.crop_ids)
-    return all(parse_call(call, p.crop_ids).status == "ok" for call in calls)
+    try:
+        call = m.protocol.call
+    except InputError:
+        return False
+    return all(call.parse(call.render([i])).status == "ok" for i in m.protocol.crop_ids)
 
 
 _RULES: dict[str, Callable[[Manifest], bool]] = {
