@@ -14,8 +14,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
-from awares_edge.bundle.schema import shown
 from awares_edge.errors import BundleError
+from awares_edge.schema import shown
 
 MAX_FIELDS = 1 << 18
 """Most protobuf fields that are read of one graph (a 72B model: about 10,000)."""

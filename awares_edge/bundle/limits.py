@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 
-from awares_edge.bundle.schema import Items, Limits, Real, Text, Whole
 from awares_edge.protocol import CROP_NAMES
+from awares_edge.schema import Items, Limits, Real, Text, Whole
 
 MAX_FILES = 4096
 MAX_GRAPHS = 16

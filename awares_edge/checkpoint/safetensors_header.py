@@ -11,9 +11,9 @@ import struct
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from awares_edge.checkpoint.json_object import parse_json
 from awares_edge.checkpoint.tensorfile import ITEM_BYTES, Stored
 from awares_edge.errors import CheckpointError
+from awares_edge.schema import parse_json
 
 _MAX_HEADER_BYTES = 100_000_000
 """The official library's limit."""
@@ -36,10 +36,11 @@ def read_header(path: Path) -> dict[str, Stored]:
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
     try:
-        header = parse_json(text)
+        header = parse_json(text.decode("utf-8"), str(path))
+    # Bytes that are not UTF-8, or not JSON.
     except ValueError as error:
         raise _broken(path) from error
-    if not text.startswith(b"{") or not isinstance(header, dict):
+    if not text.startswith(b"{"):
         raise _broken(path)
     metadata = header.pop("__metadata__", None)
     if metadata is not None and not _texts(metadata):
