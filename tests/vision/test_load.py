@@ -89,7 +89,9 @@ def test_every_format_is_read(kind):
     assert min(image.getpixel((8, 8))) > 245
 
 
-@pytest.mark.skipif(not features.check("avif"), reason="this Pillow has no AVIF")
+@pytest.mark.skipif(
+    "avif" not in features.get_supported_modules(), reason="this Pillow has no AVIF"
+)
 def test_avif_is_read():
     assert load_image(encoded(Image.fromarray(NOISE), "AVIF")).size == (32, 24)
 
