@@ -41,10 +41,15 @@ class Report:
 
     ``accuracy_ci`` is the 95% Wilson interval of ``accuracy``. A share of nothing is None: the
     precision of calls where nothing was called, the recall where no call was needed.
+
+    Attributes:
+        skipped: pictures that could not be used, each with the reason; their remaining questions
+            were not asked and are not counted.
     """
 
     mode: str
     outcomes: list[Outcome] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         o = self.outcomes
@@ -53,6 +58,8 @@ class Report:
         return {
             "mode": self.mode,
             "questions": len(o),
+            "skipped": len(self.skipped),
+            "skipped_pictures": self.skipped,
             "accuracy": accuracy,
             "accuracy_ci": [round(x, 4) for x in wilson(accuracy or 0.0, len(o))],
             "rtr": _mean([x.visual_tokens / x.full_tokens for x in o]),

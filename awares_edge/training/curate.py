@@ -22,6 +22,7 @@ from awares_edge.training.endpoint import Patience
 from awares_edge.training.errors import ReplyError, TrainingError
 from awares_edge.training.judges import Judge
 from awares_edge.training.oracles import Oracle
+from awares_edge.training.skipped import listed
 from awares_edge.training.trajectories import (
     Row,
     Trajectory,
@@ -41,21 +42,27 @@ class Answerer(Protocol):
 
 @dataclass
 class CurationReport:
-    """Counts of a run; ``tell`` hears of every row that is left out, as it is.
+    """Counts of a run; ``tell`` is called with the id and reason of each row that is left out.
 
     Attributes:
         resumed: rows that the output held already.
+        reasons: what ``tell`` was called with.
     """
 
     tell: Callable[[str], None] = lambda _reason: None
     kept: int = 0
     resumed: int = 0
     labels: dict[str, int] = field(default_factory=lambda: {"LR": 0, "HR": 0})
-    skipped: int = 0
+    reasons: list[str] = field(default_factory=list)
+
+    @property
+    def skipped(self) -> int:
+        """Rows that were left out."""
+        return len(self.reasons)
 
     def skip(self, reason: str) -> None:
         """Count a row that is left out."""
-        self.skipped += 1
+        self.reasons.append(reason)
         self.tell(reason)
 
 
@@ -74,18 +81,21 @@ def curate(
 ) -> CurationReport:
     """Label ``rows`` (image paths relative to ``folder``) and append them to ``out``.
 
-    Rows that ``out`` already holds are not done again. Paths are written relative to ``out``.
+    Rows that ``out`` already holds are not done again. Paths are written relative to ``out``. Rows
+    that cannot be used are counted in the report, and listed beside ``out`` in
+    ``<name>.skipped.json``.
 
     Raises:
         EndpointError: a judge or oracle server stayed away, or gave nothing that can be used;
             what was done is kept.
-        TrainingError: ``out`` is a file of something else, or in no folder.
+        TrainingError: ``out`` is a file of something else, or its folder does not exist.
     """
     report = report or CurationReport()
     there = finished(out)
     new: set[str] = set()
     patience = Patience()
-    with out.open("a", encoding="utf-8") as file:
+    listing = out.with_name(f"{out.name}.skipped.json")
+    with listed(report.reasons, listing), out.open("a", encoding="utf-8") as file:
         for row in rows:
             if row.id in new:
                 report.skip(f"{row.id}: another row has this id")

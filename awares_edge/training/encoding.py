@@ -23,7 +23,7 @@ from awares_edge.protocol import (
     TextTokenizer,
     render_call,
 )
-from awares_edge.vision import Preprocessing, extract_patches
+from awares_edge.vision import Preprocessing, extract_patches, smart_resize
 
 IGNORE = -100
 
@@ -75,6 +75,21 @@ class Encoder:
         self.tokenizer, self.special, self.profile = tokenizer, special, profile
         self.prompt = PromptBuilder(tokenizer, special, profile)
         self.preprocessing = preprocessing or Preprocessing()
+
+    def check(self, image: Image.Image) -> None:
+        """Refuse a picture that the first turn cannot show.
+
+        Raises:
+            ImageError: its low-resolution view is too narrow.
+        """
+        width, height = self.profile.low_res_view(self.profile.source_view(image)).size
+        smart_resize(
+            width,
+            height,
+            min_pixels=self.profile.min_pixels,
+            max_pixels=self.profile.max_pixels,
+            factor=self.preprocessing.factor,
+        )
 
     def first_turn(self, image: Image.Image, question: str, *, full: bool = False) -> Conversation:
         """Up to where the model begins to answer."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from awares_edge.files import whole_file
@@ -32,6 +33,7 @@ from awares_edge.training.run import (
     save_final,
     usable_rows,
 )
+from awares_edge.training.skipped import SKIPPED, Skipped, readable
 from awares_edge.training.trajectories import Trajectory, open_image
 
 _STATE = "state.pt"
@@ -105,9 +107,12 @@ def grpo_loss(
 class GrpoRun:
     """A run that can be stopped and resumed bit for bit (weights, optimiser, random state)."""
 
-    def __init__(self, config: GrpoConfig, judge: Judge | None = None) -> None:
+    def __init__(
+        self, config: GrpoConfig, judge: Judge | None = None, skipped: Skipped | None = None
+    ) -> None:
         self.config = config
         self.judge = judge or ExactJudge()
+        self.skipped = skipped or Skipped()
         torch.manual_seed(config.seed)
         self.loaded = load_for_training(
             config.checkpoint, config.protocol, lora_rank=config.lora_rank, dtype=config.dtype
@@ -146,8 +151,9 @@ class GrpoRun:
         """Sample, score and update once; returns what was logged."""
         c = self.config
         picked = torch.randint(len(rows), (c.prompts,)).tolist()
-        chosen = [rows[i] for i in picked]
-        prompts = [(open_image(r.image, folder), r.question) for r in chosen]
+        read = [readable(rows, i, lambda r: self._image(r, folder), self.skipped) for i in picked]
+        chosen = [row for row, _ in read]
+        prompts = [(image, row.question) for row, image in read]
         groups = roll_out(
             self.loaded, prompts, c.group, max_new_tokens=c.max_new_tokens, batch=c.batch
         )
@@ -178,6 +184,16 @@ class GrpoRun:
         }
         self.log.write(step=self.step, **line)
         return line
+
+    def _image(self, row: Trajectory, folder: Path) -> Image.Image:
+        """The row's picture.
+
+        Raises:
+            ImageError: it cannot be read, or its views have no size that can be used.
+        """
+        image = open_image(row.image, folder)
+        self.loaded.encoder.check(image)
+        return image
 
     def _score(self, row: Trajectory, rollout: Rollout) -> float | None:
         try:
@@ -263,18 +279,22 @@ def run_grpo(
 ) -> Path:
     """Train and write the result to ``out/final``; returns that folder.
 
+    Rows that cannot be used are reported, and listed in ``out/skipped.json``.
+
     Raises:
         TrainingError: no usable rows, other settings than the run began with, or a loss or a
             gradient that is no number.
         EndpointError: the judge's server stayed away; the last saved state is kept.
     """
-    rows = usable_rows(config.trajectories, report)
+    skipped = Skipped(report)
+    rows = usable_rows(config.trajectories, skipped.add)
     judge = judge or ExactJudge()
     pinned = {**asdict(config), "out": "", "judge": judge.name, "rows": fingerprint(rows)}
     config.out.mkdir(parents=True, exist_ok=True)
     pin_settings(config.out / "run.json", pinned, begun=(config.out / _STATE).exists())
-    run = GrpoRun(config, judge)
+    run = GrpoRun(config, judge, skipped)
     run.train(rows, config.trajectories.parent, progress)
     final = save_final(run.loaded, config.out / "final")
     run.log.plot("reward", "accuracy", "called", "kl")
+    skipped.save(config.out / SKIPPED)
     return final

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from awares_edge.errors import ImageError
 from awares_edge.protocol import CropCall, parse_call
 from awares_edge.training.encoding import Conversation, collate
 from awares_edge.training.errors import TrainingError
@@ -59,8 +60,14 @@ def roll_out(
         ended = bool(ids) and ids[-1] == encoder.special.im_end
         crops = call.ids if ended else ()
         if crops:
-            encoder.second_turn(conversations[n], prompts[n // group][0], crops)
-            second.append(n)
+            shown = conversations[n].copy()
+            try:
+                encoder.second_turn(shown, prompts[n // group][0], crops)
+            except ImageError:  # a crop of a very long picture may be too narrow to show
+                crops = ()
+            else:
+                conversations[n] = shown
+                second.append(n)
         rollouts.append(Rollout(conversations[n], call, text, crops))
     answers = _sample(loaded, [conversations[n] for n in second], max_new_tokens, batch)
     for n, ids in zip(second, answers, strict=True):

@@ -17,7 +17,7 @@ from awares_edge.training.loading import Loaded
 from awares_edge.training.trajectories import Trajectory, open_image, read_trajectories
 
 Progress = Callable[[int, int], None]
-"""Told of steps done and their number."""
+"""Called with the number of steps done and of all steps."""
 
 _COPIED = (
     "tokenizer.json",
@@ -30,7 +30,7 @@ _COPIED = (
 
 
 def pin_settings(path: Path, settings: Mapping[str, Any], *, begun: bool) -> None:
-    """Write a new run's settings to ``path``, or hold a run that has ``begun`` to its own.
+    """Write a new run's settings to ``path``, or check that a run that has ``begun`` keeps its own.
 
     Raises:
         TrainingError: the file names other settings.

@@ -32,6 +32,7 @@ from awares_edge.training.run import (
     save_final,
     usable_rows,
 )
+from awares_edge.training.skipped import SKIPPED, Skipped, readable
 from awares_edge.training.trajectories import Trajectory, open_image
 
 
@@ -69,16 +70,29 @@ class SftConfig:
 
 
 class TrajectoryDataset(Dataset[Conversation]):
-    """Encodes trajectories when they are asked for; pictures are not kept in memory."""
+    """Encodes trajectories when they are asked for; pictures are not kept in memory.
 
-    def __init__(self, loaded: Loaded, rows: Sequence[Trajectory], folder: Path, weight: float):
+    A row whose picture cannot be used counts as ``skipped``; the next one takes its place.
+    """
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        rows: Sequence[Trajectory],
+        folder: Path,
+        weight: float,
+        skipped: Skipped | None = None,
+    ) -> None:
         self.loaded, self.rows, self.folder, self.weight = loaded, rows, folder, weight
+        self.skipped = skipped or Skipped()
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, index: int) -> Conversation:
-        row = self.rows[index]
+        return readable(self.rows, index, self._encoded, self.skipped)[1]
+
+    def _encoded(self, row: Trajectory) -> Conversation:
         image = open_image(row.image, self.folder)
         return self.loaded.encoder.trajectory(
             image, row.question, row.answer, row.crops, self.weight
@@ -154,13 +168,15 @@ def run_sft(
 ) -> Path:
     """Train and write the result to ``out/final``; returns that folder.
 
-    A run that was interrupted goes on from its last checkpoint in ``out``.
+    A run that was interrupted goes on from its last checkpoint in ``out``. Rows that cannot be
+    used are reported, and listed in ``out/skipped.json``.
 
     Raises:
         TrainingError: no usable rows, other settings than the run began with, or a loss or a
             gradient that is no number.
     """
-    rows = usable_rows(config.trajectories, report)
+    skipped = Skipped(report)
+    rows = usable_rows(config.trajectories, skipped.add)
     loaded = load_for_training(
         config.checkpoint, config.protocol, lora_rank=config.lora_rank, dtype=config.dtype
     )
@@ -173,7 +189,8 @@ def run_sft(
         {**asdict(config), "out": "", "rows": fingerprint(rows)},
         begun=last is not None,
     )
-    trainer = _trainer(config, loaded, rows, log, progress)
+    data = TrajectoryDataset(loaded, rows, config.trajectories.parent, config.tool_weight, skipped)
+    trainer = _trainer(config, loaded, data, log, progress)
     if trainer.is_world_process_zero():
         log.truncate(_step(last) if last else 0)
     if last and _finished(last):  # the Trainer would take one step more
@@ -184,13 +201,14 @@ def run_sft(
     if trainer.is_world_process_zero():
         save_final(loaded, final)
         log.plot("loss", "grad_norm")
+        skipped.save(config.out / SKIPPED)
     return final
 
 
 def _trainer(
     config: SftConfig,
     loaded: Loaded,
-    rows: Sequence[Trajectory],
+    data: TrajectoryDataset,
     log: MetricsLog,
     progress: Progress,
 ) -> WeightedTrainer:
@@ -226,9 +244,7 @@ def _trainer(
         model=loaded.model,
         args=arguments,
         data_collator=together,
-        train_dataset=TrajectoryDataset(
-            loaded, rows, config.trajectories.parent, config.tool_weight
-        ),
+        train_dataset=data,
         callbacks=[watch],
     )
     trainer.remove_callback(PrinterCallback)  # stdout is for results

@@ -19,6 +19,7 @@ MAX_METADATA_BYTES = 16 << 20
 MAX_METADATA_READS = 500_000
 MAX_PIXEL_READS = 2_500_000
 """Most reads before the pixels and of them: each part of a file costs a read and its Python."""
+_SMALL = 1 << 16
 
 
 class MeteredFile:
@@ -28,8 +29,8 @@ class MeteredFile:
     be cut off meanwhile into memory.
     """
 
-    def __init__(self, file: BinaryIO, name: str) -> None:
-        self.file, self.name = file, name
+    def __init__(self, file: BinaryIO, name: str, size: int) -> None:
+        self.file, self.name, self.size = file, name, size
         self.bytes_left: int | None = MAX_METADATA_BYTES
         self.reads_left = MAX_METADATA_READS
 
@@ -37,15 +38,18 @@ class MeteredFile:
         self.reads_left -= 1
         if self.reads_left < 0:
             raise ImageError(f"{self.name} is in too many small parts: save it again")
+        if size > _SMALL:  # Python would allocate what a damaged length asks for
+            size = min(size, max(0, self.size - self.file.tell()))
+        data = self.file.read(size)
         # The whole file at once, as WebP and AVIF are read, is bounded by `MAX_IMAGE_BYTES`.
-        if self.bytes_left is not None and size > 0:
-            self.bytes_left -= size
+        if self.bytes_left is not None and size >= 0:
+            self.bytes_left -= len(data)
             if self.bytes_left < 0:
                 raise ImageError(
                     f"{self.name} has over {MAX_METADATA_BYTES >> 20} MB of metadata: save it "
                     "without"
                 )
-        return self.file.read(size)
+        return data
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         return self.file.seek(offset, whence)
@@ -136,4 +140,4 @@ def _metered(file: BinaryIO, name: str) -> MeteredFile:
             f"{name} is longer than {MAX_IMAGE_BYTES >> 20} MB: scale it down or compress it"
         )
     file.seek(0)
-    return MeteredFile(file, name)
+    return MeteredFile(file, name, size)

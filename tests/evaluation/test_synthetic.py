@@ -12,6 +12,7 @@ from PIL import Image
 
 from awares_edge import Answer, AskOptions, Picture, TurnTrace, scripted
 from awares_edge.errors import InputError
+from awares_edge.evaluation import synthetic
 from awares_edge.evaluation.synthetic import (
     EvalMode,
     PictureControl,
@@ -61,6 +62,20 @@ def test_a_perfect_model_scores_one_everywhere() -> None:
     shares = {"0": 0.25, "1": 0.25, "2": 0.25, "3": 0.25, "4": 0.25, "all": 1.0}
     rtr = sum(0.25 + sum(shares.get(c, 0.5) for c in crops) for _, crops in _asked()) / LIMIT
     assert result["rtr"] == pytest.approx(rtr, abs=1e-3)
+
+
+def test_a_picture_that_cannot_be_used_is_skipped_and_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given = list(questions("test", 0, LIMIT))
+    family, _, chosen = given[1]
+    given[1] = (family, Image.new("RGB", (2010, 10)), chosen)
+    monkeypatch.setattr(synthetic, "questions", lambda *_: iter(given))
+    with scripted(["?"] * LIMIT, protocol="nano") as model:
+        result = evaluate(model, "awares", limit=LIMIT).to_dict()
+    assert result["questions"] == LIMIT - len(chosen)
+    assert result["skipped"] == 1
+    assert result["skipped_pictures"][0].startswith(f"{family}: the given image has 2010x10")
 
 
 def test_a_model_that_never_looks_is_told_apart() -> None:

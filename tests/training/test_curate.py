@@ -66,6 +66,26 @@ def test_labels_come_from_outcomes_and_crops_from_evidence(folder: Path) -> None
     assert told[3] == "b: another row has this id"
 
 
+def test_a_damaged_picture_costs_its_row_and_is_named(folder: Path) -> None:
+    data = (folder / "p.png").read_bytes()
+    (folder / "cut.png").write_bytes(data[: len(data) // 2])
+    (folder / "eps.jpg").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n")
+    bad = [Row(name, name, "What color?", "red") for name in ("cut.png", "eps.jpg", "gone.png")]
+    out = folder / "t.jsonl"
+    report = curate([*bad, ROWS[1]], folder, out, _small_text_fails, ExactJudge(), KnownBoxes())
+    assert (report.kept, report.skipped) == (1, 3)
+    listed = json.loads((folder / "t.jsonl.skipped.json").read_text())
+    assert listed == {"skipped": 3, "rows": report.reasons}
+    for row, reason in zip(bad, report.reasons, strict=True):
+        assert reason.startswith(f"{row.id}: ")
+    # They are tried again, and the list goes with them.
+    for row in bad:
+        (folder / row.image).write_bytes(data)
+    again = curate([*bad, ROWS[1]], folder, out, _small_text_fails, ExactJudge(), KnownBoxes())
+    assert (again.kept, again.resumed, again.skipped) == (3, 1, 0)
+    assert not (folder / "t.jsonl.skipped.json").exists()
+
+
 def test_a_run_resumes_after_a_cut_line(folder: Path) -> None:
     out = folder / "t.jsonl"
     curate(ROWS, folder, out, _small_text_fails, ExactJudge(), KnownBoxes())

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
@@ -35,6 +37,7 @@ from awares_edge.training.reward import ToolCost, area_share  # noqa: E402
 from awares_edge.training.rollout import roll_out  # noqa: E402
 from awares_edge.training.sft import SftConfig, run_sft  # noqa: E402
 from awares_edge.training.trajectories import Trajectory, open_image  # noqa: E402
+from tests.training.conftest import damage  # noqa: E402
 
 
 def test_reward_is_asymmetric() -> None:
@@ -191,6 +194,38 @@ def test_a_damaged_state_is_told(config: GrpoConfig) -> None:
 def test_a_model_that_diverges_is_told(config: GrpoConfig) -> None:
     with pytest.raises(TrainingError, match="lower the learning rate"):
         run_grpo(replace(config, lr=1e30, steps=4), _Lengths())
+
+
+def test_a_damaged_picture_costs_its_row_and_not_the_run(
+    config: GrpoConfig, pictures: Path
+) -> None:
+    told: list[str] = []
+
+    def later(step: int, _steps: int) -> None:
+        for n in range(6):  # one of the seven good ones is left
+            damage(pictures.parent / f"{n}.png")
+
+    run_grpo(replace(config, trajectories=pictures, steps=3), _Lengths(), told.append, later)
+    listed = json.loads((config.out / "skipped.json").read_text())
+    named = {reason.split(":")[0] for reason in listed["rows"]}
+    assert "row 7" in named
+    assert listed["skipped"] == len(named) > 1
+    assert told[-1].startswith(f"{len(named)} rows left out")
+    assert [line["step"] for line in MetricsLog(config.out).read()] == [1, 2, 3]
+
+
+def test_a_crop_that_is_too_narrow_is_not_shown(
+    config: GrpoConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = GrpoRun(config).loaded
+    call = [*loaded.encoder.tokenizer.encode(render_call(("7",))), loaded.encoder.special.im_end]
+    monkeypatch.setattr(rollouts, "_sample_batch", lambda _, rows, __: [call for _ in rows])
+    (group,) = roll_out(loaded, [(Image.new("RGB", (10, 1500)), "Q?")], 2, max_new_tokens=9)
+    assert [x.call.ids for x in group] == [("7",)] * 2
+    assert [x.crops for x in group] == [()] * 2
+    assert all(len(x.conversation.grids) == 1 for x in group)
+    (group,) = roll_out(loaded, [(Image.new("RGB", (10, 150)), "Q?")], 2, max_new_tokens=9)
+    assert [x.crops for x in group] == [("7",)] * 2
 
 
 class _Lengths(ExactJudge):

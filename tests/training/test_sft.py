@@ -13,6 +13,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 pytest.importorskip("accelerate")
 
+from PIL import Image  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 
 from awares_edge.errors import CheckpointError, InputError  # noqa: E402
@@ -32,6 +33,7 @@ from awares_edge.training.sft import (  # noqa: E402
     run_sft,
 )
 from awares_edge.training.trajectories import Trajectory, open_image  # noqa: E402
+from tests.training.conftest import damage  # noqa: E402
 
 
 def test_only_assistant_tokens_are_supervised(checkpoint: Path, rows: list[Trajectory]) -> None:
@@ -203,6 +205,40 @@ def test_bad_data_is_told(checkpoint: Path, tmp_path: Path, rows: list[Trajector
         run_sft(SftConfig(checkpoint, path, tmp_path / "o", protocol="nano"), told.append)
     assert len(told) == len(bad) + 1
     assert not (tmp_path / "o").exists()
+
+
+def test_a_damaged_picture_costs_its_row_and_not_the_run(config: SftConfig, pictures: Path) -> None:
+    told: list[str] = []
+
+    def later(step: int, _steps: int) -> None:
+        if step == 1:
+            damage(pictures.parent / "2.png")
+
+    run_sft(replace(config, trajectories=pictures), told.append, later)
+    listed = json.loads((config.out / "skipped.json").read_text())
+    assert listed["skipped"] == 2
+    assert [reason.split(":")[0] for reason in listed["rows"]] == ["row 7", "row 2"]
+    assert told == [*listed["rows"], f"2 rows left out, listed in {config.out / 'skipped.json'}"]
+
+
+def test_no_picture_that_can_be_read_ends_the_run(
+    checkpoint: Path, rows: list[Trajectory], tmp_path: Path
+) -> None:
+    gone = [replace(row, image=f"gone {n}.png") for n, row in enumerate(rows)]
+    data = TrajectoryDataset(load_for_training(checkpoint, "nano"), gone, tmp_path, 5.0)
+    with pytest.raises(TrainingError, match="no picture"):
+        data[0]
+    assert len(data.skipped.reasons) == len(rows)
+
+
+def test_a_crop_that_is_too_narrow_costs_its_row(
+    checkpoint: Path, rows: list[Trajectory], tmp_path: Path
+) -> None:
+    Image.new("RGB", (10, 1500)).save(tmp_path / "tall.png")
+    tall = replace(rows[0], id="tall", image="tall.png", crops=("7",))
+    data = TrajectoryDataset(load_for_training(checkpoint, "nano"), [tall, rows[1]], tmp_path, 5.0)
+    assert data[0].ids == data[1].ids
+    assert [reason[:6] for reason in data.skipped.reasons] == ["tall: "]
 
 
 def test_a_start_that_cannot_be_trained_is_told(checkpoint: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import io
 import os
 import struct
 import threading
+import tracemalloc
 import warnings
 import zlib
 from contextlib import suppress
@@ -351,6 +352,20 @@ def tiled(side):
     tags = {256: 8, 257: 8, 258: 8, 259: 1, 262: 1, 277: 1, 322: side, 323: side, 324: 134, 325: 64}
     entries = b"".join(struct.pack("<HHLL", tag, 4, 1, value) for tag, value in tags.items())
     return b"II*\0\x08\0\0\0" + struct.pack("<H", len(tags)) + entries + bytes(4 + 16**2)
+
+
+def test_a_length_that_is_a_lie_allocates_nothing(tmp_path):
+    path = tmp_path / "x.png"
+    data = png()
+    at = data.index(b"IDAT")
+    path.write_bytes(data[: at - 4] + struct.pack(">I", 0x7FFFFFFF) + data[at:])
+    tracemalloc.start()
+    try:
+        with suppress(ImageError):
+            load_image(path)
+        assert tracemalloc.get_traced_memory()[1] < 50_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_tiles_larger_than_a_picture_are_refused():
