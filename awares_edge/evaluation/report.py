@@ -1,4 +1,4 @@
-"""What became of each question, and what is reported of them together."""
+"""The outcome of each question, and their sums."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from awares_edge.evaluation.intervals import wilson
 
 @dataclass
 class Outcome:
-    """What became of one question.
+    """The outcome of one question.
 
     Attributes:
         needs_zoom: by the drawn size of what must be read.
@@ -39,8 +39,8 @@ class Outcome:
 class Report:
     """Sums over outcomes; ``to_dict`` is what ``evaluate synth --json`` prints.
 
-    ``accuracy_ci`` is the 95% Wilson interval of ``accuracy``. A share of nothing is None: the
-    precision of calls where nothing was called, the recall where no call was needed.
+    ``accuracy_ci`` is the 95% Wilson interval of ``accuracy``. A share with a zero
+    denominator is None: precision without calls, recall where no call was needed.
 
     Attributes:
         skipped: pictures that could not be used, each with the reason; their remaining questions
@@ -83,7 +83,7 @@ class Report:
         }
 
     def _calls(self) -> dict[str, float | None]:
-        """How the model's calls agree with what is needed."""
+        """Precision, recall and validity of the model's calls."""
         o = self.outcomes
         called = [x for x in o if x.crops or x.call_status not in ("none", "")]
         wanted = [x for x in o if x.needs_zoom]

@@ -1,9 +1,9 @@
 """Measures a model on the synthetic suite, through the public controller API.
 
 Modes: ``awares`` (the model decides), ``full`` and ``low`` (baselines that never
-zoom), ``always-full`` (the model decides when, the whole picture is what it gets:
-VisionThink's way), ``random-crop`` (the model decides when, chance decides where)
-and ``oracle-crop`` (known evidence decides both).
+zoom), ``always-full`` (the model decides when, and is shown the whole picture, as in
+VisionThink), ``random-crop`` (the model decides when; the crop is random) and
+``oracle-crop`` (known evidence decides both).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Synthetic pictures whose questions, answers and evidence are known (numpy and Pillow alone).
+"""Synthetic pictures whose questions, answers and evidence are known (numpy and Pillow only).
 
-Scenes, charts and documents are for training and for evaluation alike. For training alone are
+Scenes, charts and documents are for training and for evaluation alike. For training only are
 `pages`, `crowds`, a sample's `drills` and `bindings`, and the question `READ_ALL`.
 """
 

@@ -1,4 +1,4 @@
-"""Dense pages of glyphs, for training alone: the first thing the vision tower learns from.
+"""Dense pages of glyphs, for training only: the first thing the vision tower learns from.
 
 Grid-snapped, fixed-pitch pages come first; ``jitter`` in 0..1 frees size, face,
 pitch, position and colour. Each page is one 112 x 112 window.

@@ -1,6 +1,6 @@
 """GRPO on the two-turn protocol: group advantages, clipped ratio, KL to the reference.
 
-Our own loop, not trl's: docs/training.md says why. Only sampled tokens carry gradient. One step
+Our own loop, not trl's (see docs/training.md). Only sampled tokens carry gradient. One step
 samples ``group`` conversations for each of ``prompts`` rows; ``inner`` passes over them share
 the sampling policy's likelihoods.
 """
@@ -43,12 +43,12 @@ _STATE = "state.pt"
 class GrpoConfig:
     """Settings; defaults as published where they are (G, beta, costs, lr); clip is PPO's 0.2.
 
-    The rate falls linearly to nothing over ``steps``: groups are small, and without that the
-    last steps' noise is what is kept.
+    The learning rate falls linearly to 0 over ``steps``: groups are small, and the noise of the
+    last steps would otherwise stay in the weights.
 
     Attributes:
         prompts, group: questions a step, and conversations for each.
-        batch: conversations on the device at a time; it changes memory and speed alone.
+        batch: conversations on the device at a time; changes only memory and speed.
         checkpointing: recompute activations in the backward pass: a fraction of the memory.
     """
 
@@ -77,7 +77,7 @@ class GrpoConfig:
 def advantages(rewards: Tensor, known: Tensor | None = None) -> Tensor:
     """Rewards [prompts, group], centred and scaled within each group.
 
-    Where ``known`` is 0 there is no reward: nothing is learnt from that conversation.
+    Where ``known`` is 0 there is no reward, and the advantage is 0.
     """
     known = torch.ones_like(rewards) if known is None else known
     count = known.sum(1, keepdim=True).clamp(min=1)
@@ -105,7 +105,7 @@ def grpo_loss(
 
 
 class GrpoRun:
-    """A run that can be stopped and resumed bit for bit (weights, optimiser, random state)."""
+    """A run that can be stopped and resumed exactly (weights, optimiser, random state)."""
 
     def __init__(
         self, config: GrpoConfig, judge: Judge | None = None, skipped: Skipped | None = None
@@ -198,7 +198,7 @@ class GrpoRun:
     def _score(self, row: Trajectory, rollout: Rollout) -> float | None:
         try:
             score = self.judge.score(row.question, row.answer, rollout.answer)
-        except ReplyError as error:  # one odd reply of a judge must not end a run of days
+        except ReplyError as error:  # one unusable reply must not end a run of days
             self.patience.lost(error)
             return None
         self.patience.used()
@@ -237,12 +237,12 @@ class GrpoRun:
 
     def _diverged(self, what: str) -> TrainingError:
         return TrainingError(
-            f"the {what} not a number at step {self.step}: what was saved last stays in "
-            f"{self.config.out}; lower the learning rate, in another output"
+            f"the {what} NaN or infinite at step {self.step}: the last saved state is in "
+            f"{self.config.out}; start again with a lower learning rate and another output"
         )
 
     def save(self) -> None:
-        """Write the resumable state; the old one stays until the new one is whole."""
+        """Write the resumable state; the old one is kept until the new one is complete."""
         state: dict[str, Any] = {
             "step": self.step,
             "weights": [p.detach().cpu() for p in self.trainable],
@@ -264,7 +264,7 @@ class GrpoRun:
             if torch.cuda.is_available():
                 torch.cuda.set_rng_state_all(state["cuda random"])
             self.step = int(state["step"])
-        # A damaged file raises whatever its decoder happens to; code in a pickle is not run.
+        # A damaged file can raise anything; `weights_only` runs no code of a pickle.
         except Exception as error:
             raise TrainingError(
                 f"{self.state_path} is damaged, or of another run: remove it to begin again"
@@ -283,8 +283,8 @@ def run_grpo(
 
     Raises:
         TrainingError: no usable rows, other settings than the run began with, or a loss or a
-            gradient that is no number.
-        EndpointError: the judge's server stayed away; the last saved state is kept.
+            gradient that is NaN or infinite.
+        EndpointError: the judge's server cannot be reached; the last saved state is kept.
     """
     skipped = Skipped(report)
     rows = usable_rows(config.trajectories, skipped.add)

@@ -1,4 +1,4 @@
-"""What every training run does: pin its settings, read its rows, keep its result."""
+"""What every training run does: record its settings, read its rows, save its result."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def pin_settings(path: Path, settings: Mapping[str, Any], *, begun: bool) -> Non
             raise TrainingError(f"{path} cannot be read: choose another output") from error
         if other:
             raise TrainingError(
-                f"{path} says that this was begun with "
-                f"{', '.join(f'{k} = {old.get(k)}' for k in other)}: give the same to go on, or "
+                f"{path} says that this run was begun with "
+                f"{', '.join(f'{k} = {old.get(k)}' for k in other)}: give the same to resume, or "
                 "another output"
             )
         return
@@ -74,7 +74,7 @@ def usable_rows(path: Path, report: Callable[[str], None]) -> list[Trajectory]:
 
 
 def fingerprint(rows: Sequence[Trajectory]) -> str:
-    """A hash of trajectories: a run that goes on must do so over the same ones."""
+    """A hash of trajectories: a run may only be resumed over the same ones."""
     digest = hashlib.sha256()
     for row in rows:
         digest.update(row.to_json().encode())
@@ -82,7 +82,7 @@ def fingerprint(rows: Sequence[Trajectory]) -> str:
 
 
 def save_final(loaded: Loaded, folder: Path) -> Path:
-    """Weights (or the adapter) with the tokenizer and configurations of the start, all at once."""
+    """Write the weights (or the adapter) and the start's tokenizer and configuration files."""
     model = loaded.model
     with whole_folder(folder) as staging:
         if loaded.adapted:

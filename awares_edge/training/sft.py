@@ -2,7 +2,7 @@
 
 Loss: weighted negative log-likelihood of the assistant's tokens, sum(w nll) / sum(w)
 over a batch, with w = ``tool_weight`` on the call (paper: w_t = 5). Optimiser, schedule,
-several GPUs (``accelerate launch``) and bit-for-bit resuming are the Trainer's.
+several GPUs (``accelerate launch``) and exact (bit-for-bit) resuming come from the Trainer.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class SftConfig:
 
 
 class TrajectoryDataset(Dataset[Conversation]):
-    """Encodes trajectories when they are asked for; pictures are not kept in memory.
+    """Encodes each trajectory on access; pictures are not kept in memory.
 
     A row whose picture cannot be used counts as ``skipped``; the next one takes its place.
     """
@@ -100,13 +100,13 @@ class TrajectoryDataset(Dataset[Conversation]):
 
 
 class WeightedTrainer(Trainer):  # type: ignore[misc]
-    """Trainer whose loss is ``weighted_nll``; stops before numbers that are none."""
+    """Trainer whose loss is ``weighted_nll``; stops on a NaN or infinite loss."""
 
     loaded: Loaded
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
-        # Else the Trainer takes our mean for a sum over all accumulated batches, and adds them up.
+        # Otherwise the Trainer takes our means for sums over all accumulated batches.
         self.model_accepts_loss_kwargs = False
 
     def compute_loss(
@@ -118,12 +118,12 @@ class WeightedTrainer(Trainer):  # type: ignore[misc]
         return (loss, None) if return_outputs else loss
 
     def bad_number(self, what: str) -> TrainingError:
-        """What to tell where the loss or a gradient is NaN or infinite."""
+        """The error for a loss or gradient that is NaN or infinite."""
         last = latest_checkpoint(Path(self.args.output_dir))
         return TrainingError(
-            f"the {what} is not a number at step {self.state.global_step}: the last good "
-            f"checkpoint is {last or 'the one you started from'}; lower the learning rate, in "
-            "another output"
+            f"the {what} is NaN or infinite at step {self.state.global_step}: the last good "
+            f"checkpoint is {last or 'the one you started from'}; start again with a lower "
+            "learning rate and another output"
         )
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
@@ -137,7 +137,7 @@ class WeightedTrainer(Trainer):  # type: ignore[misc]
 
 
 class _Watch(TrainerCallback):  # type: ignore[misc]
-    """Logs, reports, and stops a step whose gradient is no number before it is taken."""
+    """Logs and reports; stops before a step whose gradient is NaN or infinite."""
 
     def __init__(self, log: MetricsLog, progress: Progress) -> None:
         self.log, self.progress = log, progress
@@ -168,12 +168,12 @@ def run_sft(
 ) -> Path:
     """Train and write the result to ``out/final``; returns that folder.
 
-    A run that was interrupted goes on from its last checkpoint in ``out``. Rows that cannot be
+    A run that was interrupted resumes from its last checkpoint in ``out``. Rows that cannot be
     used are reported, and listed in ``out/skipped.json``.
 
     Raises:
         TrainingError: no usable rows, other settings than the run began with, or a loss or a
-            gradient that is no number.
+            gradient that is NaN or infinite.
     """
     skipped = Skipped(report)
     rows = usable_rows(config.trajectories, skipped.add)
@@ -253,7 +253,7 @@ def _trainer(
 
 
 def latest_checkpoint(out: Path) -> Path | None:
-    """The newest Trainer checkpoint in ``out`` that is whole."""
+    """The newest complete Trainer checkpoint in ``out``."""
     found = [p for p in out.glob("checkpoint-*") if p.name.split("-", 1)[1].isdecimal()]
     return next((p for p in sorted(found, key=_step, reverse=True) if _whole(p)), None)
 
@@ -268,12 +268,12 @@ def _finished(checkpoint: Path) -> bool:
 
 
 def _whole(checkpoint: Path) -> bool:
-    """Whether all that a resumed run reads is there and was not cut off."""
+    """Whether all files that a resumed run reads exist and are complete."""
     try:
         TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
         weights = list(checkpoint.glob("*.safetensors"))
         for file in weights:
-            safe_open(file, framework="pt")  # its header says how long it is
+            safe_open(file, framework="pt")  # fails if the file is shorter than its header says
     except (OSError, ValueError, TypeError, SafetensorError):
         return False
     states = [*checkpoint.glob("rng_state*.pth"), checkpoint / "optimizer.pt"]

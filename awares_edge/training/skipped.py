@@ -1,4 +1,4 @@
-"""Rows that cannot be used: a run reports them, goes on, and lists them at its end."""
+"""Rows that cannot be used: a run reports them, continues, and lists them when it ends."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def readable(
     A picture that was damaged or removed since the run began costs its row, not the run.
 
     Raises:
-        TrainingError: no row can be read any more.
+        TrainingError: no row can be read.
     """
     for step in range(len(rows)):
         row = rows[(index + step) % len(rows)]
@@ -77,4 +77,6 @@ def readable(
             return row, read(row)
         except ImageError as error:
             skipped.add(f"{row.id}: {error}")
-    raise TrainingError("no picture of the trajectories can be read any more")
+    raise TrainingError(
+        "none of the trajectories' pictures can be read: restore them, then start again"
+    )

@@ -1,4 +1,4 @@
-"""What a picture's header may ask for, checked before any pixel is decoded."""
+"""Limits on what a picture's header may ask for, checked before any pixel is decoded."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from awares_edge.vision.source import MeteredFile
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "HEIF")
 """Names in Pillow of the formats that are read: raster formats that Pillow decodes in its own
-process and recognises by their first bytes. Left out are those that start other programs (EPS),
-that depend on handlers of the platform or the application (WMF, BUFR, GRIB, HDF5, ...), and rare
-ones whose decoders see little testing."""
+process and recognises by their first bytes. Left out: formats that start other programs (EPS),
+that need handlers of the platform or the application (WMF, BUFR, GRIB, HDF5, ...), and rare ones
+whose decoders are little tested."""
 FORMAT_NAMES = "JPEG, PNG, WebP, GIF, BMP, TIFF, PPM or AVIF"
 MAX_IMAGE_PIXELS = 120_000_000
 """Most pixels a picture may have: checked from its header, before any is decoded."""
@@ -28,7 +28,7 @@ MAX_PROFILES = 4
 
 
 def check_size(image: Image.Image, name: str) -> None:
-    """Refuse a picture without area, with too many pixels, or much too long."""
+    """Refuse a picture without area, with too many pixels, or with too extreme an aspect ratio."""
     width, height = image.size
     if width <= 0 or height <= 0:
         raise ImageError(f"{name} has no area: give another picture")
@@ -44,7 +44,7 @@ def check_size(image: Image.Image, name: str) -> None:
 
 
 def check_decoder(image: Image.Image, name: str) -> None:
-    """Refuse what loading would decode by another program, or for minutes."""
+    """Refuse pictures that another program would decode, or that would take minutes."""
     if not isinstance(image, ImageFile.ImageFile):
         return
     tiles = getattr(image, "tile", [])
@@ -81,7 +81,7 @@ def check_scans(image: Image.Image, file: MeteredFile) -> None:
         return
     at = file.tell()
     file.seek(0)
-    # At most this many: the marker may stand in metadata too, never in coded pixels.
+    # An upper bound: the marker's bytes may also occur in metadata, never in coded pixels.
     scans = file.read().count(b"\xff\xda")
     file.seek(at)
     if scans * image.width * image.height > MAX_SCAN_PIXELS:

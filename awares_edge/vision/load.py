@@ -43,7 +43,7 @@ _BAND_PIXELS = 4_000_000
 
 
 def load_image(source: ImageSource) -> Image.Image:
-    """Read a picture as people see it: upright, 8-bit RGB, transparency on white, first frame.
+    """Read a picture as a viewer shows it: upright, 8-bit RGB, transparency on white, first frame.
 
     Files are JPEG (MPO too: its first picture), PNG, WebP, GIF, BMP, TIFF, PPM (and PBM, PGM),
     AVIF where Pillow has it (11.3 on), and HEIF where the application has registered a Pillow
@@ -57,7 +57,7 @@ def load_image(source: ImageSource) -> Image.Image:
         a new image of mode RGB without metadata.
 
     Raises:
-        ImageError: it does not exist, is no regular file, is not in one of these formats, is
+        ImageError: it does not exist, is not a regular file, is not in one of these formats, is
             truncated or damaged, has no area, is over 512 MB long, has over `MAX_IMAGE_PIXELS`
             pixels or too much metadata, or one side is over 200 times the other.
     """
@@ -79,7 +79,7 @@ def load_image(source: ImageSource) -> Image.Image:
         ) from error
     except MemoryError as error:
         raise ImageError(f"{name} does not fit into memory: scale it down first") from error
-    # Decoders raise whatever they happen to on damaged data: KeyError, struct.error, RuntimeError.
+    # Damaged data can raise anything in a decoder: KeyError, struct.error, RuntimeError.
     except Exception as error:
         raise ImageError(f"{name} is truncated or damaged: {_first_line(error)}") from error
 
@@ -110,7 +110,7 @@ def _opened(file: MeteredFile) -> Image.Image:
     _import_plugins()
     check_profiles(file)
     formats = [name for name in FORMATS if name in Image.OPEN]
-    # Pillow asks for `read`, `seek` and `tell` alone.
+    # Pillow uses only `read`, `seek` and `tell`.
     return Image.open(cast(BinaryIO, file), formats=formats)
 
 
@@ -126,7 +126,7 @@ def _from_array(array: NDArray[np.uint8]) -> Image.Image:
 
 
 def _decoded(image: Image.Image, name: str, file: MeteredFile | None = None) -> Image.Image:
-    """Check the picture's header, decode it and give its pixels alone."""
+    """Check the picture's header, decode it and return its pixels only."""
     check_size(image, name)
     check_decoder(image, name)
     if file is not None:
@@ -135,7 +135,7 @@ def _decoded(image: Image.Image, name: str, file: MeteredFile | None = None) -> 
     image.load()
     turn = _UPRIGHT.get(image.getexif().get(_ORIENTATION, 1))
     rgb = _to_rgb(image if turn is None else image.transpose(turn))
-    # A copy lets go of the decoder and its file, and never shares pixels with the caller's image.
+    # A copy releases the decoder and its file, and never shares pixels with the caller's image.
     rgb = rgb.copy() if rgb is image else rgb
     rgb.info = {}  # an orientation left there would turn the picture again
     return rgb
@@ -153,7 +153,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _by_bands(image: Image.Image, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
-    """Convert a band of rows at a time, so that what is in between takes little memory."""
+    """Convert a band of rows at a time, so that intermediate images stay small."""
     width, height = image.size
     rows = max(1, _BAND_PIXELS // width)
     if rows >= height:

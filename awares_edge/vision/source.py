@@ -1,4 +1,4 @@
-"""What a caller may give as a picture file, as one open binary file that cannot be read forever."""
+"""Picture files as callers give them (path, bytes, stream), opened with limits on reading."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ MAX_METADATA_BYTES = 16 << 20
 """Most bytes that may be read in pieces before the pixels: comments, profiles, tags."""
 MAX_METADATA_READS = 500_000
 MAX_PIXEL_READS = 2_500_000
-"""Most reads before the pixels and of them: each part of a file costs a read and its Python."""
+"""Most `read` calls for the metadata and for the pixels: each costs time in Python."""
 _SMALL = 1 << 16
 
 
 class MeteredFile:
     """A seekable binary file that raises `ImageError` when a decoder reads too much of it.
 
-    There is no `fileno`: a decoder in C would read past the meter, and would map a file that can
-    be cut off meanwhile into memory.
+    It has no `fileno`: with one, libtiff reads past the meter and maps the file into memory, where
+    truncating the file meanwhile would kill the process.
     """
 
     def __init__(self, file: BinaryIO, name: str, size: int) -> None:
@@ -38,7 +38,9 @@ class MeteredFile:
         self.reads_left -= 1
         if self.reads_left < 0:
             raise ImageError(f"{self.name} is in too many small parts: save it again")
-        if size > _SMALL:  # Python would allocate what a damaged length asks for
+        if (
+            size > _SMALL
+        ):  # Python allocates the size asked for, and lengths in the file may be false
             size = min(size, max(0, self.size - self.file.tell()))
         data = self.file.read(size)
         # The whole file at once, as WebP and AVIF are read, is bounded by `MAX_IMAGE_BYTES`.
@@ -58,10 +60,10 @@ class MeteredFile:
         return self.file.tell()
 
     def close(self) -> None:
-        """Do nothing: who opened the file closes it."""
+        """Do nothing: `open_source` or the caller closes the file."""
 
     def metadata_is_read(self) -> None:
-        """Count reads alone from here on: the bytes are pixels, which the picture's size bounds."""
+        """From here on count only reads: pixel bytes are bounded by the picture's size."""
         self.bytes_left, self.reads_left = None, MAX_PIXEL_READS
 
 
@@ -74,7 +76,7 @@ def open_source(
     Args:
         source: a path of a regular file, encoded bytes, or a binary file (left open; read into
             memory first where it cannot seek).
-        name: what to call it in errors.
+        name: its name in errors.
 
     Raises:
         ImageError: there is no such file, it is a folder, FIFO or device, is empty, or is longer

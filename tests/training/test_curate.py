@@ -139,7 +139,7 @@ def test_an_output_that_is_something_else_is_left_as_it_is(folder: Path) -> None
     for text in ("my precious notes", row, row + "\n" + row, "[]\n"):
         out = folder / "notes.txt"
         out.write_text(text)
-        with pytest.raises(TrainingError, match="no trajectory"):
+        with pytest.raises(TrainingError, match="holds lines that are not trajectories"):
             curate(ROWS[:1], folder, out, _small_text_fails, ExactJudge(), KnownBoxes())
         assert out.read_text() == text
     for out in (folder, folder / "gone" / "t.jsonl"):
