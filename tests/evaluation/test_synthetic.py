@@ -45,7 +45,7 @@ def _perfect(limit: int = LIMIT) -> list[str]:
 
 
 def _shown_other_crops(limit: int, call: str = "GET_CROPS: ['0']") -> list[str]:
-    """A model that calls when it should, is shown other crops, and is right with those alone."""
+    """A model that calls when it should, is shown other crops, and is right only with those."""
     replies = []
     for answer, crops in _asked(limit):
         # The script's reply to the turn that the given crops replace is passed over.
@@ -78,7 +78,7 @@ def test_a_picture_that_cannot_be_used_is_skipped_and_named(
     assert result["skipped_pictures"][0].startswith(f"{family}: the given image has 2010x10")
 
 
-def test_a_model_that_never_looks_is_told_apart() -> None:
+def test_a_model_that_never_looks_is_recognised() -> None:
     with scripted(["nothing"] * LIMIT, protocol="nano") as model:
         result = evaluate(model, "awares", limit=LIMIT).to_dict()
     assert result["accuracy"] == 0.0

@@ -1,4 +1,4 @@
-"""The client of OpenAI-compatible servers: retries, refusals, replies that are none."""
+"""The client of OpenAI-compatible servers: retries, refusals, unusable replies."""
 
 from __future__ import annotations
 

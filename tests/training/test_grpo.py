@@ -62,7 +62,7 @@ def test_advantages_are_centred_and_scaled_within_a_group() -> None:
 
 
 def test_the_loss_by_hand() -> None:
-    # Two conversations; the second has one token, and a place that is none of its own.
+    # Two conversations; the second has one token, and one position that is padding.
     logp = torch.tensor([[0.5, -0.1], [-0.4, 7.0]], requires_grad=True)
     old = torch.zeros(2, 2)
     reference = torch.tensor([[0.2, -0.1], [0.0, -9.0]])
@@ -81,7 +81,7 @@ def test_the_loss_by_hand() -> None:
     slope = logp.grad
     assert slope is not None
     assert slope[1, 1] == 0.0
-    # Where the ratio is clipped the KL alone pulls, towards the reference.
+    # Where the ratio is clipped only the KL has a gradient, towards the reference.
     assert slope[0, 0].item() == pytest.approx(0.5 * (1 - e**-0.3) / 2, rel=1e-4)
     assert slope[1, 0].item() == pytest.approx(0.5 * (1 - e**0.4), rel=1e-4)
 
@@ -91,9 +91,7 @@ def loaded(checkpoint: Path) -> Loaded:
     return load_for_training(checkpoint, "nano")
 
 
-def test_rollouts_hold_sampled_tokens_and_nothing_else(
-    loaded: Loaded, rows: list[Trajectory]
-) -> None:
+def test_rollouts_hold_sampled_tokens_only(loaded: Loaded, rows: list[Trajectory]) -> None:
     torch.manual_seed(0)
     image = open_image(rows[0].image, Path())
     (group,) = roll_out(loaded, [(image, rows[0].question)], 3, max_new_tokens=5, batch=2)
@@ -130,7 +128,7 @@ def test_a_two_turn_rollout_is_the_trajectory_that_sft_would_build(
     assert group[0].conversation.labels == expected.labels
     assert group[0].conversation.grids == expected.grids
     assert [g.answer for g in group] == [row.answer, render_call(row.crops), "NO"]
-    # A call that was cut off showed nothing, and is not paid as a look.
+    # An incomplete call shows no crop, and does not count as a look.
     assert [g.crops for g in group] == [row.crops, (), ()]
     assert [g.call.status for g in group] == ["ok", "ok", "none"]
 
@@ -161,18 +159,20 @@ def config(checkpoint: Path, data: Path, tmp_path: Path) -> GrpoConfig:
     )  # fmt: skip
 
 
-class _Mute(ExactJudge):
+class _Unusable(ExactJudge):
     def score(self, *_: str) -> float:
         raise ReplyError("no digit")
 
 
-def test_a_mute_judge_ends_the_run(config: GrpoConfig, rows: list[Trajectory]) -> None:
-    run = GrpoRun(replace(config, prompts=8), _Mute())
+def test_a_judge_without_usable_replies_ends_the_run(
+    config: GrpoConfig, rows: list[Trajectory]
+) -> None:
+    run = GrpoRun(replace(config, prompts=8), _Unusable())
     with pytest.raises(EndpointError, match="20 replies in a row"):
         run.train_step(rows, Path())
 
 
-def test_a_run_goes_on_over_the_same_rows_alone(
+def test_a_run_resumes_over_the_same_rows_only(
     config: GrpoConfig, rows: list[Trajectory], tmp_path: Path
 ) -> None:
     path = tmp_path / "t.jsonl"
@@ -184,14 +184,14 @@ def test_a_run_goes_on_over_the_same_rows_alone(
         run_grpo(config, _Lengths())
 
 
-def test_a_damaged_state_is_told(config: GrpoConfig) -> None:
+def test_a_damaged_state_is_refused(config: GrpoConfig) -> None:
     run_grpo(config, _Lengths())
     (config.out / "state.pt").write_bytes(b"PK\x03\x04 half")
     with pytest.raises(TrainingError, match=r"state\.pt is damaged"):
         run_grpo(config, _Lengths())
 
 
-def test_a_model_that_diverges_is_told(config: GrpoConfig) -> None:
+def test_a_model_that_diverges_stops_the_run(config: GrpoConfig) -> None:
     with pytest.raises(TrainingError, match="lower the learning rate"):
         run_grpo(replace(config, lr=1e30, steps=4), _Lengths())
 
@@ -199,18 +199,18 @@ def test_a_model_that_diverges_is_told(config: GrpoConfig) -> None:
 def test_a_damaged_picture_costs_its_row_and_not_the_run(
     config: GrpoConfig, pictures: Path
 ) -> None:
-    told: list[str] = []
+    reported: list[str] = []
 
     def later(step: int, _steps: int) -> None:
         for n in range(6):  # one of the seven good ones is left
             damage(pictures.parent / f"{n}.png")
 
-    run_grpo(replace(config, trajectories=pictures, steps=3), _Lengths(), told.append, later)
+    run_grpo(replace(config, trajectories=pictures, steps=3), _Lengths(), reported.append, later)
     listed = json.loads((config.out / "skipped.json").read_text())
     named = {reason.split(":")[0] for reason in listed["rows"]}
     assert "row 7" in named
     assert listed["skipped"] == len(named) > 1
-    assert told[-1].startswith(f"{len(named)} rows left out")
+    assert reported[-1].startswith(f"{len(named)} rows left out")
     assert [line["step"] for line in MetricsLog(config.out).read()] == [1, 2, 3]
 
 
@@ -247,7 +247,7 @@ def test_a_step_is_the_same_in_parts_of_any_size(config: GrpoConfig, tmp_path: P
     assert stats[0] == pytest.approx(stats[1], rel=1e-4)
 
 
-def test_a_run_resumes_bit_for_bit_and_tells_of_replies_that_are_none(
+def test_a_run_resumes_exactly_and_counts_unusable_replies(
     config: GrpoConfig, data: Path, rows: list[Trajectory], tmp_path: Path
 ) -> None:
     final = run_grpo(config, _Lengths())
@@ -285,7 +285,7 @@ def test_several_passes_share_the_sampling_policys_likelihoods(
     assert not torch.equal(third, second)
 
 
-def test_a_gradient_that_is_no_number_leaves_weights_and_state_alone(
+def test_a_nan_gradient_leaves_weights_and_state_unchanged(
     config: GrpoConfig, rows: list[Trajectory], data: Path
 ) -> None:
     run = GrpoRun(config, _Lengths())

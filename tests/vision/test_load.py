@@ -1,4 +1,4 @@
-"""Untrusted pictures: what is read, how, and what is refused in one line."""
+"""Untrusted pictures: how they are read, and which are refused with one line."""
 
 import io
 import os
@@ -20,7 +20,7 @@ from awares_edge.vision import load_image
 from awares_edge.vision.limits import FORMATS, MAX_SCAN_PIXELS
 from awares_edge.vision.source import MAX_IMAGE_BYTES, MAX_METADATA_BYTES
 
-# Pillow tells of odd tags by warnings; what it gives in the end is what counts.
+# Pillow warns about odd tags; these tests check only what is read or refused.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 
 EPS = (
@@ -209,7 +209,7 @@ def test_a_truncated_picture_is_refused(tmp_path):
         load_image(path)
 
 
-def test_what_is_no_picture_is_refused(tmp_path):
+def test_files_that_are_not_pictures_are_refused(tmp_path):
     with pytest.raises(ImageError, match="no such image"):
         load_image(tmp_path / "none.png")
     with pytest.raises(ImageError, match="is a folder"):
@@ -237,7 +237,7 @@ def test_odd_names_are_refused_in_one_line(name, tmp_path):
 
 
 @pytest.mark.parametrize("source", [None, 3, object(), ["a.png"], io.StringIO("text")])
-def test_what_is_no_source_is_refused(source):
+def test_other_types_are_refused(source):
     with pytest.raises(ImageError):
         load_image(source)
 
@@ -354,7 +354,7 @@ def tiled(side):
     return b"II*\0\x08\0\0\0" + struct.pack("<H", len(tags)) + entries + bytes(4 + 16**2)
 
 
-def test_a_length_that_is_a_lie_allocates_nothing(tmp_path):
+def test_a_false_length_allocates_no_memory(tmp_path):
     path = tmp_path / "x.png"
     data = png()
     at = data.index(b"IDAT")
@@ -400,7 +400,7 @@ def test_a_file_that_is_too_long_is_refused_before_it_is_read(tmp_path):
         np.zeros(4, np.uint8),
     ],
 )
-def test_arrays_that_are_no_pictures(array):
+def test_arrays_that_are_not_pictures_are_refused(array):
     with pytest.raises(ImageError, match="image array"):
         load_image(array)
 
