@@ -32,6 +32,7 @@ from awares_edge.controller.policies import InvalidCallPolicy, Policies, TooMany
 from awares_edge.controller.trace import Answer, CropsRequested, Mode, TextDelta
 from awares_edge.errors import InputError
 from awares_edge.protocol.prompt import check_question
+from awares_edge.vision.limits import FORMAT_NAMES
 from awares_edge.vision.load import load_image
 
 EPILOG = """
@@ -69,7 +70,7 @@ class TooManyName(str, Enum):
 
 
 def ask(
-    image: Annotated[Path, typer.Argument(help="Picture: any format that Pillow reads.")],
+    image: Annotated[Path, typer.Argument(help=f"Picture: {FORMAT_NAMES}.")],
     question: Annotated[str, typer.Argument(help="What to ask about it.")],
     bundle: BundleOption = None,
     runtime: RuntimeOption = None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import warnings
 from typing import Annotated
 
 import typer
@@ -114,6 +115,8 @@ def _fail(message: str, code: int = 2) -> int:
 
 def entry() -> None:
     """Console script."""
+    # Pillow warns of odd tags and large pictures; here a picture is answered about or refused.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
     sys.exit(main())
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from awares_edge.apps.console import err, out, print_json, printable, progress_bar
+from awares_edge.apps.console import err, out, print_json, printable, progress_bar, warn
 from awares_edge.apps.options import (
     BundleOption,
     DeviceOption,
@@ -114,6 +114,8 @@ def synth(
                     control=control.value,
                     progress=lambda done, total, name=name: update(name, done, total),  # type: ignore[misc]
                 )
+            for reason in report.skipped:
+                warn(f"{name}: picture skipped: {reason}")
             reports.append(report)
     results = [report.to_dict() for report in reports]
     # A file that fails must not cost the printed results, nor a reader that has gone the files.

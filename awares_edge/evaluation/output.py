@@ -1,4 +1,4 @@
-"""What a measurement writes: whether it can be is found out before the work."""
+"""Checks that a measurement can write its results, before the work begins."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from awares_edge.errors import InputError
 
 
 def check_writable(path: Path) -> None:
-    """Find out now whether `whole_file` can write ``path`` later; makes its folder.
+    """Check that `whole_file` can write ``path`` later; makes its folder.
 
     Raises:
         InputError: it cannot be written.

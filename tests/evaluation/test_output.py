@@ -11,7 +11,7 @@ from awares_edge.errors import InputError
 from awares_edge.evaluation.output import check_writable
 
 
-def test_a_plain_file_can_be_written_and_stays_as_it_is(tmp_path: Path) -> None:
+def test_a_regular_file_is_accepted_and_not_changed(tmp_path: Path) -> None:
     path = tmp_path / "old"
     path.write_bytes(b"old")
     check_writable(path)
@@ -20,12 +20,12 @@ def test_a_plain_file_can_be_written_and_stays_as_it_is(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.rglob("*")) == ["folder", "old"]
 
 
-def test_a_device_is_no_place_for_results() -> None:
+def test_a_device_is_refused() -> None:
     # Renaming a file onto it, as the superuser may, would replace it for every program.
     with pytest.raises(InputError, match="name a plain file"):
         check_writable(Path(os.devnull))
 
 
-def test_a_name_that_is_too_long_for_its_temporary_one_is_found_out(tmp_path: Path) -> None:
+def test_a_name_too_long_for_its_temporary_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot write"):
         check_writable(tmp_path / ("x" * 250))
