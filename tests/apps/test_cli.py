@@ -73,7 +73,7 @@ def test_generated_text_cannot_command_the_terminal(picture, replies, capsys):
     for flag in ([], ["--stream"]):
         replies("\x1b[2Jred\x07")
         assert main(["ask", str(picture), "?", *flag]) == 0
-        assert capsys.readouterr().out == "\ufffd[2Jred\ufffd\n"
+        assert capsys.readouterr().out == "\\x1b[2Jred\\x07\n"
 
 
 def test_modes_and_policies_reach_the_loop(picture, replies, capsys):

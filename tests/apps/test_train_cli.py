@@ -76,7 +76,7 @@ def test_nano_runs_at_smoke_size(tmp_path, capsys):
         (["nano", "--device", "cuda"], "no cuda here"),
         (["sft", CHECKPOINT, "gone.jsonl", "--lr", "nan"], "greater than or equal to 0"),
         (["sft", CHECKPOINT, "gone.jsonl", "--seed", "-1"], "greater than or equal to 0"),
-        (["grpo", CHECKPOINT, "gone.jsonl", "--miss", "inf"], "not a number to go by"),
+        (["grpo", CHECKPOINT, "gone.jsonl", "--miss", "inf"], "inf must be finite"),
         (["curate", CHECKPOINT, "--threshold", "7"], "less than or equal to 1"),
         (["nano", "--from", "gone"], "no such checkpoint folder: gone"),
     ],
