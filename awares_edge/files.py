@@ -66,7 +66,8 @@ def whole_path(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
 
 
 @contextmanager
@@ -161,7 +162,8 @@ def _try_folder(folder: Path) -> None:
     try:
         trial.touch(exist_ok=False)
     finally:
-        trial.unlink(missing_ok=True)
+        with suppress(OSError):
+            trial.unlink()
 
 
 def _remove(folder: Path) -> None:

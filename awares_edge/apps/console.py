@@ -106,7 +106,7 @@ def cell(text: str, style: str = "") -> Text:
 def progress_bar() -> Iterator[ProgressCallback]:
     """A progress bar on stderr, fed with (what, done, total); shown to terminals alone."""
     bar = Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
