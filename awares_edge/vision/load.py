@@ -55,6 +55,8 @@ def load_image(source: ImageSource) -> Image.Image:
         ) from error
     except MemoryError as error:
         raise ImageError(f"{name} does not fit into memory: scale it down first") from error
+    except PermissionError as error:
+        raise ImageError(f"{name} cannot be read: permission denied") from error
     # A damaged file raises whatever its decoder happens to: all of it means the same to the user.
     except (OSError, SyntaxError, ValueError, EOFError, IndexError, ZeroDivisionError) as error:
         raise ImageError(f"{name} is truncated or damaged: {_first_line(error)}") from error
