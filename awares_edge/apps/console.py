@@ -112,11 +112,12 @@ def progress_bar() -> Iterator[ProgressCallback]:
         TimeElapsedColumn(),
         console=err,
         transient=True,
-        disable=not err.is_terminal,
     )
     tasks: dict[str, TaskID] = {}
 
     def update(what: str, done: int, total: int) -> None:
+        if not err.is_terminal:
+            return
         # Started on first use: a bar without a task would print an empty line.
         bar.start()
         if what not in tasks:

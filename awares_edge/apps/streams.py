@@ -10,11 +10,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TextIO, cast
 
+_PLAIN = str.maketrans({"✓": "ok", "✗": "x", "…": "...", "·": "|"})
+"""Signs of our own, for character sets that lack them."""
+
 
 class Stream(io.TextIOBase):
     """A standard stream whose failure does not stop the work.
 
-    Characters that its encoding lacks are written as escapes (`\\u2713`).
+    Characters that its encoding lacks are written as escapes (`\\u732b`), our own signs in ASCII.
 
     Attributes:
         failure: the first error of a write; what is written after it is dropped. None so far.
@@ -38,13 +41,19 @@ class Stream(io.TextIOBase):
         if self._stream is None:
             self._fail(OSError(errno.EBADF, os.strerror(errno.EBADF)))
         if self._stream is not None and self.failure is None:
-            encoding = self.encoding
-            shown = text.encode(encoding, "backslashreplace").decode(encoding)
             try:
-                self._stream.write(shown)
+                self._stream.write(self._in_its_characters(text))
             except (OSError, ValueError) as error:  # ValueError: closed in this process
                 self._fail(error)
         return len(text)
+
+    def _in_its_characters(self, text: str) -> str:
+        encoding = self.encoding
+        try:
+            text.encode(encoding)
+        except UnicodeEncodeError:
+            return text.translate(_PLAIN).encode(encoding, "backslashreplace").decode(encoding)
+        return text
 
     def flush(self) -> None:
         if self._stream is not None and self.failure is None:

@@ -88,6 +88,8 @@ def test_every_character_set_is_enough(environment, tmp_path):
     done = shell(line, tmp_path, environment).check(2)
     assert b"6 of 6" in done.out or "6 of 6" in done.err
     assert "awares-edge: no such bundle: " in done.err
+    assert b"X50 ok" in done.out
+    assert b"+- Commands --" in done.out
 
 
 @pytest.mark.parametrize("environment", LOCALES, ids=str)
