@@ -108,7 +108,7 @@ def test_an_export_killed_at_any_moment_leaves_a_whole_bundle_or_none(number, ov
     whole = duration([*EXPORT, "bundle"], tmp_path)
     (tmp_path / "bundle").rename(tmp_path.with_name(f"{tmp_path.name}-old"))
     ended = set()
-    for index, moment in enumerate(moments(15, whole)):
+    for index, moment in enumerate(moments(6, whole)):
         (folder := tmp_path / str(index)).mkdir()
         if overwrite:
             finish(start([*EXPORT, "bundle"], folder)).check(0)
@@ -134,7 +134,7 @@ def test_an_export_killed_at_any_moment_leaves_a_whole_bundle_or_none(number, ov
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_outcomes_are_the_old_or_the_new_ones(number, tmp_path):
     whole = duration([*EVALUATE, "a.jsonl"], tmp_path)
-    for moment in moments(10, whole):
+    for moment in moments(5, whole):
         (tmp_path / "a.jsonl").write_text("old\n")
         stop(start([*EVALUATE, "a.jsonl"], tmp_path), number, moment).check(
             0, -number, SIGNALS.get(number)
@@ -150,7 +150,7 @@ def test_curation_goes_on_after_every_kill(number, tmp_path):
     for name in ("torch", "transformers", "accelerate", "peft", "matplotlib"):
         pytest.importorskip(name)
     whole = duration([*CURATE, "whole.jsonl"], tmp_path)
-    for moment in moments(8, whole):
+    for moment in moments(5, whole):
         stop(start([*CURATE, "cut.jsonl"], tmp_path), number, moment).check(
             0, -number, SIGNALS.get(number)
         )
