@@ -11,6 +11,7 @@ from awares_edge.apps.console import print_json, progress_bar, say
 from awares_edge.apps.demo import load_samples
 from awares_edge.apps.options import JsonOption
 from awares_edge.extras import require
+from awares_edge.files import check_output
 from awares_edge.protocol.profiles import get_profile
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def importance(
 ) -> None:
     """Measure an importance matrix for `export --format gguf` on two-turn questions."""
     get_profile(protocol)
+    check_output(output)
     require("an importance matrix", _NEEDS)
     from awares_edge.calibration.importance import measure, read_questions
     from awares_edge.export.gguf.importance import save_importance

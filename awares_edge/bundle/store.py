@@ -1,21 +1,17 @@
-"""Bundles on disk: written whole or not at all, read only after every hash agrees."""
+"""Bundles on disk, read only after every hash agrees."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import stat
-import tempfile
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
 from awares_edge.bundle.graph_files import check_graph_file
 from awares_edge.bundle.manifest import FileEntry, Manifest
-from awares_edge.errors import BundleError, ExportError
-from awares_edge.files import move_into_place
+from awares_edge.errors import BundleError
 from awares_edge.spec import GRAPH_SUFFIX, MANIFEST_NAME, TOKENIZER_NAME
 
 MAX_MANIFEST_BYTES = 4 << 20
@@ -155,77 +151,3 @@ def _require(root: Path, name: str, kind: Callable[[int], bool]) -> os.stat_resu
     if not kind(status.st_mode):
         raise BundleError(f"{name} is not a regular file: copy or export the bundle again")
     return status
-
-
-class BundleWriter:
-    """Writes a bundle into a temporary folder beside its target and renames it when complete.
-
-    Use as a context manager; leaving it without `commit` removes everything:
-
-        with BundleWriter(target) as writer:
-            ...write files to writer.path(name)...
-            writer.commit(manifest)
-    """
-
-    def __init__(self, target: str | Path, *, overwrite: bool = False) -> None:
-        """
-        Raises:
-            ExportError: the target exists (and is not a bundle to overwrite), or its parent
-                folder cannot be written to.
-        """
-        self.target = Path(target)
-        self._overwrite = overwrite
-        if self.target.exists():
-            if not overwrite:
-                raise ExportError(
-                    f"{self.target} exists: choose another folder or pass --overwrite"
-                )
-            if not (self.target / MANIFEST_NAME).is_file():
-                raise ExportError(f"{self.target} is not a bundle: it will not be overwritten")
-        self._temporary: Path | None = None
-
-    def __enter__(self) -> BundleWriter:
-        parent = self.target.absolute().parent
-        try:
-            parent.mkdir(parents=True, exist_ok=True)
-            prefix = f".{self.target.name}."
-            self._temporary = Path(tempfile.mkdtemp(prefix=prefix, suffix=".tmp", dir=parent))
-        except OSError as error:
-            raise ExportError(f"cannot write to {parent}: {error.strerror or error}") from error
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._temporary is not None:
-            shutil.rmtree(self._temporary, ignore_errors=True)
-            self._temporary = None
-
-    def path(self, name: str) -> Path:
-        """Where to write the file that the bundle will call `name`."""
-        if self._temporary is None:
-            raise ExportError("the bundle writer is closed")
-        path = self._temporary / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path
-
-    def commit(self, manifest: Manifest, progress: Progress | None = None) -> Path:
-        """Hash every written file, add the manifest and move the folder to its target.
-
-        Args:
-            manifest: its `files` are filled in here.
-        """
-        temporary = self._temporary
-        if temporary is None:
-            raise ExportError("the bundle writer is closed")
-        names = sorted(
-            p.relative_to(temporary).as_posix() for p in temporary.rglob("*") if p.is_file()
-        )
-        files = {}
-        for done, name in enumerate(names):
-            files[name] = hash_file(temporary / name)
-            if progress:
-                progress("hashing", done + 1, len(names))
-        text = replace(manifest, files=files).to_json()
-        (temporary / MANIFEST_NAME).write_text(text, encoding="utf-8")
-        move_into_place(temporary, self.target)
-        self._temporary = None
-        return self.target

@@ -11,9 +11,8 @@ from typing import Any
 
 from awares_edge.errors import InputError
 from awares_edge.evaluation.intervals import wilson
-from awares_edge.evaluation.output import check_writable
 from awares_edge.extras import require
-from awares_edge.files import whole_file
+from awares_edge.files import check_output, whole_file
 
 FORMATS = ("png", "svg", "pdf")
 
@@ -28,7 +27,7 @@ _LEADER_FROM = 20
 
 
 def check(path: Path) -> None:
-    """Check that a picture can be written to ``path`` later; makes its folder.
+    """Check that a picture can be written to ``path`` later.
 
     Raises:
         RuntimeUnavailable: matplotlib is not installed.
@@ -37,7 +36,7 @@ def check(path: Path) -> None:
     require("a picture", {"matplotlib": "matplotlib>=3.9"})
     if path.suffix[1:].lower() not in FORMATS:
         raise InputError(f"cannot draw {path}: end its name with .{', .'.join(FORMATS)}")
-    check_writable(path)
+    check_output(path)
 
 
 def draw(results: Sequence[Mapping[str, Any]], path: Path, title: str) -> None:

@@ -79,6 +79,8 @@ def load_image(source: ImageSource) -> Image.Image:
         ) from error
     except MemoryError as error:
         raise ImageError(f"{name} does not fit into memory: scale it down first") from error
+    except PermissionError as error:
+        raise ImageError(f"{name} cannot be read: permission denied") from error
     # Damaged data can raise anything in a decoder: KeyError, struct.error, RuntimeError.
     except Exception as error:
         raise ImageError(f"{name} is truncated or damaged: {_first_line(error)}") from error

@@ -52,6 +52,7 @@ def test_a_bundle_with_a_plan(export, tmp_path, capsys):
         (["--target", "h100", "--precision", "fp8"], "--ranges FILE"),
         (["--target", "h100", "--precision", "fp8", "--ranges", "none"], "no file of measured"),
         (["--target", "h100", "--cache-length", "1"], "a cache of 1 cells"),
+        (["--target", "h100", "--ranges", "none"], "fp16 uses no measured ranges: leave them out"),
     ],
 )
 def test_refusals_are_one_line_and_leave_nothing(export, tmp_path, capsys, arguments, message):

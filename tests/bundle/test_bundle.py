@@ -230,7 +230,7 @@ def test_leaving_without_commit_leaves_nothing(tmp_path):
 
 
 def test_nothing_is_overwritten_unasked(bundle, tmp_path):
-    with pytest.raises(ExportError, match="exists: choose another folder or pass --overwrite"):
+    with pytest.raises(ExportError, match="exists: choose another folder or overwrite it"):
         BundleWriter(bundle)
     (tmp_path / "notes").mkdir()
     with pytest.raises(ExportError, match="is not a bundle"):

@@ -221,7 +221,10 @@ def test_a_crop_that_is_too_narrow_is_not_shown(
     config: GrpoConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loaded = GrpoRun(config).loaded
-    call = [*loaded.encoder.tokenizer.encode(render_call(("7",))), loaded.encoder.special.im_end]
+    call = [
+        *loaded.encoder.tokenizer.encode(loaded.encoder.profile.call.render(("7",))),
+        loaded.encoder.special.im_end,
+    ]
     monkeypatch.setattr(rollouts, "_sample_batch", lambda _, rows, __: [call for _ in rows])
     (group,) = roll_out(loaded, [(Image.new("RGB", (10, 1500)), "Q?")], 2, max_new_tokens=9)
     assert [x.call.ids for x in group] == [("7",)] * 2

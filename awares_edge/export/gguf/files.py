@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from awares_edge.bundle.store import BundleWriter
+from awares_edge.bundle.writer import BundleWriter
 from awares_edge.checkpoint import Checkpoint
 from awares_edge.checkpoint.names import EMBEDDING
 from awares_edge.checkpoint.preprocessor import read_eos, read_preprocessing

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import onnx
 
-from awares_edge.bundle.store import BundleWriter
+from awares_edge.bundle.writer import BundleWriter
 from awares_edge.checkpoint.checkpoint import Checkpoint
 from awares_edge.checkpoint.names import EMBEDDING
 from awares_edge.checkpoint.tensorfile import Weights

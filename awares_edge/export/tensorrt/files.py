@@ -17,7 +17,7 @@ from typing import Any
 
 import onnx
 
-from awares_edge.bundle.store import BundleWriter
+from awares_edge.bundle.writer import BundleWriter
 from awares_edge.checkpoint.checkpoint import Checkpoint
 from awares_edge.checkpoint.names import EMBEDDING
 from awares_edge.checkpoint.tensorfile import Weights
@@ -149,6 +149,8 @@ def write_files(
     found = TargetOptions.read(options)
     plan = make_plan(source.spec, precision, found)
     if plan.activations == "float":
+        if found.ranges is not None:
+            raise ExportError(f"{precision} uses no measured ranges: leave them out")
         write_plan(source.spec, weights, plan, writer, written)
         return
     if found.ranges is None:

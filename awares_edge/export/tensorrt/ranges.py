@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from awares_edge.bundle.manifest import Manifest
-from awares_edge.bundle.store import Bundle, BundleWriter
+from awares_edge.bundle.store import Bundle
+from awares_edge.bundle.writer import BundleWriter
 from awares_edge.checkpoint.checkpoint import Checkpoint
 from awares_edge.checkpoint.lora import Adapter, merge
 from awares_edge.checkpoint.names import EMBEDDING, HEAD
