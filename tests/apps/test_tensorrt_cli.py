@@ -30,7 +30,7 @@ def test_a_bundle_with_a_plan(export, tmp_path, capsys):
     assert export("--target", "orin-nano", "--cache-length", "512", "--json") == 0
     assert json.loads(capsys.readouterr().out)["precision"] == "fp16"
     plan = json.loads((tmp_path / "bundle" / "tensorrt-plan.json").read_text())
-    assert (plan["target"], plan["form"], plan["cache_length"]) == ("orin-nano", "trt-legacy", 512)
+    assert (plan["target"], plan["cache_length"]) == ("orin-nano", 512)
     assert main(["inspect", str(tmp_path / "bundle"), "--json"]) == 0
     manifest = json.loads(capsys.readouterr().out)
     assert (manifest["runtime"], manifest["precision"]) == ("tensorrt", "fp16")

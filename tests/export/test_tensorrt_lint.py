@@ -34,41 +34,32 @@ class AnyRange(dict):
 
 
 @pytest.mark.parametrize("precision", NUMBER_FORMATS)
-@pytest.mark.parametrize("form", ["trt-kv", "trt-legacy"])
-def test_our_graphs_pass_and_say_what_they_use(source, tmp_path, form, precision):
+def test_our_graphs_pass_and_say_what_they_use(source, tmp_path, precision):
     from tests.support.tensorrt_cpu import write_bundle
 
-    bundle = write_bundle(tmp_path / "bundle", source, form, precision, AnyRange())
-    versions = ["10.15", "10.16", "11.4"] if form == "trt-kv" else ["10.3", "10.13", "10.14"]
+    bundle = write_bundle(tmp_path / "bundle", source, precision, AnyRange())
+    versions = ["10.3", "10.13", "10.14", "10.15", "10.16", "11.4"]
     for name in ("text", "vision"):
         model = onnx.load(bundle.path(f"{name}.onnx"), load_external_data=False)
         onnx.checker.check_model(str(bundle.path(f"{name}.onnx")), full_check=True)
         for version in versions:
             assert lint(model, version) == []
-        if form == "trt-kv":
-            assert lint(model, "1.7", rtx=True) == []
-            assert any("opset 24 is newer" in issue for issue in lint(model, "10.3"))
-        opset = {"trt-kv": 24, "trt-legacy": 20}[form]
-        newer = precision == "int4" and name == "text" and form == "trt-legacy"
-        assert model.opset_import[0].version == (21 if newer else opset)
+        assert lint(model, "1.7", rtx=True) == []
+        newer = precision == "int4" and name == "text"
+        assert model.opset_import[0].version == (21 if newer else 20)
         assert len(model.opset_import) == 1
 
 
-@pytest.mark.parametrize("form", ["trt-kv", "trt-legacy"])
-def test_interfaces(source, tmp_path, form):
+def test_interfaces(source, tmp_path):
     from tests.support.tensorrt_cpu import write_bundle
 
-    bundle = write_bundle(tmp_path / "bundle", source, form, "fp16")
+    bundle = write_bundle(tmp_path / "bundle", source, "fp16")
     model = onnx.load(bundle.path("text.onnx"), load_external_data=False)
     inputs = {v.name for v in model.graph.input}
     outputs = {v.name for v in model.graph.output}
     assert {"inputs_embeds", "position_ids", "logits_index", "attention_mask"} <= inputs
-    assert ("write_indices" in inputs) == (form == "trt-kv")
-    kind = "present" if form == "trt-kv" else "new"
     layers = range(source.spec.layers)
-    assert outputs == {"logits"} | {f"{kind}.{i}.{p}" for i in layers for p in ("key", "value")}
-    kinds = {n.op_type for n in model.graph.node}
-    assert ({"TensorScatter", "Attention"} <= kinds) == (form == "trt-kv")
+    assert outputs == {"logits"} | {f"new.{i}.{p}" for i in layers for p in ("key", "value")}
 
 
 @pytest.mark.parametrize(

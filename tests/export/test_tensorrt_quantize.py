@@ -94,8 +94,7 @@ def test_a_stored_matrix_is_what_onnxruntime_dequantizes(tmp_path, block):
 
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("int8", 0.15), ("int4", 1.2)])
-@pytest.mark.parametrize("form", ["trt-kv", "trt-legacy"])
-def test_quantized_graphs_stay_near_the_float_ones(tmp_path, form, precision, tolerance):
+def test_quantized_graphs_stay_near_the_float_ones(tmp_path, precision, tolerance):
     """Bounds on random weights: they say that nothing is wired wrongly, not what a trained model
     loses."""
     pytest.importorskip("torch")
@@ -106,7 +105,7 @@ def test_quantized_graphs_stay_near_the_float_ones(tmp_path, form, precision, to
     source = Checkpoint.open(make_checkpoint(tmp_path / "model", "untied", seed=5))
     rows = {}
     for name in ("fp16", precision):
-        bundle = write_bundle(tmp_path / name, source, form, name)
+        bundle = write_bundle(tmp_path / name, source, name)
         with cpu_runtime(bundle) as runtime, runtime.open_session() as session:
             first = session.prefill([TextSegment(tuple(range(20, 60)))], keep_logits=4)
             rows[name] = np.concatenate([first, session.decode(7)[None]])

@@ -58,12 +58,11 @@ def test_every_layer_has_one(checkpoint, ranges):
 
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("w8a8", 0.25), ("fp8", 0.6)])
-@pytest.mark.parametrize("form", ["trt-kv", "trt-legacy"])
-def test_graphs_stay_near_the_float_ones(checkpoint, ranges, tmp_path, form, precision, tolerance):
+def test_graphs_stay_near_the_float_ones(checkpoint, ranges, tmp_path, precision, tolerance):
     source = Checkpoint.open(checkpoint)
     rows = {}
     for name in ("fp16", precision):
-        bundle = write_bundle(tmp_path / name, source, form, name, read_ranges(ranges))
+        bundle = write_bundle(tmp_path / name, source, name, read_ranges(ranges))
         with cpu_runtime(bundle) as runtime, runtime.open_session() as session:
             first = session.prefill([TextSegment(tuple(range(20, 60)))], keep_logits=4)
             rows[name] = np.concatenate([first, session.decode(7)[None]])
@@ -77,7 +76,7 @@ def test_a_missing_range_is_named(checkpoint, ranges, tmp_path):
     found = read_ranges(ranges)
     del found["text.layers.1.mlp.down_proj"]
     with pytest.raises(ExportError, match=r"none for text\.layers\.1\.mlp\.down_proj"):
-        write_bundle(tmp_path / "b", Checkpoint.open(checkpoint), "trt-kv", "w8a8", found)
+        write_bundle(tmp_path / "b", Checkpoint.open(checkpoint), "w8a8", found)
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,6 @@ def make_plan(spec: ModelSpec, precision: str, options: TargetOptions) -> Plan:
     prefill = min(target.prefill, cells)
     plan = Plan(
         target=target.name,
-        form=target.form,
         compute=numbers.compute,
         weights=numbers.weights,
         activations=numbers.activations,
@@ -182,9 +181,9 @@ def write_plan(
         writer.path(EMBEDDING_NAME), weights.tensor(EMBEDDING), embedding_dtype(dtype), written
     )
     for graph in (
-        build_vision(spec, weights, numbers, FORMS[plan.form]),
+        build_vision(spec, weights, numbers, FORMS["trt-legacy"]),
         build_text(
-            *(spec, weights, numbers, form_for(plan.form, numbers)),
+            *(spec, weights, numbers, form_for("trt-legacy", numbers)),
             *(table, plan.cache_length, ranges),
         ),
     ):

@@ -15,7 +15,7 @@ import onnx
 from onnx import TensorProto, shape_inference
 
 from awares_edge.errors import ExportError
-from awares_edge.runtimes.tensorrt.api import version_tuple
+from awares_edge.runtimes.tensorrt.product import version_tuple
 
 OLDEST = "8.4"
 OPERATORS: dict[str, str] = {

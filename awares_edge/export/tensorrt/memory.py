@@ -110,12 +110,12 @@ def _stored(name: str, shape: tuple[int, ...], plan: Plan, item: int) -> int:
 
 def _text_activations(spec: ModelSpec, plan: Plan) -> int:
     item, tokens = _ITEM[plan.compute], plan.prefill.max
-    cells = plan.cache_length + (tokens if plan.form == "trt-legacy" else 0)
+    cells = plan.cache_length + (tokens if plan.tensorrt[0] == "10.3" else 0)
     wide = 4 * spec.hidden_size + 3 * spec.intermediate_size
     qkv = 2 * (spec.heads + 2 * spec.kv_heads) * spec.head_dim
     total = tokens * (wide + qkv) * item + plan.kept * spec.vocabulary * (4 + item)
     total += tokens * cells * (1 + item)  # the mask, and what is added to the scores
-    if plan.form == "trt-legacy" or plan.compute == "fp32":
+    if plan.tensorrt[0] == "10.3" or plan.compute == "fp32":
         # No attention kernel: scores and weights of all heads, and the joined keys and values.
         total += 2 * tokens * cells * spec.heads * item
         total += 2 * cells * spec.kv_heads * spec.head_dim * item
@@ -127,7 +127,7 @@ def _vision_activations(spec: ModelSpec, plan: Plan) -> int:
     pixels = v.in_channels * v.temporal_patch_size * v.patch_size**2
     wide = 8 * v.hidden_size + 3 * v.intermediate_size
     total = patches * (pixels * (4 + item) + wide * item + 3 * v.intermediate_size * 4)
-    unfused = plan.form == "trt-legacy" or plan.compute == "fp32"
+    unfused = plan.tensorrt[0] == "10.3" or plan.compute == "fp32"
     if unfused and v.full_attention_blocks:
         total += 2 * patches * patches * v.heads * item
     length = window_patches(v)

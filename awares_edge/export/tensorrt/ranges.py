@@ -100,7 +100,7 @@ def measure_ranges(
         bundle = _write_tapped(
             source, weights, Path(folder) / "bundle", profile or get_profile("paper")
         )
-        text = _Watched(bundle.path("text.onnx"), Plan.read(bundle))
+        text = _Watched(bundle.path("text.onnx"))
         manifest = bundle.manifest
         limited = _limited(manifest.protocol, max_pixels)
         with Model(
@@ -125,8 +125,8 @@ def measure_ranges(
 class _Watched(CpuText):
     """A text graph with taps, and the largest value that each has shown."""
 
-    def __init__(self, path: Path, plan: Plan) -> None:
-        super().__init__(path, plan)
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
         self.ranges: dict[str, float] = {}
 
     def look(self, results: dict[str, NDArray[Any]]) -> None:
@@ -159,7 +159,7 @@ def _write_tapped(
     source: Checkpoint, weights: Weights, folder: Path, profile: ProtocolProfile
 ) -> Bundle:
     """An fp32 bundle whose text graph shows its layers' inputs."""
-    spec, numbers, form = source.spec, NUMBER_FORMATS["fp32"], FORMS["trt-kv"]
+    spec, numbers, form = source.spec, NUMBER_FORMATS["fp32"], FORMS["trt-legacy"]
     plan = _measuring_plan(spec)
     with BundleWriter(folder) as writer:
         shutil.copyfile(source.root / TOKENIZER_NAME, writer.path(TOKENIZER_NAME))
@@ -194,7 +194,6 @@ def _measuring_plan(spec: ModelSpec) -> Plan:
     cells = min(spec.context, 8192)
     return Plan(
         target="measuring",
-        form="trt-kv",
         compute="fp32",
         weights="float",
         tensorrt=("10.15", "11.99"),
