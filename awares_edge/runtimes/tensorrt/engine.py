@@ -112,7 +112,7 @@ class LoadedEngine:
             self.set_shape(profile, name, array.shape)
             self.bind(profile, name, address)
             self._cuda.upload(address, array)
-        address = self.buffers.reserve(output, math.prod(shape) * self.tensors[output].item)
+        address = self.buffers.reserve(output, math.prod(shape) * _BYTES["FLOAT"])
         self.bind(profile, output, address)
         if not self._contexts[profile].execute_async_v3(self._cuda.stream):
             raise SessionError(f"the {self.name} engine failed: {self._messages.reason()}")
