@@ -22,10 +22,10 @@ from awares_edge.export.graph.weights import (
     Location,
     Matrix,
     TensorType,
-    WeightFile,
     WeightFormat,
     Written,
     read,
+    write_matrices,
 )
 
 Shape: TypeAlias = Sequence[int | str]
@@ -198,20 +198,8 @@ class Builder:
     def write_weights(
         self, path: Path, written: Written, known: Mapping[str, Location]
     ) -> dict[str, Location]:
-        """Write the graph's matrices to a file.
-
-        Args:
-            known: tensors that already lie in a file of the bundle.
-
-        Returns:
-            `known`, and where each tensor lies that was written.
-        """
-        places = dict(known)
-        with WeightFile(path, written) as file:
-            for first, (matrix, fmt) in self._matrices.items():
-                if first not in places:
-                    places |= file.write(matrix, fmt)
-        return places
+        """Write the graph's matrices to a file; see `write_matrices`."""
+        return write_matrices(path, self._matrices.values(), written, known)
 
     def model(self, places: Mapping[str, Location]) -> onnx.ModelProto:
         """The finished graph.

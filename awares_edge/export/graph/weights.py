@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 import numpy as np
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from awares_edge.checkpoint.names import EMBEDDING
-from awares_edge.checkpoint.tensorfile import Array, Tensor, Weights, chunks
+from awares_edge.checkpoint.tensorfile import Tensor, Weights, chunks
 
 if TYPE_CHECKING:
     from awares_edge.export.graph.builder import Builder
@@ -53,15 +52,11 @@ class Matrix:
 def read(tensor: Tensor, dtype: np.dtype[Any] = FP32) -> Iterator[NDArray[Any]]:
     """Pieces of a tensor, converted to `dtype`.
 
-    Every number of a checkpoint passes here once on its way into a graph: matrices, biases, norms
-    and the embedding.
+    Every number of a checkpoint passes here on its way into a graph: matrices, biases, norms and
+    the embedding.
     """
     for piece in chunks(tensor):
-        yield _convert(piece, dtype)
-
-
-def _convert(piece: Array, dtype: np.dtype[Any]) -> NDArray[Any]:
-    return np.ascontiguousarray(piece, dtype=dtype)
+        yield np.ascontiguousarray(piece, dtype=dtype)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,50 +125,33 @@ class WeightFormat(Protocol):
         ...
 
 
-class WeightFile:
-    """A file of tensors, written one after another. A context manager."""
+def write_matrices(
+    path: Path,
+    matrices: Iterable[tuple[Matrix, WeightFormat]],
+    written: Written,
+    known: Mapping[str, Location],
+) -> dict[str, Location]:
+    """Write matrices to a file, one after another.
 
-    def __init__(self, path: Path, written: Written) -> None:
-        self._file = path.open("wb")
-        self._name = path.name
-        self._written = written
+    Args:
+        known: tensors that already lie in a file of the bundle, by name; they are left out.
 
-    def __enter__(self) -> WeightFile:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._file.close()
-
-    def write(self, matrix: Matrix, fmt: WeightFormat) -> dict[str, Location]:
-        """Append a matrix in a weight format; where each of its tensors lies, by name."""
-        encoded = fmt.encode(self._rows(matrix, fmt.reads), matrix.shape)
-        names = [matrix.name + suffix for suffix in fmt.tensors(matrix.shape)]
-        return {name: self._append(pieces) for name, pieces in zip(names, encoded, strict=True)}
-
-    def _rows(self, matrix: Matrix, dtype: np.dtype[Any]) -> Iterator[NDArray[Any]]:
-        for piece in matrix.rows(dtype):
-            yield piece
+    Returns:
+        `known`, and where each tensor lies that was written.
+    """
+    places = dict(known)
+    with path.open("wb") as file:
+        for matrix, fmt in matrices:
+            names = [matrix.name + suffix for suffix in fmt.tensors(matrix.shape)]
+            if names[0] in places:
+                continue
             # A tied head's numbers were counted as those of the embedding.
-            if matrix.name != EMBEDDING:
-                self._written(piece.size)
-
-    def _append(self, pieces: Iterable[NDArray[Any]]) -> Location:
-        offset = -(-self._file.tell() // _ALIGNMENT) * _ALIGNMENT
-        self._file.write(b"\0" * (offset - self._file.tell()))
-        for piece in pieces:
-            write_array(self._file, piece)
-        return Location(self._name, offset, self._file.tell() - offset)
-
-
-def write_array(file: BinaryIO, array: NDArray[Any]) -> None:
-    """Write an array's numbers. (numpy's own `tofile` hides why a write failed.)"""
-    # As bytes: the buffer protocol has no bfloat16.
-    file.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+            counted = (lambda _: None) if matrix.name == EMBEDDING else written
+            rows = _counted(matrix.rows(fmt.reads), counted)
+            for name, pieces in zip(names, fmt.encode(rows, matrix.shape), strict=True):
+                file.write(b"\0" * (-file.tell() % _ALIGNMENT))
+                places[name] = _write(file, path.name, pieces)
+    return places
 
 
 def write_npy(path: Path, tensor: Tensor, dtype: np.dtype[Any], written: Written) -> Location:
@@ -185,9 +163,23 @@ def write_npy(path: Path, tensor: Tensor, dtype: np.dtype[Any], written: Written
     }
     with path.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
-        offset = file.tell()
-        for piece in read(tensor, dtype):
-            write_array(file, piece)
-            written(piece.size)
-        length = file.tell() - offset
-    return Location(path.name, offset, length)
+        return _write(file, path.name, _counted(read(tensor, dtype), written))
+
+
+def write_array(file: BinaryIO, array: NDArray[Any]) -> None:
+    """Write an array's numbers. (numpy's own `tofile` hides why a write failed.)"""
+    # As bytes: the buffer protocol has no bfloat16.
+    file.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+
+
+def _write(file: BinaryIO, name: str, pieces: Iterable[NDArray[Any]]) -> Location:
+    offset = file.tell()
+    for piece in pieces:
+        write_array(file, piece)
+    return Location(name, offset, file.tell() - offset)
+
+
+def _counted(pieces: Iterator[NDArray[Any]], written: Written) -> Iterator[NDArray[Any]]:
+    for piece in pieces:
+        yield piece
+        written(piece.size)
