@@ -1,4 +1,4 @@
-"""`awares-edge build-engine`: the engines of a TensorRT bundle, on the device they are for."""
+"""`awares-edge build-engine`: build the engines of a TensorRT bundle on the device."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def build_engine(
         str | None,
         typer.Option(help="TensorRT-RTX: build without a GPU for this SM: 86, 89, 120, ..."),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Build again what is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Build even if they exist.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Build the engines of a TensorRT bundle, unless they are there already."""
+    """Build the engines of a TensorRT bundle, unless they exist already."""
     capability = None if ahead_for is None else _capability(ahead_for)
     with verify_progress() as progress:
         opened = Bundle.open(bundle, progress=progress)

@@ -124,7 +124,9 @@ def _load_tensorrt(source: Bundle | Path, options: RuntimeOptions) -> Runtime:
     from awares_edge.runtimes.tensorrt import load_runtime
 
     assert isinstance(source, Bundle)
-    return load_runtime(source, device=options.device, context=options.context)
+    return load_runtime(
+        source, device=options.device, threads=options.threads, context=options.context
+    )
 
 
 def _tensorrt_devices() -> Sequence[str]:

@@ -1,4 +1,4 @@
-"""TensorRT bundles of tiny checkpoints, by plan instead of by target."""
+"""TensorRT bundles of tiny checkpoints, by plan instead of by target, and models over them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+from awares_edge import Model
 from awares_edge.bundle import Bundle, BundleWriter, Manifest
 from awares_edge.checkpoint.checkpoint import Checkpoint
 from awares_edge.checkpoint.preprocessor import read_eos
@@ -13,22 +14,21 @@ from awares_edge.export.tensorrt.files import write_plan
 from awares_edge.export.tensorrt.formats import NUMBER_FORMATS
 from awares_edge.protocol import PROFILES
 from awares_edge.protocol.tokenizer import TextTokenizer
+from awares_edge.runtimes.base import Runtime
 from awares_edge.runtimes.tensorrt.plan import Plan, Range
 from awares_edge.spec import TOKENIZER_NAME
 from awares_edge.vision import Preprocessing
 
 
-def tiny_plan(form: str, precision: str, **changes) -> Plan:
+def tiny_plan(precision: str, **changes) -> Plan:
     """A plan for tiny models: cache of 192 cells, calls of at most 32 tokens."""
     numbers = NUMBER_FORMATS[precision]
-    kv = form == "trt-kv"
     plan = Plan(
         target="test",
-        form=form,
         compute=numbers.compute,
         weights=numbers.weights,
         activations=numbers.activations,
-        tensorrt=("10.15", "11.4") if kv else ("10.3", "10.14"),
+        tensorrt=("10.3", "10.14"),
         rtx=False,
         capabilities=(87,),
         cache_length=192,
@@ -43,12 +43,12 @@ def tiny_plan(form: str, precision: str, **changes) -> Plan:
 
 
 def write_bundle(
-    target: Path, source: Checkpoint, form: str, precision: str, ranges=None, **changes
+    target: Path, source: Checkpoint, precision: str, ranges=None, **changes
 ) -> Bundle:
-    """A TensorRT bundle of a tiny checkpoint, by plan instead of by target."""
+    """A TensorRT bundle of a checkpoint; `changes` are fields of its plan."""
     with BundleWriter(target) as writer:
         shutil.copyfile(source.root / TOKENIZER_NAME, writer.path(TOKENIZER_NAME))
-        plan = tiny_plan(form, precision, **changes)
+        plan = tiny_plan(precision, **changes)
         write_plan(source.spec, source, plan, writer, lambda _: None, ranges)
         tokenizer = TextTokenizer.from_file(source.root / TOKENIZER_NAME)
         manifest = Manifest(
@@ -62,3 +62,15 @@ def write_bundle(
         )
         writer.commit(manifest)
     return Bundle.open(target)
+
+
+def as_model(bundle: Bundle, runtime: Runtime) -> Model:
+    """A bundle's model over a runtime that is loaded already."""
+    manifest = bundle.manifest
+    return Model(
+        runtime,
+        TextTokenizer.from_file(bundle.path(TOKENIZER_NAME)),
+        manifest.tokens,
+        manifest.protocol,
+        manifest.preprocessing,
+    )

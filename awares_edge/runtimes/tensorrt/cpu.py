@@ -1,6 +1,6 @@
-"""The graphs of a TensorRT bundle in onnxruntime: for measuring and for tests, not for speed.
+"""The graphs of a TensorRT bundle in onnxruntime, for measuring and for tests, not for speed.
 
-Both forms run, at fp32 and at fp16 (onnxruntime has no bf16 on a CPU).
+They run at fp32 and fp16; onnxruntime has no bf16 on a CPU.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from awares_edge.bundle.store import Bundle
-from awares_edge.runtimes.tensorrt.graphs import Inputs
 from awares_edge.runtimes.tensorrt.plan import Plan
-from awares_edge.runtimes.tensorrt.runtime import TensorrtRuntime
+from awares_edge.runtimes.tensorrt.runtime import Inputs, TensorrtRuntime
 
 _DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 _PAST = "past_key_values."
@@ -28,22 +27,21 @@ def open_graph(path: Path) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    # Its own rearrangement of quantized graphs breaks fp8 ones; what is wanted is what is written.
+    # Compute quantized graphs as they are written: its own rewriting of them breaks fp8.
     options.add_session_config_entry("session.disable_quant_qdq", "1")
     return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 class CpuText:
-    """The text graph of either form; a cache is a dict of arrays."""
+    """The text graph; a cache is a dict of arrays."""
 
-    def __init__(self, path: Path, plan: Plan) -> None:
+    def __init__(self, path: Path) -> None:
         self._session = open_graph(path)
-        self._plan = plan
         self._pasts = [n for n in self._session.get_inputs() if n.name.startswith(_PAST)]
         self._outputs = [node.name for node in self._session.get_outputs()]
 
     def new_cache(self) -> CpuCache:
-        # Garbage, as device memory may be: what is not masked away would be seen.
+        # Not zeros, so that a cell that should be masked and is not changes the result.
         return {n.name: np.full(n.shape, 7.0, dtype=_DTYPES[n.type]) for n in self._pasts}
 
     def append(self, cache: CpuCache, inputs: Inputs, start: int) -> NDArray[np.float32]:
@@ -51,17 +49,14 @@ class CpuText:
         results = dict(zip(self._outputs, found, strict=True))
         count = inputs["inputs_embeds"].shape[1]
         for name in cache:
-            place = name.removeprefix(_PAST)
-            if self._plan.form == "trt-kv":
-                cache[name] = results[f"present.{place}"]
-            else:
-                cache[name][:, :, start : start + count] = results[f"new.{place}"]
+            new = results[f"new.{name.removeprefix(_PAST)}"]
+            cache[name][:, :, start : start + count] = new
         self.look(results)
         logits: NDArray[np.float32] = results["logits"]
         return logits
 
     def look(self, results: dict[str, NDArray[Any]]) -> None:
-        """Told of all outputs of a call; here for those who measure."""
+        """Called with all outputs of a call; does nothing here, for subclasses that measure."""
 
     def copy_cache(self, cache: CpuCache, cells: int) -> CpuCache:
         new = self.new_cache()
@@ -94,8 +89,6 @@ class CpuVision:
 
 def cpu_runtime(bundle: Bundle, text: CpuText | None = None) -> TensorrtRuntime:
     """A TensorRT bundle whose graphs run in onnxruntime."""
-    plan = Plan.read(bundle)
-    text = text or CpuText(bundle.path("text.onnx"), plan)
-    return TensorrtRuntime(
-        bundle, plan, text, CpuVision(bundle.path("vision.onnx")), device="cpu (onnxruntime)"
-    )
+    text = text or CpuText(bundle.path("text.onnx"))
+    vision = CpuVision(bundle.path("vision.onnx"))
+    return TensorrtRuntime(bundle, Plan.read(bundle), text, vision, device="cpu (onnxruntime)")

@@ -1,14 +1,15 @@
-"""Engines on disk: named by everything they depend on, so that a stale one is never loaded.
+"""Built engines on disk, named by everything they depend on: a stale one is never loaded.
 
     <folder>/<key>/text.engine, vision.engine     serialized engines
     <folder>/<key>/engines.json                   the key's facts, and the engines' hashes
 
-The key is a hash over product and version, GPU architecture, plan and graph hashes: a new TensorRT,
+The key is a hash over product and version, GPU architecture, plan and graphs: a new TensorRT,
 another GPU or another export gives another folder.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping
@@ -20,7 +21,9 @@ from awares_edge.bundle.schema import read_dataclass
 from awares_edge.bundle.store import Bundle, hash_file
 from awares_edge.errors import BundleError
 from awares_edge.files import whole_folder
-from awares_edge.runtimes.tensorrt.plan import Plan, digest
+from awares_edge.runtimes.tensorrt.device import Gpu
+from awares_edge.runtimes.tensorrt.plan import Plan
+from awares_edge.runtimes.tensorrt.product import TensorRT
 
 GRAPHS = ("text", "vision")
 _INDEX = "engines.json"
@@ -45,24 +48,24 @@ class EngineKey:
     graphs: str
 
     @classmethod
-    def of(
-        cls, bundle: Bundle, plan: Plan, product: str, version: str, capability: int
-    ) -> EngineKey:
-        files = bundle.manifest.files
+    def of(cls, bundle: Bundle, plan: Plan, trt: TensorRT, gpu: Gpu) -> EngineKey:
         hashes = {
-            name: entry.sha256 for name, entry in files.items() if name.endswith((".onnx", ".data"))
+            name: entry.sha256
+            for name, entry in bundle.manifest.files.items()
+            if name.endswith((".onnx", ".data"))
         }
-        return cls(product, version, capability, digest(plan.to_json()), digest(hashes))
+        plan_hash = _digest(plan.to_json())
+        return cls(trt.product, trt.version, gpu.capability, plan_hash, _digest(hashes))
 
     @property
     def name(self) -> str:
         """Name of the folder: readable, and different for every key."""
         version = self.version.replace("/", "_")
-        return f"{self.product}-{version}-sm{self.capability}-{digest(asdict(self))[:16]}"
+        return f"{self.product}-{version}-sm{self.capability}-{_digest(asdict(self))[:16]}"
 
 
 def default_folder() -> Path:
-    """Where engines are kept: $AWARES_EDGE_CACHE, else the user's cache folder."""
+    """Where engines are kept: under $AWARES_EDGE_CACHE, or in the user's cache folder."""
     if chosen := os.environ.get("AWARES_EDGE_CACHE"):
         return Path(chosen) / "engines"
     root = os.environ.get("XDG_CACHE_HOME")
@@ -75,11 +78,10 @@ class EngineCache:
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder or default_folder()
 
-    def find(self, key: EngineKey, *, verify: bool = True) -> dict[str, Path] | None:
-        """Engine files by graph name; None where they were not built, or not for this key.
+    def find(self, key: EngineKey) -> dict[str, Path] | None:
+        """Engine files by graph name; None where there are none for this key.
 
-        Args:
-            verify: compare each file with the hash it was stored under.
+        Each file is compared with the hash that was stored with it.
         """
         root = self.folder / key.name
         try:
@@ -96,7 +98,7 @@ class EngineCache:
         for name, path in found.items():
             if not path.is_file() or path.is_symlink():
                 return None
-            if verify and hash_file(path).sha256 != hashes[name]:
+            if hash_file(path).sha256 != hashes[name]:
                 return None
         return found
 
@@ -104,8 +106,8 @@ class EngineCache:
         """Keep engines; they appear together, or not at all.
 
         Args:
-            engines: (graph name, buffer); each is written before the next one is asked for, so that
-                a generator that builds them never holds two.
+            engines: (graph name, buffer). Each is written before the next one is asked for, so a
+                generator that builds them never holds two.
 
         Returns:
             their folder.
@@ -124,6 +126,8 @@ class EngineCache:
             (temporary / _INDEX).write_text(text, encoding="utf-8")
         return target
 
-    def timing_cache(self, key: EngineKey) -> Path:
-        """File of kernel timings; valid for one version on one architecture."""
-        return self.folder / f"timing-{key.product}-{key.version}-sm{key.capability}.bin"
+
+def _digest(facts: Any) -> str:
+    """SHA-256 over the canonical JSON of some facts."""
+    text = json.dumps(facts, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
