@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from awares_edge.checkpoint.names import EMBEDDING
-from awares_edge.checkpoint.tensorfile import Tensor, Weights, chunks
+from awares_edge.checkpoint.tensorfile import Tensor, Weights, chunks, narrow
 
 if TYPE_CHECKING:
     from awares_edge.export.graph.builder import Builder
@@ -54,9 +54,12 @@ def read(tensor: Tensor, dtype: np.dtype[Any] = FP32) -> Iterator[NDArray[Any]]:
 
     Every number of a checkpoint passes here on its way into a graph: matrices, biases, norms and
     the embedding.
+
+    Raises:
+        CheckpointError: a number is NaN or infinite, or overflows in `dtype`.
     """
     for piece in chunks(tensor):
-        yield np.ascontiguousarray(piece, dtype=dtype)
+        yield narrow(piece, dtype, tensor.name)
 
 
 @dataclass(frozen=True, slots=True)
