@@ -18,6 +18,7 @@ from awares_edge.errors import BundleError, SessionError
 from awares_edge.runtimes.base import EncodedImage
 from awares_edge.runtimes.llamacpp.library import Library
 from awares_edge.runtimes.llamacpp.memory import require_vision_memory
+from awares_edge.spec import ModelSpec
 from awares_edge.vision.patches import Patches, Preprocessing
 
 # No limits of mtmd's own: the protocol profile has set them before.
@@ -39,32 +40,31 @@ class MtmdVision:
         self,
         lib: Library,
         path: Path,
-        model: int,
-        width: int,
+        model: Any,
+        spec: ModelSpec,
         preprocessing: Preprocessing,
         *,
-        heads: int,
         threads: int,
-        gpu: bool,
+        gpu: int | None,
         exact: bool,
     ) -> None:
         """
         Args:
-            width: numbers a feature has.
-            heads: of the vision tower.
+            model: llama.cpp's pointer to the text model.
+            gpu: ggml's handle of the GPU to compute on; None for the CPU.
             exact: no flash attention, which computes with keys and values in float16.
 
         Raises:
             BundleError: mtmd cannot use the file.
         """
         self._lib = lib
-        self._width = width
+        self._width = spec.hidden_size
         self._preprocessing = preprocessing
         self._lock = threading.Lock()
-        self._heads, self._exact, self._gpu = heads, exact, gpu
+        self._heads, self._exact, self._gpu = spec.vision.heads, exact, gpu is not None
         self._held = 0
         params = lib.mtmd.mtmd_context_params_default()
-        params.use_gpu = gpu
+        params.use_gpu, params.device = gpu is not None, gpu
         params.print_timings = False
         params.n_threads = threads
         params.warmup = False
@@ -130,7 +130,14 @@ class MtmdVision:
                 return chunk
         raise SessionError("llama.cpp found no picture where there is one")
 
+    def __enter__(self) -> MtmdVision:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def close(self) -> None:
+        """Free the tower. Closing twice is allowed."""
         with self._lock:
             if self._context:
                 self._lib.mtmd.mtmd_free(self._context)

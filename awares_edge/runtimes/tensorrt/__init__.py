@@ -4,7 +4,7 @@ Nothing here imports TensorRT or CUDA before a bundle is loaded or built.
 """
 
 from awares_edge.runtimes.tensorrt.building import Built, build_engines
-from awares_edge.runtimes.tensorrt.loading import load_runtime, usable_devices
+from awares_edge.runtimes.tensorrt.loading import load, load_runtime, usable_devices
 from awares_edge.runtimes.tensorrt.plan import Plan
 from awares_edge.runtimes.tensorrt.runtime import TensorrtRuntime
 
@@ -13,6 +13,7 @@ __all__ = [
     "Plan",
     "TensorrtRuntime",
     "build_engines",
+    "load",
     "load_runtime",
     "usable_devices",
 ]

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from awares_edge.bundle.store import Bundle
 from awares_edge.errors import InputError, RuntimeUnavailable
+from awares_edge.runtimes.devices import Device
+from awares_edge.runtimes.options import RuntimeOptions
 from awares_edge.runtimes.tensorrt.api import TensorRT, check_version, load_tensorrt
 from awares_edge.runtimes.tensorrt.cuda import Cuda
 from awares_edge.runtimes.tensorrt.engine import Engine
@@ -21,7 +23,7 @@ from awares_edge.runtimes.tensorrt.visual import DeviceVision
 def load_runtime(
     bundle: Bundle,
     *,
-    device: str = "cuda",
+    device: str | None = None,
     context: int | None = None,
     engines: Path | None = None,
     trt: TensorRT | None = None,
@@ -30,7 +32,7 @@ def load_runtime(
     """Load a bundle's engines.
 
     Args:
-        device: "cuda" or "cuda:N"; "cpu", the command line's default, means the first GPU.
+        device: "cuda" or "cuda:N"; None for the first GPU.
         context: most KV cells of a session; None for the engine's cache.
         engines: folder of built engines; None for the user's cache.
         trt, cuda: in place of the installed libraries, for tests.
@@ -66,17 +68,23 @@ def load_runtime(
     return TensorrtRuntime(bundle, plan, text, vision, device=f"cuda:{index}", context=context)
 
 
-def device_index(device: str) -> int:
+def load(bundle: Bundle, options: RuntimeOptions) -> TensorrtRuntime:
+    """Load a bundle as the registry does.
+
+    Raises:
+        InputError: a number of threads was asked for, which a GPU does not have.
+    """
+    if options.threads is not None:
+        raise InputError("the tensorrt runtime computes on a GPU: leave the number of threads out")
+    return load_runtime(bundle, device=options.device, context=options.context)
+
+
+def device_index(device: str | None) -> int:
     """
     Raises:
         InputError: no such device.
     """
-    kind, _, index = device.partition(":")
-    if device == "cpu":
-        return 0
-    if kind != "cuda" or not (index.isdecimal() or device == kind):
-        raise InputError(f"no device {device!r} for tensorrt: choose cuda or cuda:N")
-    return int(index or 0)
+    return Device.parse(device or "cuda", ("cuda",)).index
 
 
 def check_capability(plan: Plan, capability: int, name: str) -> None:

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, ClassVar
 
-import numpy as np
 from numpy.typing import NDArray
 
 from awares_edge.bundle.store import Bundle
 from awares_edge.errors import InputError
 from awares_edge.runtimes.base import (
-    Capabilities,
     EncodedImage,
     Logits,
+    Piece,
     Runtime,
-    Segment,
 )
 from awares_edge.runtimes.embedding import Embedding
 from awares_edge.runtimes.tensorrt.graphs import TextGraph, VisionGraph
 from awares_edge.runtimes.tensorrt.plan import Plan
 from awares_edge.runtimes.tensorrt.session import TensorrtSession
-from awares_edge.runtimes.tensorrt.steps import cut, text_inputs
+from awares_edge.runtimes.tensorrt.steps import text_inputs
 from awares_edge.runtimes.tensorrt.tables import vision_tables
 from awares_edge.vision.geometry import Grid
 from awares_edge.vision.patches import Patches
@@ -37,7 +34,6 @@ class TensorrtRuntime(Runtime):
     """
 
     name: ClassVar[str] = "tensorrt"
-    capabilities: ClassVar[Capabilities] = Capabilities(concurrent=False)
 
     def __init__(
         self,
@@ -96,12 +92,10 @@ class TensorrtRuntime(Runtime):
             features = self._vision.encode({"pixel_values": patches.pixels, **tables})
         return EncodedImage(features, grid)
 
-    def open_session(self, context: int | None = None) -> TensorrtSession:
-        if context is not None and not 1 <= context <= self.context:
-            raise InputError(f"a context of {context} is not within 1 and {self.context}")
+    def _open(self, context: int) -> TensorrtSession:
         with self._lock:
             cache = self._text.new_cache()
-        return TensorrtSession(self, context or self.context, cache)
+        return TensorrtSession(self, context, cache)
 
     def close(self) -> None:
         with self._lock:
@@ -109,32 +103,19 @@ class TensorrtRuntime(Runtime):
             self._vision.close()
         self._tables.cache_clear()
 
-    def append(
-        self,
-        cache: Any,
-        segments: Sequence[Segment],
-        positions: NDArray[np.int64],
-        start: int,
-        keep: int,
-    ) -> Logits:
-        """Append tokens at cells from `start`; float32 [keep, vocabulary] of the last ones."""
-        embeds = self._embedding.of(segments, positions.shape[1])
-        rows = []
-        plan = self.plan
-        for piece in cut(len(embeds), keep, longest=plan.prefill.max, kept=plan.kept):
-            inputs = text_inputs(
-                embeds[piece.start : piece.stop],
-                positions[:, piece.start : piece.stop],
-                form=plan.form,
-                start=start + piece.start,
-                keep=piece.keep,
-                cache_length=plan.cache_length,
-            )
-            with self._lock:
-                logits = self._text.append(cache, inputs, start + piece.start)
-            if piece.keep:
-                rows.append(logits)
-        return np.concatenate(rows)
+    def append(self, cache: Any, piece: Piece) -> Logits:
+        """Append a piece; float32 [piece.keep, vocabulary] of its last tokens."""
+        inputs = text_inputs(
+            self._embedding.of(piece),
+            piece.positions,
+            form=self.plan.form,
+            start=piece.start,
+            keep=piece.keep,
+            cache_length=self.plan.cache_length,
+        )
+        with self._lock:
+            rows = self._text.append(cache, inputs, piece.start)
+        return rows[len(rows) - piece.keep :]  # the graph gives one row at least
 
     def copy_cache(self, cache: Any, cells: int) -> Any:
         with self._lock:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from awares_edge.runtimes.base import Logits, Mark, Segment, Session
+from awares_edge.runtimes.base import CallLimits, Logits, Mark, Piece, Session
 
 if TYPE_CHECKING:
     from awares_edge.runtimes.tensorrt.runtime import TensorrtRuntime
@@ -23,14 +19,14 @@ class TensorrtSession(Session):
     def __init__(
         self, runtime: TensorrtRuntime, context: int, cache: Any, mark: Mark | None = None
     ) -> None:
-        super().__init__(context, mark)
+        super().__init__(context, runtime.vocabulary, mark)
+        plan = runtime.plan
+        self.limits = CallLimits(plan.prefill.max, plan.kept)
         self._runtime = runtime
         self._cache = cache
 
-    def _forward(
-        self, segments: Sequence[Segment], positions: NDArray[np.int64], keep_logits: int
-    ) -> Logits:
-        return self._runtime.append(self._cache, segments, positions, self.cells, keep_logits)
+    def _forward(self, piece: Piece) -> Logits:
+        return self._runtime.append(self._cache, piece)
 
     def _truncate(self, cells: int) -> None:
         pass

@@ -1,41 +1,11 @@
-"""Host-side inputs of the text graph: how an append is cut into calls, and the mask of each."""
+"""Host-side inputs of the text graph, and the mask of each call."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """Tokens [start, stop) of an append, of which the last `keep` want logits (0: none do)."""
-
-    start: int
-    stop: int
-    keep: int
-
-
-def cut(count: int, keep: int, *, longest: int, kept: int) -> Iterator[Piece]:
-    """Cut an append into calls that the engine's profile takes.
-
-    Args:
-        count: tokens to append.
-        keep: for how many of the last ones logits are wanted.
-        longest: most tokens of one call.
-        kept: most rows of logits of one call.
-    """
-    first = count - keep
-    start = 0
-    while start < count:
-        stop = min(start + longest, count)
-        # Where more rows are wanted than one call gives, the call ends earlier.
-        stop = min(stop, max(start, first) + kept)
-        yield Piece(start, stop, max(0, stop - max(start, first)))
-        start = stop
 
 
 def text_inputs(

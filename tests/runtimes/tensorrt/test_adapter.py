@@ -189,12 +189,12 @@ def test_an_engine_that_cannot_be_read_says_what_to_do(source, tmp_path):
         Engine(trt, blob, cuda, name="text", profiles=3)
 
 
-@pytest.mark.parametrize(("text", "index"), [("cpu", 0), ("cuda", 0), ("cuda:3", 3)])
+@pytest.mark.parametrize(("text", "index"), [(None, 0), ("cuda", 0), ("cuda:3", 3)])
 def test_device_names(text, index):
     assert device_index(text) == index
 
 
-@pytest.mark.parametrize("text", ["gpu", "cuda:", "cuda:x", "tensorrt"])
+@pytest.mark.parametrize("text", ["cpu", "gpu", "cuda:", "cuda:x", "tensorrt"])
 def test_other_device_names_are_refused(text):
     with pytest.raises(InputError, match="choose cuda"):
         device_index(text)
