@@ -21,8 +21,8 @@ from awares_edge.runtimes.llamacpp.memory import require_vision_memory
 from awares_edge.spec import ModelSpec
 from awares_edge.vision.patches import Patches, Preprocessing
 
-# No limits of mtmd's own: the protocol profile has set them before.
-_MIN_TOKENS, _MAX_TOKENS = 1, 1 << 20
+# No limits of mtmd's own: the protocol profile has set them before. mtmd counts pixels in an int.
+_MIN_TOKENS, _MAX_TOKENS, _MAX_PIXELS = 1, 1 << 20, (1 << 31) - 1
 _FLASH_OFF, _FLASH_ON = 0, 1
 _IMAGE_CHUNK = 1
 
@@ -69,7 +69,9 @@ class MtmdVision:
         params.n_threads = threads
         params.warmup = False
         params.flash_attn_type = _FLASH_OFF if exact else _FLASH_ON
-        params.image_min_tokens, params.image_max_tokens = _MIN_TOKENS, _MAX_TOKENS
+        side = spec.vision.patch_size * spec.vision.merge_size
+        params.image_min_tokens = _MIN_TOKENS
+        params.image_max_tokens = min(_MAX_TOKENS, _MAX_PIXELS // side**2)
         with lib.listening():
             self._context: Any = lib.mtmd.mtmd_init_from_file(bytes(path), model, params)
             if not self._context:
