@@ -51,8 +51,8 @@ def load(
     profile = get_profile(protocol) if protocol else None
     options = RuntimeOptions(device, threads, context)
     root = embedded_bundle() if path is None else Path(path)
-    if runtime is not None and get_runtime(runtime).reads != "bundle":
-        if path is None:
+    if runtime is not None and (reads := get_runtime(runtime).reads) != "bundle":
+        if path is None and reads == "checkpoint":
             raise InputError(
                 f"the {runtime} runtime reads a checkpoint folder: name one (--bundle)"
             )

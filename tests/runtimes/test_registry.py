@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+import awares_edge
 from awares_edge.errors import InputError, RuntimeUnavailable
 from awares_edge.runtimes import threads
 from awares_edge.runtimes.devices import Device, choose_device
@@ -23,6 +24,11 @@ def test_a_runtime_is_a_module_with_two_functions(name):
         pytest.skip(f"{name} is not installed")
     assert list(inspect.signature(entry.backend.load).parameters)[1:] == ["options"]
     assert all(isinstance(device, str) for device in entry.backend.usable_devices())
+
+
+def test_the_null_runtime_loads_nothing():
+    with pytest.raises(InputError, match=r"use awares_edge\.scripted"):
+        awares_edge.load(runtime="null")
 
 
 def test_a_runtime_that_does_not_exist():

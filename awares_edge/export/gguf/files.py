@@ -77,7 +77,7 @@ def write_files(
     Args:
         weights: the checkpoint's, or with an adapter merged in.
         precision: of `PRECISIONS`; the vision tower stays at f16 below that.
-        written: told how many more parameters are written; quantizing is half of the way.
+        written: called with how many more parameters are written; quantizing counts as half.
         importance: an importance matrix that `importance.save_importance` wrote.
 
     Raises:
@@ -112,7 +112,7 @@ def write_files(
     if precision in _KINDS:
         _write_text(writer.path(text_file), source, weights, precision, written)
         return
-    # llama.cpp quantizes files alone: one that loses nothing of the checkpoint comes first.
+    # llama.cpp quantizes only files, so a lossless one comes first.
     stored = {"BF16": "bf16", "F16": "f16"}.get(source.tensor(EMBEDDING).dtype, "f32")
     unquantized = writer.path(_UNQUANTIZED)
     _write_text(unquantized, source, weights, stored, lambda count: written(count // 2))

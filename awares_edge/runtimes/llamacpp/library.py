@@ -1,4 +1,4 @@
-"""llama.cpp's libraries, loaded once: quiet, with passive waiting, and with their last complaints.
+"""llama.cpp's libraries: loaded once, quiet, waiting passively, and able to say why a call failed.
 
 llama.cpp reports failures through its log alone: the functions return NULL. The log is therefore
 caught here, whether or not it is shown, so that an error can say why.
@@ -63,7 +63,7 @@ class Library:
 
     @contextmanager
     def listening(self, follow: Callable[[str], None] | None = None) -> Iterator[None]:
-        """Within, `complaint` is about what was called here.
+        """Inside the block, `complaint` is about the calls that are made in it.
 
         Args:
             follow: given each line of the log.

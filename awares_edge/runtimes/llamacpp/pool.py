@@ -111,7 +111,7 @@ class Pool:
         return SEQUENCES - len(self._free)
 
     def count(self, cells: int) -> None:
-        """Say that a session uses so many cells more (or fewer)."""
+        """Add to the cells in use; a negative number takes away."""
         with self._counting:
             self.used += cells
 
@@ -193,7 +193,7 @@ class Pool:
     ) -> Logits:
         # Each of these makes llama.cpp abort the process.
         if not 1 <= count <= self._batch or not 0 <= outputs <= min(count, OUTPUTS):
-            raise SessionError(f"a batch of {count} tokens with {outputs} rows of logits")
+            raise SessionError(f"a batch of {count} tokens and {outputs} rows is out of range")
         if not 0 <= sequence < SEQUENCES:
             raise SessionError(f"no sequence {sequence}")
         wanted = np.zeros(count, dtype=np.int8)

@@ -93,7 +93,9 @@ class LlamaSession(Session):
             return self._pool.tokens(self._sequence, ids, int(positions[0, 0]), piece.keep)
         features = np.asarray(part.features)
         if features.ndim != 2 or len(features) != part.cells:
-            raise SessionError("this picture was encoded by another runtime: encode it with this")
+            raise SessionError(
+                "the picture was encoded by another runtime: encode it with this one"
+            )
         return self._pool.embeddings(self._sequence, features, positions, piece.keep)
 
     def _move(self) -> None:

@@ -105,7 +105,7 @@ class MtmdVision:
         bitmap = mtmd.mtmd_bitmap_init(width, height, data)
         chunks = mtmd.mtmd_input_chunks_init()
         try:
-            # The marker alone: no text of a user's is ever given to mtmd.
+            # The marker alone: user text is never given to mtmd.
             marker = mtmd.mtmd_default_marker()
             text = mtmd.mtmd_input_text(marker, len(marker), False, True)
             bitmaps = (mtmd.mtmd_bitmap_p_ctypes * 1)(bitmap)
@@ -114,7 +114,7 @@ class MtmdVision:
                 raise SessionError(f"llama.cpp could not prepare the picture (code {code})")
             chunk = self._image_chunk(chunks)
             if int(mtmd.mtmd_input_chunk_get_n_tokens(chunk)) != tokens:
-                raise SessionError("llama.cpp cut the picture otherwise than the protocol does")
+                raise SessionError(f"llama.cpp did not divide the picture into {tokens} tokens")
             if code := mtmd.mtmd_encode_chunk(self._context, chunk):
                 raise SessionError(f"llama.cpp could not encode the picture (code {code})")
             out = mtmd.mtmd_get_output_embd(self._context)
@@ -130,7 +130,7 @@ class MtmdVision:
             chunk = mtmd.mtmd_input_chunks_get(chunks, i)
             if mtmd.mtmd_input_chunk_get_type(chunk) == _IMAGE_CHUNK:
                 return chunk
-        raise SessionError("llama.cpp found no picture where there is one")
+        raise SessionError("llama.cpp did not find the picture in its input")
 
     def __enter__(self) -> MtmdVision:
         return self

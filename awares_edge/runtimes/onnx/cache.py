@@ -83,7 +83,7 @@ class Cache:
 
     def _resize(self, capacity: int, source: Cache, used: int) -> None:
         shape = self._shape
-        # Layer by layer, so that old and new buffers of one layer alone exist at a time.
+        # Layer by layer, so that old and new buffers of only one layer exist at a time.
         buffers, values = [], []
         for i in range(2 * shape.layers):
             if shape.device.on_cpu:
