@@ -22,7 +22,7 @@ def load(
     *,
     runtime: str | None = None,
     protocol: str | None = None,
-    device: str = "cpu",
+    device: str | None = None,
     threads: int | None = None,
     context: int | None = None,
     verify: bool = True,
@@ -36,8 +36,9 @@ def load(
         runtime: name of the runtime; None for the one that the bundle is made for.
         protocol: name of the profile to use in place of the bundle's own (checkpoints carry none;
             they use "paper").
-        device: where to compute, as the runtime names it.
-        threads: CPU threads; None lets the runtime choose.
+        device: where to compute: "cpu", "cuda", "cuda:1", ...; None for the best device that the
+            runtime can use here.
+        threads: CPU threads; None for one for each core that this process may use.
         context: most KV cells of a session (text and visual tokens); None for the runtime's limit.
         verify: compare the bundle's files with their hashes first.
         progress: told of each verified file.
@@ -50,8 +51,8 @@ def load(
     profile = get_profile(protocol) if protocol else None
     options = RuntimeOptions(device, threads, context)
     root = embedded_bundle() if path is None else Path(path)
-    if runtime is not None and get_runtime(runtime).reads != "bundle":
-        if path is None:
+    if runtime is not None and (reads := get_runtime(runtime).reads) != "bundle":
+        if path is None and reads == "checkpoint":
             raise InputError(
                 f"the {runtime} runtime reads a checkpoint folder: name one (--bundle)"
             )
@@ -72,7 +73,7 @@ def load(
     entry.require()
     tokenizer = _read_tokenizer(bundle)
     return Model(
-        entry.load(bundle, options),
+        entry.backend.load(bundle, options),
         tokenizer,
         manifest.tokens,
         profile or manifest.protocol,
@@ -125,7 +126,7 @@ def _load_checkpoint(root: Path, runtime: str, protocol: str, options: RuntimeOp
         raise CheckpointError(f"no such checkpoint: {root}")
     from awares_edge.checkpoint.preprocessor import read_eos, read_preprocessing
 
-    loaded = entry.load(root, options)
+    loaded = entry.backend.load(root, options)
     tokenizer = TextTokenizer.from_file(root / TOKENIZER_NAME)
     special = tokenizer.special_tokens(read_eos(root))
     return Model(loaded, tokenizer, special, get_profile(protocol), read_preprocessing(root))

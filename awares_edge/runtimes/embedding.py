@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,8 +9,7 @@ from numpy.typing import NDArray
 
 from awares_edge.bundle.arrays import map_matrix
 from awares_edge.bundle.store import Bundle
-from awares_edge.errors import SessionError
-from awares_edge.runtimes.base import Segment, TextSegment
+from awares_edge.runtimes.base import Piece, TextSegment
 from awares_edge.spec import EMBEDDING_NAME
 
 
@@ -21,35 +19,30 @@ class Embedding:
     def __init__(self, table: NDArray[Any]) -> None:
         self._table = table
 
+    @property
+    def vocabulary(self) -> int:
+        """Rows of the table; token ids are below it."""
+        return int(self._table.shape[0])
+
     @classmethod
     def open(cls, bundle: Bundle) -> Embedding:
         """Map a bundle's embedding.
 
         Raises:
-            BundleError: it is no array, or not of the manifest's model.
+            BundleError: the file is not an array, or not the manifest's model's.
         """
         path, model = bundle.path(EMBEDDING_NAME), bundle.manifest.model
         return cls(map_matrix(path, (model.vocabulary, model.hidden_size)))
 
-    def of(self, segments: Sequence[Segment], count: int) -> NDArray[np.float32]:
-        """float32 [count, hidden]: token rows, and features of pictures in their places.
-
-        Raises:
-            SessionError: a token id that the vocabulary does not have.
-        """
-        vocabulary, hidden = self._table.shape
-        embeds = np.empty((count, hidden), dtype=np.float32)
+    def of(self, piece: Piece) -> NDArray[np.float32]:
+        """float32 [piece.cells, hidden]: token rows, and features of pictures in their places."""
+        embeds = np.empty((piece.cells, self._table.shape[1]), dtype=np.float32)
         start = 0
-        for segment in segments:
-            stop = start + segment.cells
-            if isinstance(segment, TextSegment):
-                ids = np.asarray(segment.ids, dtype=np.int64)
-                if ids.min() < 0 or ids.max() >= vocabulary:
-                    raise SessionError(
-                        f"token ids must be from 0 to {vocabulary - 1}: another tokenizer?"
-                    )
-                embeds[start:stop] = self._table[ids]
+        for part in piece.parts:
+            stop = start + part.cells
+            if isinstance(part, TextSegment):
+                embeds[start:stop] = self._table[np.asarray(part.ids)]
             else:
-                embeds[start:stop] = segment.image.features
+                embeds[start:stop] = part.features
             start = stop
         return embeds

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from awares_edge.errors import InputError, RuntimeUnavailable, SessionError
+from awares_edge.errors import RuntimeUnavailable, SessionError
 from awares_edge.extras import install_line
+from awares_edge.runtimes.devices import Device
 
 _MODULES = ("cuda.bindings.runtime", "cuda.cudart")
 _LEAST = 256
@@ -162,18 +163,13 @@ def _import_cudart() -> Any:
     )
 
 
-def device_index(device: str) -> int:
-    """The index in "cuda" or "cuda:N"; "cpu", every runtime's default, means the first GPU.
+def device_index(device: str | None) -> int:
+    """The index in "cuda" or "cuda:N"; None means the first GPU.
 
     Raises:
-        InputError: it is none of these.
+        InputError: it is not such a name.
     """
-    kind, _, index = device.partition(":")
-    if device == "cpu":
-        return 0
-    if kind != "cuda" or not (index.isdecimal() or device == kind):
-        raise InputError(f"no device {device!r} for tensorrt: choose cuda or cuda:N")
-    return int(index or 0)
+    return Device.parse(device or "cuda", ("cuda",)).index
 
 
 def usable_devices() -> list[str]:
