@@ -4,6 +4,7 @@ The stand-in checks every address and shape and runs the graphs in onnxruntime. 
 computes the right thing through it is tested by the conformance suite. TensorRT is not executed.
 """
 
+import threading
 from types import SimpleNamespace
 
 import numpy as np
@@ -62,6 +63,21 @@ class TestDevice:
         cudart.cudaSetDevice = lambda _: (_Status(100, "cudaErrorNoDevice"),)
         with pytest.raises(RuntimeUnavailable, match=r"no usable NVIDIA GPU 3 .*NoDevice"):
             Cuda(3, cudart)
+
+    def test_one_thread_at_a_time_holds_it(self):
+        cuda, order = Cuda(cudart=FakeCudart()), []
+
+        def other():
+            with cuda.exclusive():
+                order.append("other")
+
+        thread = threading.Thread(target=other)
+        with cuda.exclusive():
+            thread.start()
+            thread.join(0.05)
+            order.append("first")
+        thread.join()
+        assert order == ["first", "other"]
 
     def test_its_stream_is_destroyed(self):
         destroyed = []
