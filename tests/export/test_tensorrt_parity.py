@@ -1,4 +1,4 @@
-"""Both TensorRT graph forms against transformers, on a CPU.
+"""The TensorRT graphs against transformers, on a CPU.
 
 onnxruntime runs the very graphs that TensorRT builds, under the runtime's own session code;
 transformers computes every history from scratch, positions included. Tolerances are shares of the

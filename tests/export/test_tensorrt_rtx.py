@@ -1,7 +1,7 @@
 """TensorRT-RTX parses and builds our graphs ahead of time, without a GPU.
 
-Not executed: nothing here runs an engine. What is held: every precision builds for SM 8.6, 8.9 and
-12.0, what is known to be refused is refused, and the memory estimate's weights are the engines'.
+No engine is run here. Every precision builds for SM 8.6, 8.9 and 12.0, what is known to be refused
+is refused, and the memory estimate's weights are the engines'.
 """
 
 from pathlib import Path
