@@ -19,14 +19,26 @@ from awares_edge.runtimes.tensorrt.plan import Range
 from awares_edge.runtimes.tensorrt.runtime import load_runtime
 from awares_edge.vision.geometry import Grid
 from awares_edge.vision.patches import Patches
-from tests.support.tensorrt_fake import FakeCudart, Rig, fake_tensorrt
+from tests.support.tensorrt_cpu import Rig, write_bundle
+from tests.support.tensorrt_fake import FakeCudart, fake_tensorrt
 
 TEXT = TextSegment((5, 6, 7, 8, 9))
 
 
 @pytest.fixture
-def rig(tmp_path, source):
-    return Rig(tmp_path, source)
+def make(tmp_path, source):
+    """Makes a rig whose plan has some fields changed."""
+
+    def make(**changes):
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        return Rig(write_bundle(folder / "bundle", source, "fp32", **changes), folder / "engines")
+
+    return make
+
+
+@pytest.fixture
+def rig(make):
+    return make()
 
 
 def picture(rows, columns, seed=0):
@@ -117,21 +129,21 @@ def test_nothing_is_left_allocated(rig):
     assert rig.cudart.live == {}
 
 
-def test_one_token_has_a_profile_of_its_own(rig, tmp_path, source):
+def test_one_token_has_a_profile_of_its_own(rig, make):
     profile_of = rig.runtime._text._profile_of
     assert [profile_of(n) for n in (1, 2, 32)] == [0, 1, 1]
-    single = Rig(tmp_path / "single", source, decode_profile=False)
+    single = make(decode_profile=False)
     assert [single.runtime._text._profile_of(n) for n in (1, 2, 32)] == [0, 0, 0]
     with single.runtime.open_session() as session:
         session.prefill([TEXT])
         assert np.isfinite(session.decode(3)).all()
 
 
-def test_a_long_append_goes_in_pieces(tmp_path, source):
+def test_a_long_append_goes_in_pieces(make):
     ids = TextSegment(tuple(range(10, 110)))
     rows = []
-    for name, longest in (("short", 16), ("long", 128)):
-        rig = Rig(tmp_path / name, source, prefill=Range(1, 8, longest), kept=3)
+    for longest in (16, 128):
+        rig = make(prefill=Range(1, 8, longest), kept=3)
         with rig.runtime.open_session() as session:
             rows.append(session.prefill([ids], keep_logits=7))
     assert rows[0].shape == (7, rig.runtime.vocabulary)
@@ -169,8 +181,8 @@ def test_a_number_of_threads_is_refused(rig):
         get_runtime("tensorrt").load(rig.bundle, options)
 
 
-def test_a_picture_of_too_many_windows_is_refused(tmp_path, source):
-    rig = Rig(tmp_path, source, windows=31)
+def test_a_picture_of_too_many_windows_is_refused(make):
+    rig = make(windows=31)
     with pytest.raises(InputError, match=r"1 x 128 tokens has more attention windows than .* 31"):
         rig.runtime.encode_image(picture(2, 256))
 
