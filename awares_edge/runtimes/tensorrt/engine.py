@@ -257,7 +257,11 @@ class DeviceVision:
         self._hidden = engine.tensors["image_features"].shape[-1]
 
     def encode(self, inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
-        """float32 [T, hidden] features of one picture, from "pixel_values" and its grid's inputs."""
+        """float32 [T, hidden] features of one picture.
+
+        Args:
+            inputs: "pixel_values", and what `inputs.vision_inputs` gives.
+        """
         wanted = {name: inputs[name] for name in self._wanted}
         shape = (len(inputs["token_place"]), self._hidden)
         with self._cuda.exclusive():
