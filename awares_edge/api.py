@@ -22,7 +22,7 @@ def load(
     *,
     runtime: str | None = None,
     protocol: str | None = None,
-    device: str = "cpu",
+    device: str | None = None,
     threads: int | None = None,
     context: int | None = None,
     verify: bool = True,
@@ -36,8 +36,9 @@ def load(
         runtime: name of the runtime; None for the one that the bundle is made for.
         protocol: name of the profile to use in place of the bundle's own (checkpoints carry none;
             they use "paper").
-        device: where to compute, as the runtime names it.
-        threads: CPU threads; None lets the runtime choose.
+        device: where to compute: "cpu", "cuda", "cuda:1", ...; None for the best device that the
+            runtime can use here.
+        threads: CPU threads; None for one for each core that this process may use.
         context: most KV cells of a session (text and visual tokens); None for the runtime's limit.
         verify: compare the bundle's files with their hashes first.
         progress: told of each verified file.
@@ -71,7 +72,7 @@ def load(
         )
     entry.require()
     return Model(
-        entry.load(bundle, options),
+        entry.backend.load(bundle, options),
         TextTokenizer.from_file(bundle.path(TOKENIZER_NAME)),
         manifest.tokens,
         profile or manifest.protocol,
@@ -109,7 +110,7 @@ def _load_checkpoint(root: Path, runtime: str, protocol: str, options: RuntimeOp
         raise CheckpointError(f"no such checkpoint: {root}")
     from awares_edge.checkpoint.preprocessor import read_eos, read_preprocessing
 
-    loaded = entry.load(root, options)
+    loaded = entry.backend.load(root, options)
     tokenizer = TextTokenizer.from_file(root / TOKENIZER_NAME)
     special = tokenizer.special_tokens(read_eos(root))
     return Model(loaded, tokenizer, special, get_profile(protocol), read_preprocessing(root))

@@ -97,7 +97,7 @@ def ask(
     ] = None,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Most tokens of one turn.")] = 512,
     timeout: Annotated[float | None, typer.Option(help="Seconds after which to give up.")] = None,
-    device: DeviceOption = "cpu",
+    device: DeviceOption = None,
     threads: ThreadsOption = None,
     context: ContextOption = None,
     json: JsonOption = False,

@@ -63,7 +63,7 @@ def demo(
     ] = Path("awares-demo.png"),
     bundle: BundleOption = None,
     runtime: RuntimeOption = None,
-    device: DeviceOption = "cpu",
+    device: DeviceOption = None,
     threads: ThreadsOption = None,
     json: JsonOption = False,
 ) -> None:

@@ -77,7 +77,7 @@ def synth(
         typer.Option(help="Show a blank or another picture instead, to see what guessing gives."),
     ] = ControlName.right,
     protocol: ProtocolOption = None,
-    device: DeviceOption = "cpu",
+    device: DeviceOption = None,
     threads: ThreadsOption = None,
     save: Annotated[
         Path | None, typer.Option(help="Write every question's outcome to this JSONL file.")

@@ -52,7 +52,9 @@ def importance(
     protocol: Annotated[
         str, typer.Option(help="Profile the model was trained with: paper, readme, evaluator.")
     ] = "paper",
-    device: Annotated[str, typer.Option(help="Where torch computes: cpu, cuda, ...")] = "cpu",
+    device: Annotated[
+        str | None, typer.Option(help="Where torch computes: cpu, cuda, ... Default: the best.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Measure an importance matrix for `export --format gguf` on two-turn questions."""

@@ -77,7 +77,7 @@ def measure(
     questions: Iterable[CalibrationQuestion],
     *,
     protocol: str = "paper",
-    device: str = "cpu",
+    device: str | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Importance:
     """Ask each question of a checkpoint and sum up; see `observe` for arguments and errors."""

@@ -40,9 +40,7 @@ class Engine:
         self._lock = threading.Lock()
 
     def open_session(self) -> Session:
-        """A session that holds the system prompt, computed once per model where sessions fork."""
-        if not self.runtime.capabilities.fork:
-            return self._prefilled()
+        """A session that holds the system prompt, which is computed once per model."""
         with self._lock:
             if self._system is None:
                 self._system = self._prefilled()

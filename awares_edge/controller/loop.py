@@ -69,7 +69,6 @@ class _Question:
             self.engine.tokenizer,
             self.engine.special,
             self.engine.call,
-            draft=self.engine.runtime.capabilities.keep_logits,
             constrain=self.options.constrain,
         )
         self.limits.check("")

@@ -15,6 +15,12 @@ IM_START, IM_END = "<|im_start|>", "<|im_end|>"
 VISION_START, VISION_END = "<|vision_start|>", "<|vision_end|>"
 IMAGE_PAD, END_OF_TEXT = "<|image_pad|>", "<|endoftext|>"
 
+QWEN2_PATTERN = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+"""How Qwen2's tokenizer cuts text before it merges bytes (`pre_tokenizer` of tokenizer.json)."""
+
 
 @dataclass(frozen=True, slots=True)
 class SpecialTokens:

@@ -209,7 +209,7 @@ def test_threads_are_bounded_by_the_cores(command, asked, monkeypatch, tmp_path,
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(threads, "cores", lambda: 2)
     assert main([*command, "--threads", "9"]) == 2
-    assert "not within 1 and 8, 4 a core: give 2, one a core" in capsys.readouterr().err
+    assert "between 1 and 8 (4 for each core)" in capsys.readouterr().err
     assert main(["evaluate", "synth", "--limit", "6", "--threads", "8"]) == 0
 
 

@@ -17,7 +17,6 @@ from awares_edge.errors import (
     QuestionError,
     SessionError,
 )
-from awares_edge.runtimes.base import Capabilities
 
 IMAGE = Image.fromarray(np.random.default_rng(3).integers(0, 256, (448, 560, 3), dtype=np.uint8))
 FULL, LOW, QUADRANT = 20 * 16, 10 * 8, 10 * 8
@@ -91,10 +90,8 @@ def test_the_system_prompt_is_computed_once_per_model():
     assert model.runtime.forwarded - before == second.turns[0].prefill_tokens + 1
 
 
-@pytest.mark.parametrize("fork", [True, False])
-def test_a_system_prompt_that_fails_leaves_no_session_open(fork, monkeypatch):
+def test_a_system_prompt_that_fails_leaves_no_session_open(monkeypatch):
     model = awares_edge.scripted(["red"], context=8)
-    monkeypatch.setattr(type(model.runtime), "capabilities", Capabilities(fork=fork))
     open_session, opened = model.runtime.open_session, []
     monkeypatch.setattr(
         model.runtime, "open_session", lambda: opened.append(open_session()) or opened[-1]

@@ -50,7 +50,7 @@ def curate(
     ] = None,
     runtime: RuntimeOption = None,
     protocol: Annotated[str | None, typer.Option(help="Protocol profile of the model.")] = None,
-    device: DeviceOption = "cpu",
+    device: DeviceOption = None,
     threads: ThreadsOption = None,
 ) -> None:
     """Label questions LR or HR from the model's own answers; an interrupted run goes on."""

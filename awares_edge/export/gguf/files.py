@@ -18,8 +18,6 @@ from awares_edge.export.gguf.importance import read_importance
 from awares_edge.export.gguf.layout import PATCH_EMBEDDING, Kind, text_tensors, vision_tensors
 from awares_edge.export.gguf.limits import check_model, check_rows
 from awares_edge.export.gguf.metadata import (
-    TEXT_ARCHITECTURE,
-    VISION_ARCHITECTURE,
     add_general,
     add_text,
     add_vision,
@@ -29,6 +27,12 @@ from awares_edge.export.gguf.quantize import QUANTIZATIONS, quantize
 from awares_edge.export.gguf.vocabulary import read_vocabulary
 from awares_edge.export.gguf.writer import require_space, write_file
 from awares_edge.protocol.tokenizer import END_OF_TEXT, TextTokenizer
+from awares_edge.runtimes.llamacpp.files import (
+    SUFFIX,
+    TEXT_ARCHITECTURE,
+    VISION_ARCHITECTURE,
+    VISION_PREFIX,
+)
 from awares_edge.runtimes.llamacpp.library import library
 from awares_edge.spec import TOKENIZER_NAME, ModelSpec
 
@@ -48,10 +52,11 @@ def file_names(name: str, precision: str) -> tuple[str, str]:
     Programs that scan a folder know a vision tower by the prefix.
     """
     base = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "model"
-    if base.lower().startswith("mmproj"):
+    if base.lower().startswith(VISION_PREFIX):
         base = f"model-{base}"
     vision = vision_kind(precision)
-    return f"{base}-{precision.upper()}.gguf", f"mmproj-{base}-{vision.upper()}.gguf"
+    text = f"{base}-{precision.upper()}{SUFFIX}"
+    return text, f"{VISION_PREFIX}-{base}-{vision.upper()}{SUFFIX}"
 
 
 def vision_kind(precision: str) -> Kind:

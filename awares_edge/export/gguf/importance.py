@@ -66,7 +66,7 @@ def read_importance(path: Path, spec: ModelSpec) -> dict[str, NDArray[np.float32
         tensors = {tensor.name: tensor.data for tensor in GGUFReader(path).tensors}
     # The reader raises whatever numpy does on a damaged file.
     except Exception as error:
-        raise ExportError(f"{path} is no importance matrix: make it again") from error
+        raise ExportError(f"{path} is not an importance matrix: make it again") from error
     lengths = {p.name: p.shape[-1] for p in text_tensors(spec, "f32") if len(p.shape) == 2}
     means = {}
     for name, length in lengths.items():

@@ -27,7 +27,7 @@ def require_memory(spec: ModelSpec, cells: int, *, exact: bool, gpu: bool) -> No
     if not gpu and available is not None and needed > available:
         raise RuntimeUnavailable(
             f"a context of {cells} tokens needs {needed / 1e9:.1f} GB of memory, "
-            f"{available / 1e9:.1f} GB are available: use a smaller --context"
+            f"{available / 1e9:.1f} GB are available: use a smaller context"
         )
 
 

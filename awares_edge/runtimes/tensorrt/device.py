@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from awares_edge.errors import InputError, RuntimeUnavailable, SessionError
+from awares_edge.errors import RuntimeUnavailable, SessionError
 from awares_edge.extras import install_line
 
 _MODULES = ("cuda.bindings.runtime", "cuda.cudart")
@@ -160,20 +160,6 @@ def _import_cudart() -> Any:
     raise RuntimeUnavailable(
         f"the tensorrt runtime needs cuda-python: {install_line('awares-edge[tensorrt]')}"
     )
-
-
-def device_index(device: str) -> int:
-    """The index in "cuda" or "cuda:N"; "cpu", every runtime's default, means the first GPU.
-
-    Raises:
-        InputError: it is none of these.
-    """
-    kind, _, index = device.partition(":")
-    if device == "cpu":
-        return 0
-    if kind != "cuda" or not (index.isdecimal() or device == kind):
-        raise InputError(f"no device {device!r} for tensorrt: choose cuda or cuda:N")
-    return int(index or 0)
 
 
 def usable_devices() -> list[str]:

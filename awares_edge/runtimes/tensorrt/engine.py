@@ -158,6 +158,9 @@ class DeviceText:
     A cache is one allocation: the keys and values of every layer, each [1, kv_heads, cells,
     head_dim]. The engine reads it whole and returns the keys and values of the new tokens, which
     are then copied to their cells.
+
+    Attributes:
+        vocabulary: length of a row of logits.
     """
 
     def __init__(self, engine: LoadedEngine, cuda: Cuda, plan: Plan) -> None:
@@ -171,7 +174,7 @@ class DeviceText:
         self._engine = engine
         self._cuda = cuda
         self._decode_profile = plan.decode_profile
-        self._vocabulary = engine.tensors["logits"].shape[-1]
+        self.vocabulary = engine.tensors["logits"].shape[-1]
         past = engine.tensors[_PAST + names[0]]
         self._shape = past.shape
         _, self._heads, self._cells, width = past.shape
@@ -221,7 +224,7 @@ class DeviceText:
                 new[name] = engine.buffers.reserve(_NEW + name, size)
                 engine.bind(profile, _NEW + name, new[name])
             rows = len(inputs["logits_index"])
-            logits = engine.run(profile, inputs, "logits", (rows, self._vocabulary))
+            logits = engine.run(profile, inputs, "logits", (rows, self.vocabulary))
             for name, offset in self._offsets.items():
                 target = cache + offset + start * self._cell_bytes
                 self._copy(target, new[name], count, count)

@@ -1,9 +1,7 @@
-"""What the graphs of a TensorRT bundle take from the host, and how an append is cut into calls."""
+"""What the graphs of a TensorRT bundle take from the host."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,34 +10,6 @@ from numpy.typing import NDArray
 from awares_edge.spec import VisionSpec
 from awares_edge.vision.geometry import Grid
 from awares_edge.vision.windows import attention_windows, vision_rotary
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """Tokens [start, stop) of an append; logits are wanted of the last `keep` of them."""
-
-    start: int
-    stop: int
-    keep: int
-
-
-def cut(count: int, keep: int, *, longest: int, kept: int) -> Iterator[Piece]:
-    """Cut an append into calls that the engine's profile takes.
-
-    Args:
-        count: tokens to append.
-        keep: for how many of the last ones logits are wanted.
-        longest: most tokens of one call.
-        kept: most rows of logits of one call.
-    """
-    first = count - keep
-    start = 0
-    while start < count:
-        stop = min(start + longest, count)
-        # Where more rows are wanted than one call gives, the call ends earlier.
-        stop = min(stop, max(start, first) + kept)
-        yield Piece(start, stop, max(0, stop - max(start, first)))
-        start = stop
 
 
 def text_inputs(

@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import lru_cache
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 from numpy.typing import NDArray
 
 from awares_edge.bundle.store import Bundle
 from awares_edge.errors import InputError, RuntimeUnavailable
 from awares_edge.runtimes.base import (
-    Capabilities,
+    CallLimits,
     EncodedImage,
     Logits,
     Mark,
+    Piece,
     Runtime,
-    Segment,
     Session,
 )
+from awares_edge.runtimes.devices import Device
 from awares_edge.runtimes.embedding import Embedding
-from awares_edge.runtimes.tensorrt.device import Cuda, device_index
+from awares_edge.runtimes.options import RuntimeOptions, choose_context
+from awares_edge.runtimes.tensorrt.device import Cuda
 from awares_edge.runtimes.tensorrt.engine import DeviceText, DeviceVision, LoadedEngine
 from awares_edge.runtimes.tensorrt.engine_cache import EngineCache, EngineKey
-from awares_edge.runtimes.tensorrt.inputs import cut, text_inputs, vision_inputs
+from awares_edge.runtimes.tensorrt.inputs import text_inputs, vision_inputs
 from awares_edge.runtimes.tensorrt.plan import Plan
 from awares_edge.runtimes.tensorrt.product import TensorRT, load_tensorrt
 from awares_edge.vision.geometry import Grid
@@ -42,34 +42,26 @@ class TensorrtSession(Session):
         embedding: Embedding,
         plan: Plan,
         context: int,
-        *,
         cache: int,
         mark: Mark | None = None,
     ) -> None:
-        super().__init__(context, mark)
+        super().__init__(context, text.vocabulary, mark)
+        self.limits = CallLimits(plan.prefill.max, plan.kept)
         self._text = text
         self._embedding = embedding
         self._plan = plan
         self._cache = cache
 
-    def _forward(
-        self, segments: Sequence[Segment], positions: NDArray[np.int64], keep_logits: int
-    ) -> Logits:
-        embeds = self._embedding.of(segments, positions.shape[1])
-        plan, rows = self._plan, []
-        for piece in cut(len(embeds), keep_logits, longest=plan.prefill.max, kept=plan.kept):
-            start = self.cells + piece.start
-            inputs = text_inputs(
-                embeds[piece.start : piece.stop],
-                positions[:, piece.start : piece.stop],
-                start=start,
-                keep=piece.keep,
-                cache_length=plan.cache_length,
-            )
-            logits = self._text.append(self._cache, inputs, start)
-            if piece.keep:
-                rows.append(logits)
-        return np.concatenate(rows)
+    def _forward(self, piece: Piece) -> Logits:
+        inputs = text_inputs(
+            self._embedding.of(piece),
+            piece.positions,
+            start=piece.start,
+            keep=piece.keep,
+            cache_length=self._plan.cache_length,
+        )
+        rows = self._text.append(self._cache, inputs, piece.start)
+        return rows[len(rows) - piece.keep :]  # the graph returns at least one
 
     def _truncate(self, cells: int) -> None:
         pass
@@ -77,7 +69,7 @@ class TensorrtSession(Session):
     def _fork(self) -> Session:
         cache = self._text.copy_cache(self._cache, self.cells)
         return TensorrtSession(
-            self._text, self._embedding, self._plan, self.context, cache=cache, mark=self.mark()
+            self._text, self._embedding, self._plan, self.context, cache, self.mark()
         )
 
     def _close(self) -> None:
@@ -88,7 +80,6 @@ class TensorrtRuntime(Runtime):
     """A TensorRT bundle and its engines. One thread at a time computes on the GPU."""
 
     name: ClassVar[str] = "tensorrt"
-    capabilities: ClassVar[Capabilities] = Capabilities(concurrent=False)
 
     def __init__(
         self,
@@ -109,15 +100,10 @@ class TensorrtRuntime(Runtime):
             InputError: the context is longer than the engine's cache.
         """
         manifest = bundle.manifest
-        if context is not None and not 1 <= context <= plan.cache_length:
-            raise InputError(
-                f"a context of {context} is not between 1 and {plan.cache_length}, the cells of "
-                "the engine's cache: export with a longer cache"
-            )
         self.precision = manifest.precision
         self.device = device
         self.vocabulary = manifest.model.vocabulary
-        self.context = context or min(plan.cache_length, manifest.model.context)
+        self.context = choose_context(context, plan.cache_length, manifest.model.context)
         self._plan = plan
         self._embedding = Embedding.open(bundle)
         self._text = text
@@ -145,16 +131,9 @@ class TensorrtRuntime(Runtime):
         features = self._vision.encode({"pixel_values": patches.pixels, **inputs})
         return EncodedImage(features, grid)
 
-    def open_session(self, context: int | None = None) -> TensorrtSession:
-        if context is not None and not 1 <= context <= self.context:
-            raise InputError(f"a context of {context} is not between 1 and {self.context}")
-        return TensorrtSession(
-            self._text,
-            self._embedding,
-            self._plan,
-            context or self.context,
-            cache=self._text.new_cache(),
-        )
+    def _open(self, context: int) -> TensorrtSession:
+        cache = self._text.new_cache()
+        return TensorrtSession(self._text, self._embedding, self._plan, context, cache)
 
     def close(self) -> None:
         self._text.close()
@@ -162,11 +141,23 @@ class TensorrtRuntime(Runtime):
         self._inputs_of.cache_clear()
 
 
+def load(bundle: Bundle, options: RuntimeOptions) -> TensorrtRuntime:
+    """Load a bundle as the registry does.
+
+    Raises:
+        InputError: a number of threads is given; engines do not compute on the CPU.
+    """
+    if options.threads is not None:
+        raise InputError(
+            "the tensorrt runtime computes on the GPU: it does not take a number of CPU threads"
+        )
+    return load_runtime(bundle, device=options.device, context=options.context)
+
+
 def load_runtime(
     bundle: Bundle,
     *,
-    device: str = "cuda",
-    threads: int | None = None,
+    device: str | None = None,
     context: int | None = None,
     engines: Path | None = None,
     trt: TensorRT | None = None,
@@ -175,26 +166,21 @@ def load_runtime(
     """Load a bundle's engines.
 
     Args:
-        device: "cuda" or "cuda:N"; "cpu", every runtime's default, means the first GPU.
-        threads: must be None: engines do not compute on the CPU.
+        device: "cuda" or "cuda:N"; None for the first GPU.
         context: most KV cells of a session; None for the engine's cache.
         engines: folder of the engine cache; None for the user's.
         trt, cuda: replace the installed libraries, for tests.
 
     Raises:
         BundleError: no usable plan or engine.
-        InputError: no such device, a number of threads, or a context out of range.
+        InputError: no such device, or a context out of range.
         RuntimeUnavailable: a library or a GPU is missing or not what the bundle is for, or no
             engine has been built for this GPU; the message says what to do.
     """
-    if threads is not None:
-        raise InputError(
-            "the tensorrt runtime computes on the GPU: it does not take a number of CPU threads"
-        )
-    index = device_index(device)
+    chosen = Device.parse(device or "cuda", ("cuda",))
     plan = Plan.read(bundle)
     trt = trt or load_tensorrt(rtx=plan.rtx)
-    cuda = cuda or Cuda(index)
+    cuda = cuda or Cuda(chosen.index)
     gpu = cuda.gpu()
     plan.check_device(trt, gpu)
     found = EngineCache(engines).find(EngineKey.of(bundle, plan, trt, gpu))
@@ -211,4 +197,4 @@ def load_runtime(
             loaded[name] = LoadedEngine(trt, blob, cuda, name=name, profiles=profiles)
     text = DeviceText(loaded["text"], cuda, plan)
     vision = DeviceVision(loaded["vision"], cuda)
-    return TensorrtRuntime(bundle, plan, text, vision, device=f"cuda:{index}", context=context)
+    return TensorrtRuntime(bundle, plan, text, vision, device=str(chosen), context=context)

@@ -1,34 +1,10 @@
-"""How an append is cut into calls, and what each token may see."""
+"""What the graphs are given, and what each token may see."""
 
 import numpy as np
-from hypothesis import given
-from hypothesis import strategies as st
 
-from awares_edge.runtimes.tensorrt.inputs import attention_mask, cut, text_inputs, vision_inputs
+from awares_edge.runtimes.tensorrt.inputs import attention_mask, text_inputs, vision_inputs
 from awares_edge.vision.geometry import Grid
 from tests.support.vision_spec import TINY_VISION
-
-
-@given(
-    count=st.integers(1, 300),
-    wanted=st.integers(1, 300),
-    longest=st.integers(1, 64),
-    kept=st.integers(1, 16),
-)
-def test_pieces_cover_the_append_and_keep_its_last_rows(count, wanted, longest, kept):
-    keep = min(count, wanted)
-    pieces = list(cut(count, keep, longest=longest, kept=kept))
-    assert [piece.start for piece in pieces] == [0, *(piece.stop for piece in pieces[:-1])]
-    assert pieces[-1].stop == count
-    assert all(1 <= piece.stop - piece.start <= longest for piece in pieces)
-    assert all(piece.keep <= min(kept, piece.stop - piece.start) for piece in pieces)
-    rows = [i for piece in pieces for i in range(piece.stop - piece.keep, piece.stop)]
-    assert rows == list(range(count - keep, count))
-
-
-def test_one_call_where_it_fits():
-    assert len(list(cut(64, 4, longest=64, kept=4))) == 1
-    assert [p.stop for p in cut(130, 1, longest=64, kept=4)] == [64, 128, 130]
 
 
 def test_a_token_sees_the_cells_in_use_and_the_new_tokens_up_to_itself():

@@ -13,7 +13,7 @@ import pytest
 from awares_edge.errors import BundleError, InputError, RuntimeUnavailable, SessionError
 from awares_edge.runtimes.base import TextSegment
 from awares_edge.runtimes.registry import RuntimeOptions, get_runtime
-from awares_edge.runtimes.tensorrt.device import Buffers, Cuda, device_index
+from awares_edge.runtimes.tensorrt.device import Buffers, Cuda
 from awares_edge.runtimes.tensorrt.engine import LoadedEngine
 from awares_edge.runtimes.tensorrt.plan import Range
 from awares_edge.runtimes.tensorrt.runtime import load_runtime
@@ -99,15 +99,6 @@ class TestDevice:
         del cuda
         assert destroyed == [FakeCudart.STREAM]
 
-    @pytest.mark.parametrize(("text", "index"), [("cpu", 0), ("cuda", 0), ("cuda:3", 3)])
-    def test_names(self, text, index):
-        assert device_index(text) == index
-
-    @pytest.mark.parametrize("text", ["gpu", "cuda:", "cuda:x", "tensorrt"])
-    def test_other_names_are_refused(self, text):
-        with pytest.raises(InputError, match="choose cuda"):
-            device_index(text)
-
 
 class _Status(SimpleNamespace):
     """A CUDA error, as cuda-python returns it."""
@@ -169,8 +160,11 @@ def test_what_the_engine_cannot_do_is_refused(rig):
         runtime.encode_image(picture(40, 100))
     with pytest.raises(InputError, match="context of 500"):
         runtime.open_session(context=500)
-    with pytest.raises(InputError, match="4096 is not between 1 and 192"):
+    with pytest.raises(InputError, match="4096 is out of range: it must be between 1 and 192"):
         load_runtime(rig.bundle, **rig.parts, context=4096)
+    for device in ("cpu", "gpu", "tensorrt"):
+        with pytest.raises(InputError, match="choose cuda"):
+            load_runtime(rig.bundle, **rig.parts, device=device)
     with pytest.raises(SessionError, match="token ids"), runtime.open_session() as session:
         session.prefill([TextSegment((10_000,))])
 
@@ -178,7 +172,7 @@ def test_what_the_engine_cannot_do_is_refused(rig):
 def test_a_number_of_threads_is_refused(rig):
     options = RuntimeOptions(device="cuda", threads=2)
     with pytest.raises(InputError, match="does not take a number of CPU threads"):
-        get_runtime("tensorrt").load(rig.bundle, options)
+        get_runtime("tensorrt").backend.load(rig.bundle, options)
 
 
 def test_a_picture_of_too_many_windows_is_refused(make):
