@@ -93,7 +93,7 @@ def observe(
     *,
     adapter: Path | None = None,
     protocol: str = "paper",
-    device: str = "cpu",
+    device: str | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> None:
     """Ask each question of a checkpoint and show an observer what goes through it.

@@ -19,11 +19,6 @@ class Embedding:
     def __init__(self, table: NDArray[Any]) -> None:
         self._table = table
 
-    @property
-    def vocabulary(self) -> int:
-        """Rows of the table; token ids are below it."""
-        return int(self._table.shape[0])
-
     @classmethod
     def open(cls, bundle: Bundle) -> Embedding:
         """Map a bundle's embedding.

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from awares_edge.errors import RuntimeUnavailable, SessionError
 from awares_edge.extras import install_line
-from awares_edge.runtimes.devices import Device
 
 _MODULES = ("cuda.bindings.runtime", "cuda.cudart")
 _LEAST = 256
@@ -161,15 +160,6 @@ def _import_cudart() -> Any:
     raise RuntimeUnavailable(
         f"the tensorrt runtime needs cuda-python: {install_line('awares-edge[tensorrt]')}"
     )
-
-
-def device_index(device: str | None) -> int:
-    """The index in "cuda" or "cuda:N"; None means the first GPU.
-
-    Raises:
-        InputError: it is not such a name.
-    """
-    return Device.parse(device or "cuda", ("cuda",)).index
 
 
 def usable_devices() -> list[str]:

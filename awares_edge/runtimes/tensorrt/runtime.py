@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import lru_cache
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, TypeAlias
+from typing import Any, ClassVar
 
-import numpy as np
 from numpy.typing import NDArray
 
 from awares_edge.bundle.store import Bundle
@@ -22,9 +20,10 @@ from awares_edge.runtimes.base import (
     Runtime,
     Session,
 )
+from awares_edge.runtimes.devices import Device
 from awares_edge.runtimes.embedding import Embedding
-from awares_edge.runtimes.options import RuntimeOptions
-from awares_edge.runtimes.tensorrt.device import Cuda, device_index
+from awares_edge.runtimes.options import RuntimeOptions, choose_context
+from awares_edge.runtimes.tensorrt.device import Cuda
 from awares_edge.runtimes.tensorrt.engine import DeviceText, DeviceVision, LoadedEngine
 from awares_edge.runtimes.tensorrt.engine_cache import EngineCache, EngineKey
 from awares_edge.runtimes.tensorrt.inputs import text_inputs, vision_inputs
@@ -33,61 +32,20 @@ from awares_edge.runtimes.tensorrt.product import TensorRT, load_tensorrt
 from awares_edge.vision.geometry import Grid
 from awares_edge.vision.patches import Patches
 
-Inputs: TypeAlias = Mapping[str, NDArray[Any]]
-
-
-class TextGraph(Protocol):
-    """The language model. A cache holds one session's keys and values, in `cells` cells.
-
-    Any thread may call it; each cache belongs to one thread at a time.
-    """
-
-    def new_cache(self) -> Any: ...
-
-    def copy_cache(self, cache: Any, cells: int) -> Any:
-        """A new cache that starts with the first `cells` cells of another one."""
-        ...
-
-    def free_cache(self, cache: Any) -> None: ...
-
-    def append(self, cache: Any, inputs: Inputs, start: int) -> NDArray[np.float32]:
-        """Compute S tokens and write their keys and values to cells [start, start + S).
-
-        Args:
-            inputs: see `inputs.text_inputs`.
-
-        Returns:
-            float32 [K, vocabulary], for the K tokens of "logits_index".
-        """
-        ...
-
-    def close(self) -> None: ...
-
-
-class VisionGraph(Protocol):
-    """The vision tower. Any thread may call it."""
-
-    def encode(self, inputs: Inputs) -> NDArray[np.float32]:
-        """float32 [T, hidden] features of one picture."""
-        ...
-
-    def close(self) -> None: ...
-
 
 class TensorrtSession(Session):
     """A KV cache of fixed size. Cells after the last token are masked, so rewinding is free."""
 
     def __init__(
         self,
-        text: TextGraph,
+        text: DeviceText,
         embedding: Embedding,
         plan: Plan,
         context: int,
-        *,
-        cache: Any,
+        cache: int,
         mark: Mark | None = None,
     ) -> None:
-        super().__init__(context, embedding.vocabulary, mark)
+        super().__init__(context, text.vocabulary, mark)
         self.limits = CallLimits(plan.prefill.max, plan.kept)
         self._text = text
         self._embedding = embedding
@@ -102,9 +60,8 @@ class TensorrtSession(Session):
             keep=piece.keep,
             cache_length=self._plan.cache_length,
         )
-        rows: Logits = self._text.append(self._cache, inputs, piece.start)
-        # The graph returns at least one row.
-        return rows[len(rows) - piece.keep :]
+        rows = self._text.append(self._cache, inputs, piece.start)
+        return rows[len(rows) - piece.keep :]  # the graph returns at least one
 
     def _truncate(self, cells: int) -> None:
         pass
@@ -112,7 +69,7 @@ class TensorrtSession(Session):
     def _fork(self) -> Session:
         cache = self._text.copy_cache(self._cache, self.cells)
         return TensorrtSession(
-            self._text, self._embedding, self._plan, self.context, cache=cache, mark=self.mark()
+            self._text, self._embedding, self._plan, self.context, cache, self.mark()
         )
 
     def _close(self) -> None:
@@ -128,30 +85,25 @@ class TensorrtRuntime(Runtime):
         self,
         bundle: Bundle,
         plan: Plan,
-        text: TextGraph,
-        vision: VisionGraph,
+        text: DeviceText,
+        vision: DeviceVision,
         *,
         device: str,
         context: int | None = None,
     ) -> None:
         """
         Args:
-            text, vision: the bundle's graphs, closed with the runtime.
+            text, vision: the bundle's engines, closed with the runtime.
             context: most KV cells of a session; None for the plan's cache length.
 
         Raises:
             InputError: the context is longer than the engine's cache.
         """
         manifest = bundle.manifest
-        if context is not None and not 1 <= context <= plan.cache_length:
-            raise InputError(
-                f"a context of {context} is not between 1 and {plan.cache_length}, the cells of "
-                "the engine's cache: export with a longer cache"
-            )
         self.precision = manifest.precision
         self.device = device
         self.vocabulary = manifest.model.vocabulary
-        self.context = context or min(plan.cache_length, manifest.model.context)
+        self.context = choose_context(context, plan.cache_length, manifest.model.context)
         self._plan = plan
         self._embedding = Embedding.open(bundle)
         self._text = text
@@ -181,7 +133,7 @@ class TensorrtRuntime(Runtime):
 
     def _open(self, context: int) -> TensorrtSession:
         cache = self._text.new_cache()
-        return TensorrtSession(self._text, self._embedding, self._plan, context, cache=cache)
+        return TensorrtSession(self._text, self._embedding, self._plan, context, cache)
 
     def close(self) -> None:
         self._text.close()
@@ -193,8 +145,7 @@ def load(bundle: Bundle, options: RuntimeOptions) -> TensorrtRuntime:
     """Load a bundle as the registry does.
 
     Raises:
-        InputError: a number of threads was given: engines do not compute on the CPU.
-        BundleError, RuntimeUnavailable: see `load_runtime`.
+        InputError: a number of threads is given; engines do not compute on the CPU.
     """
     if options.threads is not None:
         raise InputError(
@@ -226,10 +177,10 @@ def load_runtime(
         RuntimeUnavailable: a library or a GPU is missing or not what the bundle is for, or no
             engine has been built for this GPU; the message says what to do.
     """
-    index = device_index(device)
+    chosen = Device.parse(device or "cuda", ("cuda",))
     plan = Plan.read(bundle)
     trt = trt or load_tensorrt(rtx=plan.rtx)
-    cuda = cuda or Cuda(index)
+    cuda = cuda or Cuda(chosen.index)
     gpu = cuda.gpu()
     plan.check_device(trt, gpu)
     found = EngineCache(engines).find(EngineKey.of(bundle, plan, trt, gpu))
@@ -246,4 +197,4 @@ def load_runtime(
             loaded[name] = LoadedEngine(trt, blob, cuda, name=name, profiles=profiles)
     text = DeviceText(loaded["text"], cuda, plan)
     vision = DeviceVision(loaded["vision"], cuda)
-    return TensorrtRuntime(bundle, plan, text, vision, device=f"cuda:{index}", context=context)
+    return TensorrtRuntime(bundle, plan, text, vision, device=str(chosen), context=context)

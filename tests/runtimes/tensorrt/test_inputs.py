@@ -1,4 +1,4 @@
-"""What each token may see."""
+"""What the graphs are given, and what each token may see."""
 
 import numpy as np
 
