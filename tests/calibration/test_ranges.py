@@ -17,9 +17,8 @@ from awares_edge.errors import ExportError, InputError
 from awares_edge.export.tensorrt.formats import NUMBER_FORMATS, format_chooser
 from awares_edge.export.tensorrt.ranges import read_ranges
 from awares_edge.runtimes.base import TextSegment
-from awares_edge.runtimes.tensorrt.cpu import cpu_runtime
 from tests.support.checkpoints import make_checkpoint
-from tests.support.tensorrt_cpu import write_bundle
+from tests.support.tensorrt_cpu import cpu_runtime, write_bundle
 
 
 @pytest.fixture(scope="module")

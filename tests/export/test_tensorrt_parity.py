@@ -11,10 +11,9 @@ from PIL import Image
 
 from awares_edge.checkpoint.checkpoint import Checkpoint
 from awares_edge.runtimes.base import ImageSegment, TextSegment
-from awares_edge.runtimes.tensorrt.cpu import cpu_runtime
 from awares_edge.vision import Preprocessing, extract_patches
 from tests.support.checkpoints import SHAPES, make_checkpoint, write_tensors
-from tests.support.tensorrt_cpu import write_bundle
+from tests.support.tensorrt_cpu import cpu_runtime, write_bundle
 
 torch = pytest.importorskip("torch")
 

@@ -130,9 +130,8 @@ def test_quantized_graphs_stay_near_the_float_ones(tmp_path, precision, toleranc
     """Bounds on random weights: they say that nothing is wired wrongly, not what a trained model
     loses."""
     pytest.importorskip("torch")
-    from awares_edge.runtimes.tensorrt.cpu import cpu_runtime
     from tests.support.checkpoints import make_checkpoint
-    from tests.support.tensorrt_cpu import write_bundle
+    from tests.support.tensorrt_cpu import cpu_runtime, write_bundle
 
     source = Checkpoint.open(make_checkpoint(tmp_path / "model", "untied", seed=5))
     rows = {}

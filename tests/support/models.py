@@ -79,13 +79,12 @@ def _tensorrt(factory) -> Iterator[Loaded]:
     """The runtime and its graphs, over a stand-in for TensorRT and CUDA that runs on a CPU."""
     from awares_edge.checkpoint.checkpoint import Checkpoint
     from awares_edge.runtimes.tensorrt.plan import Range
-    from tests.support.tensorrt_cpu import as_model
-    from tests.support.tensorrt_fake import Rig
+    from tests.support.tensorrt_cpu import as_model, cpu_runtime, write_bundle
 
     source = Checkpoint.open(_checkpoint(factory))
     sizes = {"cache_length": 1024, "prefill": Range(1, 128, 256), "kept": 8}
-    rig = Rig(factory.mktemp("tensorrt"), source, **sizes)
-    with as_model(rig.bundle, rig.runtime) as model:
+    bundle = write_bundle(factory.mktemp("tensorrt") / "bundle", source, "fp32", **sizes)
+    with as_model(bundle, cpu_runtime(bundle)) as model:
         yield Loaded(model, 2e-5)
 
 

@@ -1,10 +1,14 @@
-"""TensorRT bundles of tiny checkpoints, by plan instead of by target, and models over them."""
+"""TensorRT bundles of tiny checkpoints, and runtimes that compute them on a CPU (`tensorrt_fake`).
+
+They compute at fp32 and fp16; onnxruntime has no bf16 on a CPU.
+"""
 
 from __future__ import annotations
 
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from awares_edge import Model
 from awares_edge.bundle import Bundle, BundleWriter, Manifest
@@ -15,9 +19,12 @@ from awares_edge.export.tensorrt.formats import NUMBER_FORMATS
 from awares_edge.protocol import PROFILES
 from awares_edge.protocol.tokenizer import TextTokenizer
 from awares_edge.runtimes.base import Runtime
+from awares_edge.runtimes.tensorrt import TensorrtRuntime, build_engines, load_runtime
+from awares_edge.runtimes.tensorrt.device import Cuda
 from awares_edge.runtimes.tensorrt.plan import Plan, Range
 from awares_edge.spec import TOKENIZER_NAME
 from awares_edge.vision import Preprocessing
+from tests.support.tensorrt_fake import FakeCudart, fake_tensorrt
 
 
 def tiny_plan(precision: str, **changes) -> Plan:
@@ -62,6 +69,25 @@ def write_bundle(
         )
         writer.commit(manifest)
     return Bundle.open(target)
+
+
+class Rig:
+    """A bundle, "built" and loaded on the stand-in for TensorRT and CUDA, and its parts."""
+
+    def __init__(self, bundle: Bundle, engines: Path) -> None:
+        plan = Plan.read(bundle)
+        self.bundle = bundle
+        self.cudart = FakeCudart(plan.capabilities[0])
+        trt = fake_tensorrt(self.cudart, plan.tensorrt[0])
+        self.parts = {"engines": engines, "trt": trt, "cuda": Cuda(cudart=self.cudart)}
+        build_engines(bundle, **self.parts)
+        self.runtime = load_runtime(bundle, **self.parts)
+
+
+def cpu_runtime(bundle: Bundle) -> TensorrtRuntime:
+    """A TensorRT bundle whose graphs are computed by onnxruntime."""
+    with TemporaryDirectory() as engines:
+        return Rig(bundle, Path(engines)).runtime
 
 
 def as_model(bundle: Bundle, runtime: Runtime) -> Model:

@@ -13,13 +13,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 
-from awares_edge.checkpoint.checkpoint import Checkpoint
-from awares_edge.runtimes.tensorrt import build_engines, load_runtime
-from awares_edge.runtimes.tensorrt.cpu import open_graph
-from awares_edge.runtimes.tensorrt.device import Cuda
 from awares_edge.runtimes.tensorrt.product import TensorRT
-from tests.support.tensorrt_cpu import write_bundle
 
 
 class FakeCudart:
@@ -101,7 +97,7 @@ class FakeEngine:
         self.profiles = body["profiles"]
         path = Path(body["graph"])
         graph = onnx.load(path, load_external_data=False).graph
-        self.session = open_graph(path)
+        self.session = _open(path)
         self.inputs = [value.name for value in graph.input]
         self.values = {value.name: value for value in (*graph.input, *graph.output)}
         self.num_io_tensors = len(self.values)
@@ -225,6 +221,15 @@ class _Builder:
         return json.dumps({"graph": network.path, "profiles": config.profiles}).encode()
 
 
+def _open(path):
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # Compute quantized graphs as they are written: its own rewriting of them breaks fp8.
+    options.add_session_config_entry("session.disable_quant_qdq", "1")
+    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
 def _shape(value):
     dims = value.type.tensor_type.shape.dim
     return tuple(d.dim_value if d.HasField("dim_value") else -1 for d in dims)
@@ -270,16 +275,3 @@ def fake_tensorrt(cudart: FakeCudart, version: str = "10.3.0.26", *, warnings=()
         parsed=parsed,
     )
     return TensorRT("tensorrt", version, module)
-
-
-class Rig:
-    """A bundle of a tiny checkpoint, "built" and loaded on the stand-in, and its parts."""
-
-    def __init__(self, folder: Path, source: Checkpoint, **changes) -> None:
-        self.bundle = write_bundle(folder / "bundle", source, "fp32", **changes)
-        self.cudart = FakeCudart()
-        trt = fake_tensorrt(self.cudart)
-        cuda = Cuda(cudart=self.cudart)
-        self.parts = {"engines": folder / "engines", "trt": trt, "cuda": cuda}
-        build_engines(self.bundle, **self.parts)
-        self.runtime = load_runtime(self.bundle, **self.parts)

@@ -153,7 +153,7 @@ class LoadedEngine:
 
 
 class DeviceText:
-    """The language model on a GPU (`runtime.TextGraph`).
+    """The language model. Any thread may call it; each cache belongs to one thread at a time.
 
     A cache is one allocation: the keys and values of every layer, each [1, kv_heads, cells,
     head_dim]. The engine reads it whole and returns the keys and values of the new tokens, which
@@ -182,10 +182,12 @@ class DeviceText:
         self._cache_bytes = step * len(names)
 
     def new_cache(self) -> int:
+        """The address of an empty cache."""
         with self._cuda.exclusive():
             return self._cuda.allocate(self._cache_bytes)
 
     def copy_cache(self, cache: int, cells: int) -> int:
+        """A new cache that starts with the first `cells` cells of another one."""
         with self._cuda.exclusive():
             new = self._cuda.allocate(self._cache_bytes)
             for offset in self._offsets.values():
@@ -200,6 +202,14 @@ class DeviceText:
     def append(
         self, cache: int, inputs: Mapping[str, NDArray[Any]], start: int
     ) -> NDArray[np.float32]:
+        """Compute S tokens and write their keys and values to cells [start, start + S).
+
+        Args:
+            inputs: see `inputs.text_inputs`.
+
+        Returns:
+            float32 [K, vocabulary], for the K tokens of "logits_index".
+        """
         engine, count = self._engine, inputs["inputs_embeds"].shape[1]
         profile = self._profile_of(count)
         with self._cuda.exclusive():
@@ -237,7 +247,7 @@ class DeviceText:
 
 
 class DeviceVision:
-    """The vision tower on a GPU (`runtime.VisionGraph`)."""
+    """The vision tower. Any thread may call it."""
 
     def __init__(self, engine: LoadedEngine, cuda: Cuda) -> None:
         self._engine = engine
@@ -247,6 +257,11 @@ class DeviceVision:
         self._hidden = engine.tensors["image_features"].shape[-1]
 
     def encode(self, inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
+        """float32 [T, hidden] features of one picture.
+
+        Args:
+            inputs: "pixel_values", and what `inputs.vision_inputs` gives.
+        """
         wanted = {name: inputs[name] for name in self._wanted}
         shape = (len(inputs["token_place"]), self._hidden)
         with self._cuda.exclusive():

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, TypeAlias
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,58 +32,18 @@ from awares_edge.runtimes.tensorrt.product import TensorRT, load_tensorrt
 from awares_edge.vision.geometry import Grid
 from awares_edge.vision.patches import Patches
 
-Inputs: TypeAlias = Mapping[str, NDArray[Any]]
-
-
-class TextGraph(Protocol):
-    """The language model. A cache holds one session's keys and values, in `cells` cells.
-
-    Any thread may call it; each cache belongs to one thread at a time.
-    """
-
-    def new_cache(self) -> Any: ...
-
-    def copy_cache(self, cache: Any, cells: int) -> Any:
-        """A new cache that starts with the first `cells` cells of another one."""
-        ...
-
-    def free_cache(self, cache: Any) -> None: ...
-
-    def append(self, cache: Any, inputs: Inputs, start: int) -> NDArray[np.float32]:
-        """Compute S tokens and write their keys and values to cells [start, start + S).
-
-        Args:
-            inputs: see `inputs.text_inputs`.
-
-        Returns:
-            float32 [K, vocabulary], for the K tokens of "logits_index".
-        """
-        ...
-
-    def close(self) -> None: ...
-
-
-class VisionGraph(Protocol):
-    """The vision tower. Any thread may call it."""
-
-    def encode(self, inputs: Inputs) -> NDArray[np.float32]:
-        """float32 [T, hidden] features of one picture."""
-        ...
-
-    def close(self) -> None: ...
-
 
 class TensorrtSession(Session):
     """A KV cache of fixed size. Cells after the last token are masked, so rewinding is free."""
 
     def __init__(
         self,
-        text: TextGraph,
+        text: DeviceText,
         embedding: Embedding,
         plan: Plan,
         context: int,
         *,
-        cache: Any,
+        cache: int,
         mark: Mark | None = None,
     ) -> None:
         super().__init__(context, mark)
@@ -134,15 +94,15 @@ class TensorrtRuntime(Runtime):
         self,
         bundle: Bundle,
         plan: Plan,
-        text: TextGraph,
-        vision: VisionGraph,
+        text: DeviceText,
+        vision: DeviceVision,
         *,
         device: str,
         context: int | None = None,
     ) -> None:
         """
         Args:
-            text, vision: the bundle's graphs, closed with the runtime.
+            text, vision: the bundle's engines, closed with the runtime.
             context: most KV cells of a session; None for the plan's cache length.
 
         Raises:

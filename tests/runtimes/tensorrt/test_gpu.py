@@ -13,10 +13,9 @@ from awares_edge.errors import RuntimeUnavailable
 from awares_edge.export.tensorrt.targets import TARGETS
 from awares_edge.runtimes.base import ImageSegment, TextSegment
 from awares_edge.runtimes.tensorrt import build_engines, load_runtime
-from awares_edge.runtimes.tensorrt.cpu import cpu_runtime
 from awares_edge.runtimes.tensorrt.device import Cuda
 from awares_edge.vision import Preprocessing, extract_patches
-from tests.support.tensorrt_cpu import write_bundle
+from tests.support.tensorrt_cpu import cpu_runtime, write_bundle
 
 # Strongly typed fp32 products may still run in TF32; fp16 and bf16 by their number of bits.
 TOLERANCE = {"fp32": 5e-3, "fp16": 1e-2, "bf16": 8e-2}

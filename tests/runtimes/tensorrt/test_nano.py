@@ -9,8 +9,7 @@ import awares_edge
 from awares_edge import Bundle
 from awares_edge.export import export_checkpoint
 from awares_edge.protocol import PROFILES
-from awares_edge.runtimes.tensorrt.cpu import cpu_runtime
-from tests.support.tensorrt_cpu import as_model
+from tests.support.tensorrt_cpu import as_model, cpu_runtime
 
 ROOT = Path(__file__).parents[3]
 CHECKPOINT = ROOT / "checkpoints" / "nano"

@@ -4,6 +4,7 @@ The stand-in checks every address and shape and runs the graphs in onnxruntime. 
 computes the right thing through it is tested by the conformance suite. TensorRT is not executed.
 """
 
+import threading
 from types import SimpleNamespace
 
 import numpy as np
@@ -18,14 +19,26 @@ from awares_edge.runtimes.tensorrt.plan import Range
 from awares_edge.runtimes.tensorrt.runtime import load_runtime
 from awares_edge.vision.geometry import Grid
 from awares_edge.vision.patches import Patches
-from tests.support.tensorrt_fake import FakeCudart, Rig, fake_tensorrt
+from tests.support.tensorrt_cpu import Rig, write_bundle
+from tests.support.tensorrt_fake import FakeCudart, fake_tensorrt
 
 TEXT = TextSegment((5, 6, 7, 8, 9))
 
 
 @pytest.fixture
-def rig(tmp_path, source):
-    return Rig(tmp_path, source)
+def make(tmp_path, source):
+    """Makes a rig whose plan has some fields changed."""
+
+    def make(**changes):
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        return Rig(write_bundle(folder / "bundle", source, "fp32", **changes), folder / "engines")
+
+    return make
+
+
+@pytest.fixture
+def rig(make):
+    return make()
 
 
 def picture(rows, columns, seed=0):
@@ -62,6 +75,21 @@ class TestDevice:
         cudart.cudaSetDevice = lambda _: (_Status(100, "cudaErrorNoDevice"),)
         with pytest.raises(RuntimeUnavailable, match=r"no usable NVIDIA GPU 3 .*NoDevice"):
             Cuda(3, cudart)
+
+    def test_one_thread_at_a_time_holds_it(self):
+        cuda, order = Cuda(cudart=FakeCudart()), []
+
+        def other():
+            with cuda.exclusive():
+                order.append("other")
+
+        thread = threading.Thread(target=other)
+        with cuda.exclusive():
+            thread.start()
+            thread.join(0.05)
+            order.append("first")
+        thread.join()
+        assert order == ["first", "other"]
 
     def test_its_stream_is_destroyed(self):
         destroyed = []
@@ -101,21 +129,21 @@ def test_nothing_is_left_allocated(rig):
     assert rig.cudart.live == {}
 
 
-def test_one_token_has_a_profile_of_its_own(rig, tmp_path, source):
+def test_one_token_has_a_profile_of_its_own(rig, make):
     profile_of = rig.runtime._text._profile_of
     assert [profile_of(n) for n in (1, 2, 32)] == [0, 1, 1]
-    single = Rig(tmp_path / "single", source, decode_profile=False)
+    single = make(decode_profile=False)
     assert [single.runtime._text._profile_of(n) for n in (1, 2, 32)] == [0, 0, 0]
     with single.runtime.open_session() as session:
         session.prefill([TEXT])
         assert np.isfinite(session.decode(3)).all()
 
 
-def test_a_long_append_goes_in_pieces(tmp_path, source):
+def test_a_long_append_goes_in_pieces(make):
     ids = TextSegment(tuple(range(10, 110)))
     rows = []
-    for name, longest in (("short", 16), ("long", 128)):
-        rig = Rig(tmp_path / name, source, prefill=Range(1, 8, longest), kept=3)
+    for longest in (16, 128):
+        rig = make(prefill=Range(1, 8, longest), kept=3)
         with rig.runtime.open_session() as session:
             rows.append(session.prefill([ids], keep_logits=7))
     assert rows[0].shape == (7, rig.runtime.vocabulary)
@@ -153,8 +181,8 @@ def test_a_number_of_threads_is_refused(rig):
         get_runtime("tensorrt").load(rig.bundle, options)
 
 
-def test_a_picture_of_too_many_windows_is_refused(tmp_path, source):
-    rig = Rig(tmp_path, source, windows=31)
+def test_a_picture_of_too_many_windows_is_refused(make):
+    rig = make(windows=31)
     with pytest.raises(InputError, match=r"1 x 128 tokens has more attention windows than .* 31"):
         rig.runtime.encode_image(picture(2, 256))
 
