@@ -1,12 +1,12 @@
 """The paper's ablation ladder on the nano model: SFT without and with w_t, GRPO, and its costs.
 
-    awares-edge train nano -o runs/reader --from checkpoints/nano --stage reader
+    python -m recipes.nano -o runs/reader --from checkpoints/nano --stage reader
     python benchmarks/ladder.py runs/reader/checkpoint -o runs/ladder
 
-The start sees well and answers everything at once, as a pretrained model does. Each rung is one
-`awares-edge train` command and one `awares-edge evaluate synth`, in processes of their own; what
-is there already is not done again, so that a stopped run goes on. Once the trajectories are there,
-several processes may share the folder, each with --rungs of its own.
+The start reads well and answers everything directly, as a pretrained model does. Each rung is one
+`awares-edge train` command and one `awares-edge evaluate synth`, each in its own process. Results
+that exist are kept, so an interrupted run can be continued. Once the trajectories exist, several
+processes may share the folder, each with its own --rungs.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from benchmarks.markdown import table  # noqa: E402
 
 @dataclass(frozen=True)
 class Rung:
-    """One row: how it is trained, and from which other row."""
+    """One row of the ladder: how it is trained, and from which other row."""
 
     name: str
     title: str
@@ -53,20 +53,20 @@ RUNGS = (
 
 
 def awares(*arguments: str | Path) -> str:
-    """Run one command of the toolkit; its standard output."""
+    """Run one command of the toolkit; returns its standard output."""
     line = [sys.executable, "-m", "awares_edge", *map(str, arguments)]
     print("$ awares-edge", *map(str, arguments), file=sys.stderr, flush=True)
     return subprocess.run(line, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def checkpoint(rung: Rung, options: argparse.Namespace) -> Path:
-    """Where a rung's weights are."""
+    """Folder of a rung's weights."""
     folder: Path = options.out / rung.name / "final" if rung.command else options.checkpoint
     return folder
 
 
 def climb(rung: Rung, options: argparse.Namespace) -> None:
-    """Train a rung from its parent, unless it is there."""
+    """Train a rung from its parent, unless its weights exist."""
     folder = checkpoint(rung, options)
     if (folder / "model.safetensors").is_file():
         return
@@ -84,7 +84,7 @@ def climb(rung: Rung, options: argparse.Namespace) -> None:
 
 
 def measure(rung: Rung, options: argparse.Namespace, mode: str = "awares") -> None:
-    """Evaluate a rung on the test split, unless that is done."""
+    """Evaluate a rung on the test split, unless its result exists."""
     file = options.out / f"{rung.name}.{mode}.json"
     if file.exists():
         return
@@ -97,7 +97,7 @@ def measure(rung: Rung, options: argparse.Namespace, mode: str = "awares") -> No
 
 
 def rows(out: Path) -> list[dict[str, object]]:
-    """What has been measured, in the ladder's order; the start's full and low views first."""
+    """Results in the ladder's order, the start's full and low views first."""
     found = []
     wanted = [(RUNGS[0], "full"), (RUNGS[0], "low"), *((r, "awares") for r in RUNGS[1:])]
     for rung, mode in wanted:

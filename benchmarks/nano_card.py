@@ -3,7 +3,7 @@
     python benchmarks/nano_card.py [checkpoints/nano] [--questions 2000] [--jobs 2]
 
 Every number comes from `awares_edge.evaluation`, through the controller, with transformers in
-fp32; what the card says beside the numbers is written by hand.
+fp32. The card's text outside the markers is written by hand.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Job:
     control: PictureControl = "right"
 
     def run(self) -> Result:
-        """The report as `evaluate synth --json` prints it, and what became of each question."""
+        """The report as `evaluate synth --json` prints it, plus each question's outcome."""
         with awares_edge.load(
             self.checkpoint, runtime="torch", protocol="nano", threads=1
         ) as model:
@@ -67,12 +67,12 @@ class Job:
 
 
 def run(job: Job) -> Result:
-    """For processes, which need a function of a module."""
+    """A module-level function, as processes need one."""
     return job.run()
 
 
 def targets(a: Result, full: Result, low: Result) -> list[tuple[str, float | None, str, bool]]:
-    """What the project asked of the checkpoint: name, reached, wanted, met."""
+    """The project's targets for the checkpoint: name, reached, wanted, met."""
     wanted = [
         ("full-res accuracy", full["accuracy"], 0.90),
         ("low-res below full by", full["accuracy"] - low["accuracy"], 0.15),
@@ -83,14 +83,14 @@ def targets(a: Result, full: Result, low: Result) -> list[tuple[str, float | Non
         ("call recall", a["call_recall"], 0.95),
         ("call precision", a["call_precision"], 0.95),
     ]
-    # A share of nothing (no call, say) meets no target.
+    # A share that is undefined (precision without calls) meets no target.
     rows = [(n, v, f"≥ {least:.2f}", v is not None and v >= least) for n, v, least in wanted]
     rows.insert(3, ("RTR", a["rtr"], "≤ 0.40", a["rtr"] <= 0.40))
     return rows
 
 
 def by_outcome(a: Result, full: Result, low: Result) -> list[tuple[object, ...]]:
-    """Calls against outcomes: needed is where the full view is right and the low-res view wrong."""
+    """Calls against outcomes: a call is needed if full view is right and low-res wrong."""
     needed = [f and not w for f, w in zip(full["right"], low["right"], strict=True)]
     both = sum(n and c for n, c in zip(needed, a["called"], strict=True))
     count, calls = len(needed), sum(a["called"])
@@ -103,7 +103,7 @@ def by_outcome(a: Result, full: Result, low: Result) -> list[tuple[object, ...]]
 
 
 def modes_table(results: Sequence[Result]) -> str:
-    """A row a mode; what a mode does not decide itself is left blank."""
+    """One row per mode; scores of calls are blank where the mode makes none."""
     always = ("mode", "accuracy", "accuracy_needs_zoom", "accuracy_other", "rtr", "direct_share")
     calls = ("call_recall", "call_precision", "right_crop", "valid_calls")
     rows = []
@@ -155,7 +155,7 @@ def main() -> None:
     jobs = [Job(folder, mode, count) for mode in MODES]
     jobs += [Job(folder, mode, count // 2, held) for mode in ("awares", "full", "low")]
     jobs += [Job(folder, "awares", count // 4, control=control) for control in ("blank", "other")]
-    # Threads and forks do not mix; a fresh process loads its own model.
+    # Forking a process with threads is unsafe; each spawned process loads its own model.
     with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
         results = list(pool.map(run, jobs))
     test, others, controls = results[:6], results[6:9], results[9:]

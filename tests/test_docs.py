@@ -10,7 +10,11 @@ import typer
 from awares_edge.apps.cli import app
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("checkpoints/*/*.md")])
+PAGES = sorted(
+    page
+    for pattern in ("*.md", "docs/*.md", "checkpoints/*/*.md", "recipes/*/*.md")
+    for page in ROOT.glob(pattern)
+)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
@@ -45,7 +49,12 @@ def test_commands_and_options_exist(page):
 
 
 def test_the_package_names_no_machine_and_no_private_tool():
-    for path in [*PAGES, *ROOT.glob("awares_edge/**/*.py"), *ROOT.glob("scripts/*")]:
+    for path in [
+        *PAGES,
+        *ROOT.glob("awares_edge/**/*.py"),
+        *ROOT.glob("recipes/**/*.py"),
+        *ROOT.glob("scripts/*"),
+    ]:
         text = path.read_text(encoding="utf-8")
         assert "/work/" not in text, path
         assert "/root/" not in text, path

@@ -1,7 +1,7 @@
 """Synthetic pictures whose questions, answers and evidence are known (numpy and Pillow alone).
 
-Scenes, charts and documents are for training and for evaluation alike. For training alone are
-`pages`, `crowds`, a sample's `drills` and `bindings`, and the question `READ_ALL`.
+Scenes, charts and documents are for training and for evaluation. A sample's `drills` and
+`bindings`, and the question `READ_ALL`, are for training only.
 """
 
 from awares_edge.synth.generate import FAMILIES, HELD_BACK, generate

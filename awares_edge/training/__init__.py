@@ -1,1 +1,1 @@
-"""Training: curation, SFT, GRPO, and the nano model from scratch (needs the `train` extra)."""
+"""Training: curation, SFT, GRPO and weight averaging (needs the `train` extra)."""

@@ -14,8 +14,8 @@ from awares_edge.training.trajectories import Trajectory
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch = pytest.importorskip("torch")
     pytest.importorskip("transformers")
-    from awares_edge.training.nano.config import build_model
-    from awares_edge.training.nano.save import save_checkpoint
+    from recipes.nano.config import build_model
+    from recipes.nano.save import save_checkpoint
 
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("nano") / "checkpoint"

@@ -1,11 +1,10 @@
-"""`awares-edge train`: curation, supervised fine-tuning, GRPO, and the nano model."""
+"""`awares-edge train`: curation, supervised fine-tuning, GRPO and weight averaging."""
 
 from __future__ import annotations
 
 import typer
 
 from awares_edge.apps.train.curate import curate
-from awares_edge.apps.train.nano import nano
 from awares_edge.apps.train.tune import average, grpo, sft
 
 app = typer.Typer(
@@ -13,5 +12,5 @@ app = typer.Typer(
     help="Train a Qwen2.5-VL checkpoint to decide when and where to look closer.",
     no_args_is_help=True,
 )
-for command in (curate, sft, grpo, average, nano):
+for command in (curate, sft, grpo, average):
     app.command(command.__name__)(command)

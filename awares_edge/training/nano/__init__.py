@@ -1,1 +1,0 @@
-"""The embedded model from random weights: a batched training path and its recipe."""

@@ -1,0 +1,1 @@
+"""Trains the embedded nano model from random weights; see README.md beside this file."""
