@@ -22,7 +22,7 @@ Progress: TypeAlias = Callable[[str, int, int], None]
 
 def hash_file(path: Path) -> FileEntry:
     """Size and SHA-256 of a file, read in pieces."""
-    with path.open("rb") as file:
+    with path.open("rb", buffering=0) as file:
         digest = hashlib.file_digest(file, "sha256") if hasattr(hashlib, "file_digest") else None
         if digest is None:  # Python 3.10
             digest = hashlib.sha256()

@@ -8,7 +8,7 @@ import pytest
 
 import awares_edge
 from awares_edge.api import embedded_bundle
-from awares_edge.bundle import Bundle
+from awares_edge.bundle import Bundle, graph_files
 from awares_edge.bundle.graph_files import MAX_FIELDS, check_graph_file
 from awares_edge.bundle.store import hash_file
 from awares_edge.errors import BundleError
@@ -34,7 +34,7 @@ def check(tmp_path, model, name="g.onnx", sizes=None):
     data = model if isinstance(model, bytes) else model.SerializeToString()
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_bytes(data)
-    check_graph_file(tmp_path, name, sizes or {name: len(data), "w.data": 16})
+    check_graph_file(tmp_path, name, {name: len(data), **(sizes or {"w.data": 16})})
 
 
 def model(*initializers, nodes=(), **more):
@@ -50,6 +50,13 @@ def test_a_file_that_is_not_listed(tmp_path, location):
     with pytest.raises(BundleError, match=r"g\.onnx reads the file .* does not list") as caught:
         check(tmp_path, model(external(), external("v", location)))
     assert "\n" not in str(caught.value)
+
+
+def test_a_large_graph_is_mapped_and_checked_all_the_same(tmp_path, monkeypatch):
+    monkeypatch.setattr(graph_files, "_READ_BYTES", 0)
+    check(tmp_path, model(external()))
+    with pytest.raises(BundleError, match="does not list"):
+        check(tmp_path, model(external(location="x.data")))
 
 
 def test_a_graph_in_a_folder_reads_the_files_beside_it(tmp_path):
