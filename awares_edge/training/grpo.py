@@ -186,11 +186,7 @@ class GrpoRun:
         return line
 
     def _image(self, row: Trajectory, folder: Path) -> Image.Image:
-        """The row's picture.
-
-        Raises:
-            ImageError: it cannot be read, or its views have no size that can be used.
-        """
+        """The row's picture; raises `ImageError` if it cannot be read or shown."""
         image = open_image(row.image, folder)
         self.loaded.encoder.check(image)
         return image
