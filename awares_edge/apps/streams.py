@@ -38,7 +38,7 @@ class Stream(io.TextIOBase):
     def write(self, text: str) -> int:
         if not isinstance(text, str):
             raise TypeError("text is expected, not bytes")
-        if self._stream is None:
+        if self._stream is None and text:
             self._fail(OSError(errno.EBADF, os.strerror(errno.EBADF)))
         if self._stream is not None and self.failure is None:
             try:

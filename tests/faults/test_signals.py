@@ -22,7 +22,7 @@ from tests.faults.conftest import (
 
 EXPORT = ["export", NANO, "--protocol", "nano", "-o"]
 EVALUATE = ["evaluate", "synth", "--limit", "200", "--save"]
-CURATE = ["train", "curate", awares_edge.embedded_bundle(), "--count", "200", "-o"]
+CURATE = ["train", "curate", awares_edge.embedded_bundle(), "--count", "60", "-o"]
 
 
 def check_bundle(folder, path):
