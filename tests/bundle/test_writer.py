@@ -68,9 +68,9 @@ def test_a_bundle_of_another_version_or_with_damaged_files_is_replaced(tmp_path)
     bundle = write(tmp_path / "bundle")
     body = json.loads((bundle / MANIFEST_NAME).read_text())
     (bundle / MANIFEST_NAME).write_text(json.dumps({**body, "version": 99, "new": 1}))
-    (bundle / "graphs/text.data").write_bytes(b"cut")
+    (bundle / "weights/text.data").write_bytes(b"cut")
     write(bundle, overwrite=True)
-    assert Bundle.open(bundle).path("graphs/text.data").read_bytes() == b"weights"
+    assert Bundle.open(bundle).path("weights/text.data").read_bytes() == b"weights"
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
@@ -98,7 +98,7 @@ def test_the_first_of_two_writers_gets_the_name(tmp_path):
 
     with pytest.raises(ExportError, match="written by another program meanwhile"):
         second()
-    assert Bundle.open(target).path("graphs/text.data").read_bytes() == b"first"
+    assert Bundle.open(target).path("weights/text.data").read_bytes() == b"first"
     assert [p.name for p in tmp_path.iterdir()] == ["bundle"]
 
 
@@ -126,4 +126,4 @@ def test_the_current_folder_may_be_the_bundle(tmp_path, monkeypatch):
     bundle = write(tmp_path / "bundle")
     monkeypatch.chdir(bundle)
     write(".", overwrite=True, content=b"new")
-    assert Bundle.open(bundle).path("graphs/text.data").read_bytes() == b"new"
+    assert Bundle.open(bundle).path("weights/text.data").read_bytes() == b"new"
