@@ -18,6 +18,7 @@ from awares_edge.apps import (
     importance,
     inspect,
     runtimes,
+    score,
     train,
 )
 from awares_edge.apps.console import printable
@@ -41,6 +42,7 @@ app.command("build-engine", epilog=build_engine.EPILOG)(build_engine.build_engin
 app.command("importance", epilog=importance.EPILOG)(importance.importance)
 app.command("inspect", epilog=inspect.EPILOG)(inspect.inspect)
 app.command("runtimes", epilog=runtimes.EPILOG)(runtimes.runtimes)
+app.command("score", epilog=score.EPILOG)(score.score)
 app.add_typer(evaluate.app)
 app.add_typer(train.app)
 
