@@ -95,20 +95,7 @@ def write_files(
         raise ExportError(f"an importance matrix has no use at {precision}: leave it out")
 
     text_file, vision_file = file_names(spec.name, precision)
-    kind = vision_kind(precision)
-
-    def describe_vision(gguf: GGUFWriter) -> None:
-        add_general(gguf, spec, source.parameters, _FILE_TYPES[kind])
-        add_vision(gguf, spec, read_preprocessing(source.root))
-
-    write_file(
-        writer.path(vision_file),
-        VISION_ARCHITECTURE,
-        describe_vision,
-        list(vision_tensors(spec, kind, _patch_kind(source, kind))),
-        weights,
-        written,
-    )
+    _write_vision(writer.path(vision_file), source, weights, vision_kind(precision), written)
     if precision in _KINDS:
         _write_text(writer.path(text_file), source, weights, precision, written)
         return
@@ -126,6 +113,17 @@ def write_files(
         progress=lambda _, total: written(half // total),
     )
     unquantized.unlink()
+
+
+def _write_vision(
+    path: Path, source: Checkpoint, weights: Weights, kind: Kind, written: Callable[[int], None]
+) -> None:
+    def describe(gguf: GGUFWriter) -> None:
+        add_general(gguf, source.spec, source.parameters, _FILE_TYPES[kind])
+        add_vision(gguf, source.spec, read_preprocessing(source.root))
+
+    plan = list(vision_tensors(source.spec, kind, _patch_kind(source, kind)))
+    write_file(path, VISION_ARCHITECTURE, describe, plan, weights, written)
 
 
 def _patch_kind(source: Checkpoint, kind: Kind) -> Kind:
