@@ -98,7 +98,7 @@ _HOMES = {
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> Any:
-        # Loaded on first use: the command line starts before numpy is there, and reports Ctrl-C itself.
+        # Loaded on first use: the command line starts before numpy, and reports Ctrl-C itself.
         for home, names in _HOMES.items():
             if name in names:
                 value = getattr(import_module(f"{__name__}.{home}"), name)
