@@ -30,7 +30,7 @@ from awares_edge.apps.options import (
 from awares_edge.controller.options import AskOptions
 from awares_edge.controller.picture import Picture
 from awares_edge.controller.policies import InvalidCallPolicy, Policies, TooManyPolicy
-from awares_edge.controller.trace import Answer, CropsRequested, Mode, TextDelta
+from awares_edge.controller.trace import Answer, CropsRequested, Mode, ReasoningDelta, TextDelta
 from awares_edge.errors import InputError
 from awares_edge.files import check_output
 from awares_edge.protocol.prompt import check_question
@@ -168,6 +168,8 @@ def _stream(picture: Picture, question: str, options: AskOptions) -> Answer:
     for event in picture.stream(question, options):
         if isinstance(event, TextDelta):
             show_answer(event.text, end="")
+        elif isinstance(event, ReasoningDelta):
+            note(event.text)
         elif isinstance(event, CropsRequested):
             note(f"looking closer: {', '.join(crop.name for crop in event.crops)}")
         else:

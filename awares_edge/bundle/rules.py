@@ -13,7 +13,7 @@ from awares_edge.bundle.limits import (
     MAX_WINDOW_SIDE,
 )
 from awares_edge.errors import BundleError, InputError
-from awares_edge.protocol import CROP_NAMES
+from awares_edge.protocol.profiles import check_profile
 from awares_edge.spec import GRAPH_SUFFIX, MANIFEST_NAME
 
 if TYPE_CHECKING:
@@ -49,12 +49,12 @@ def _structure(m: Manifest) -> list[int]:
     return [t.im_start, t.im_end, t.vision_start, t.vision_end, t.image_pad]
 
 
-def _calls_are_read(m: Manifest) -> bool:
+def _profile_holds(m: Manifest) -> bool:
     try:
-        call = m.protocol.call
+        check_profile(m.protocol, "protocol")
     except InputError:
         return False
-    return all(call.parse(call.render([i])).status == "ok" for i in m.protocol.crop_ids)
+    return True
 
 
 _RULES: dict[str, Callable[[Manifest], bool]] = {
@@ -86,22 +86,12 @@ _RULES: dict[str, Callable[[Manifest], bool]] = {
         <= MAX_WINDOW_SIDE * m.model.vision.patch_size
     ),
     "preprocessing and model.vision must have the same patch and merge sizes": _same_pixels,
-    "min_pixels must be at most max_pixels": lambda m: (
-        m.protocol.min_pixels <= m.protocol.max_pixels
-    ),
     f"max_pixels must be 1 visual token to {MAX_PATCHES:,} patches": lambda m: (
         m.preprocessing.factor**2
         <= m.protocol.max_pixels
         <= MAX_PATCHES * m.model.vision.patch_size**2
     ),
-    "crop_ids must be different and known": lambda m: (
-        len(set(m.protocol.crop_ids)) == len(m.protocol.crop_ids)
-        and set(m.protocol.crop_ids) <= set(CROP_NAMES)
-    ),
-    "call_opening and call_closing must make a readable call": _calls_are_read,
-    "box_rule 'evaluator' needs a min_crop_side of at least 100": lambda m: (
-        m.protocol.box_rule != "evaluator" or m.protocol.min_crop_side >= 100
-    ),
+    "the protocol profile must be consistent": _profile_holds,
     "the five structure tokens must be different and below vocabulary": lambda m: _unique_below(
         _structure(m), m.model.vocabulary
     ),

@@ -57,6 +57,7 @@ class Generated:
         end_cached: whether the end token is in the cache already (it is after a drafted call).
         uncached: last generated tokens that are not in the cache yet.
         call_barred: whether a call was taken back because none was allowed.
+        stopped: whether a stop string ended it.
     """
 
     ids: tuple[int, ...]
@@ -65,6 +66,7 @@ class Generated:
     end_cached: bool = False
     uncached: tuple[int, ...] = ()
     call_barred: bool = False
+    stopped: bool = False
 
 
 class TurnDecoder:
@@ -74,6 +76,7 @@ class TurnDecoder:
         session: its cache ends where the turn begins.
         logits: float32 [vocabulary] of what follows.
         trace: where tokens and times of the turn are counted.
+        stop: texts that end the turn as the end token does.
         use_drafts: whether to append a call's fixed text in one step.
         constrain: whether to hold a call to its grammar once it has begun.
     """
@@ -88,6 +91,7 @@ class TurnDecoder:
         logits: Logits,
         limits: Limits,
         trace: TurnTrace,
+        stop: tuple[str, ...] = (),
         use_drafts: bool = True,
         constrain: bool = True,
     ) -> None:
@@ -97,11 +101,12 @@ class TurnDecoder:
         self._call = call
         self._limits = limits
         self._trace = trace
+        self._stop = stop
         self._use_drafts = use_drafts
         self._constrain = constrain
         self._start = session.mark()
         self._logits = logits
-        self._reply = Reply(tokenizer, call.format, logits)
+        self._reply = Reply(tokenizer, call.syntax, logits)
         self._counted = 0
 
     def run(self, *, allow_call: bool) -> Iterator[str | Generated]:
@@ -128,7 +133,8 @@ class TurnDecoder:
         uncached = () if reply.ended else tuple(reply.ids[-1:])
         text = self._tokenizer.decode(reply.ids)
         ended, cached = reply.ended, reply.end_cached
-        yield Generated(tuple(reply.ids), text, ended, cached, uncached, barred)
+        stopped = not ended and self._stopped()
+        yield Generated(tuple(reply.ids), text, ended, cached, uncached, barred, stopped)
 
     def run_without_call(self) -> Iterator[str | Generated]:
         """Take back the call that `run` ended with, and go on as if none were allowed."""
@@ -148,10 +154,12 @@ class TurnDecoder:
                 reply.ended = True
                 return
             reply.add(token)
-            if not allow_call and self._call.format.first_sign(reply.text) is not None:
+            if not allow_call and self._call.syntax.first_sign(reply.text) is not None:
                 return
             if piece := reply.release():
                 yield piece
+            if self._stopped():
+                return
             room = self._session.context - self._session.cells
             if len(reply.ids) >= self._limits.max_new_tokens or room < 1:
                 return
@@ -159,6 +167,9 @@ class TurnDecoder:
                 draft = self._draft() if allow_call else ()
                 room = min(room - 1, self._limits.max_new_tokens - len(reply.ids))
                 self._logits = self._step(token, draft[:room])
+
+    def _stopped(self) -> bool:
+        return bool(self._stop) and self._reply.text.rstrip().endswith(self._stop)
 
     def _draft(self) -> tuple[int, ...]:
         if not self._use_drafts:
@@ -216,26 +227,26 @@ class TurnDecoder:
     def _must_change(self, token: int) -> bool:
         """Whether a call has begun and `token` would leave its grammar."""
         text = self._reply.text
-        if self._call.format.find(text) is None or self._continues_call(token):
+        if self._call.syntax.find(text) is None or self._continues_call(token):
             return False
         return self._in_call(text) and not self._leaves_call(token)
 
     def _in_call(self, text: str) -> bool:
-        start = self._call.format.find(text)
-        return start is not None and self._call.format.grammar.viable(text[start:])
+        start = self._call.syntax.find(text)
+        return start is not None and self._call.syntax.grammar.viable(text[start:])
 
     def _leaves_call(self, token: int) -> bool:
         """Whether `token` makes another word of the marker: `GET_CROPS_NOW` is no call."""
         if token in self._special.eos:
             return False
         text = self._tokenizer.decode([*self._reply.ids, token])
-        return self._call.format.find(text) is None
+        return self._call.syntax.find(text) is None
 
     def _continues_call(self, token: int) -> bool:
         text = self._reply.text
         if token in self._special.eos:
-            start = self._call.format.find(text) or 0
-            return self._call.format.grammar.complete(text[start:])
+            start = self._call.syntax.find(text) or 0
+            return self._call.syntax.grammar.complete(text[start:])
         longer = self._tokenizer.decode([*self._reply.ids, token])
         return len(longer) > len(text) and self._in_call(longer)
 

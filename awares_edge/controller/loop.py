@@ -1,4 +1,4 @@
-"""The AwaRes loop for one question: the first view, calls and their crops, then the answer."""
+"""The loop for one question: the first view, calls and their regions, then the answer."""
 
 from __future__ import annotations
 
@@ -8,43 +8,41 @@ from time import monotonic, perf_counter
 from awares_edge.controller.decoding import Generated, Limits, TurnDecoder
 from awares_edge.controller.options import AskOptions
 from awares_edge.controller.policies import (
+    ALREADY_SHOWN,
     CALL_BARRED,
     FORCED_CROPS,
+    INVALID_CALL,
     NARROW_VIEW,
     SMALL_IMAGE,
+    Selection,
     select_crops,
 )
+from awares_edge.controller.shown import Shown
+from awares_edge.controller.speech import Speech
 from awares_edge.controller.trace import (
     Answer,
     CropsRequested,
     Event,
-    TextDelta,
     TurnTrace,
     View,
     ZoomedCrop,
 )
-from awares_edge.controller.views import PictureViews, ViewState
-from awares_edge.errors import InputError
+from awares_edge.controller.views import PictureViews
+from awares_edge.protocol.answers import extract_answer
 from awares_edge.protocol.budget import VisualTokens, pixel_ratio
-from awares_edge.protocol.call import CropCall
-from awares_edge.protocol.crops import WHOLE, Crop
+from awares_edge.protocol.call import Call, Request
+from awares_edge.protocol.regions import Region, RegionError, locate
 from awares_edge.runtimes.base import ImageSegment, Logits, Segment, TextSegment
 
-# AwaRes models are trained on one call a question.
-_MAX_CALLS = 1
-# KV cells that a turn with crops must leave free for its answer.
+# KV cells that a turn with regions must leave free for its answer.
 _ANSWER_ROOM = 16
+# Calls of one question in mode "progressive", where nobody says otherwise.
+_PROGRESSIVE_CALLS = 3
 
 
-def answer_question(
-    views: PictureViews, asked: tuple[int, ...], options: AskOptions
-) -> Iterator[Event]:
-    """Answer one question from the picture's kept state; the caller rewinds its sessions after.
-
-    Args:
-        asked: tokens of the question, from `PromptBuilder.ask`.
-    """
-    return _Question(views, asked, options).run()
+def answer_question(views: PictureViews, question: str, options: AskOptions) -> Iterator[Event]:
+    """Answer one question behind what the view's session holds."""
+    return _Question(views, question, options).run()
 
 
 class _Question:
@@ -52,27 +50,32 @@ class _Question:
 
     Attributes:
         turns: one trace a turn; the last one is being generated.
+        said: text of every turn so far.
         call, call_text: the last call and its text.
-        sent: crops that were sent so far.
+        sent: the regions that were sent for this question, each with its turn.
     """
 
-    def __init__(self, views: PictureViews, asked: tuple[int, ...], options: AskOptions) -> None:
+    def __init__(self, views: PictureViews, question: str, options: AskOptions) -> None:
         self.started = perf_counter()
         self.views = views
         self.model = views.model
-        self.asked = asked
+        self.profile = views.model.protocol
+        self.question = question
         self.options = options
         deadline = None if options.timeout is None else monotonic() + options.timeout
-        self.limits = Limits(options.max_new_tokens, deadline, options.cancel)
+        most = options.max_new_tokens or self.profile.limits.max_new_tokens
+        self.limits = Limits(most, deadline, options.cancel)
         self.turns = [TurnTrace()]
         self.policies: list[str] = []
-        self.call, self.call_text = CropCall("none"), ""
-        self.sent: list[Crop] = []
+        self.said: list[str] = []
+        self.speech = Speech(self.profile)
+        self.call, self.call_text = Call("none"), ""
+        self.sent: list[tuple[Shown, int]] = []
         self.full_tokens = views.tokens(views.source.size)
-        self.low_size = self.model.protocol.low_res_size(views.source.size)
+        self.low_size = views.size("low")
         self.view = self._first_view()
-        low = self.view == "low"
-        self.view_tokens = views.tokens(self.low_size) if low else self.full_tokens
+        self.view_tokens = views.tokens(views.size(self.view))
+        self.calls_left = self._most_calls()
 
     def _first_view(self) -> View:
         if self.options.mode == "full":
@@ -80,51 +83,76 @@ class _Question:
         if not self.views.fits(self.low_size):
             self.policies.append(f"{NARROW_VIEW}:full")
             return "full"
-        free = self.options.mode == "awares" and not self.options.crops
-        if free and self.views.tokens(self.low_size) >= self.full_tokens:
+        looks_twice = self.profile.first_view.rule != "whole"
+        free = self.options.mode not in ("low", "full") and not self.options.crops
+        if looks_twice and free and self.views.tokens(self.low_size) >= self.full_tokens:
             # The low-res view would cost as much as the whole picture.
             self.policies.append(f"{SMALL_IMAGE}:full")
             return "full"
         return "low"
 
+    def _most_calls(self) -> int:
+        if self.options.mode in ("full", "low") or self.view == "full":
+            return 0
+        own = self.profile.limits.max_calls
+        if self.options.mode == "progressive":
+            own = max(own, _PROGRESSIVE_CALLS)
+        return own if self.options.max_calls is None else self.options.max_calls
+
     def run(self) -> Generator[Event, None, None]:
         self.limits.check("")
-        state = self.views.view(self.view, self.turns[0])
+        self.transcript = self.views.transcript(self.view, self.turns[0])
         self.limits.check("")
-        logits = self._prefill_question(state)
+        follow_up = self.options.follow_up
+        asked, policies = self.transcript.begin(self.question, follow_up=follow_up)
+        self.policies += policies
+        logits = self._prefill(asked, question=True)
         forced = bool(self.options.crops)
-        may_call = self.options.mode == "awares" and self.view == "low"
         while True:
-            decoder = self._decoder(state, logits)
+            decoder = self._decoder(logits)
             if forced:
-                reply = self._forced_call()
-                forced = may_call = False
+                reply, forced = self._forced_call(), False
+                self.calls_left = 0
             else:
-                allow_call = may_call and len(self.turns) <= _MAX_CALLS
-                reply = yield from self._follow(decoder.run(allow_call=allow_call))
-                call = self.model.call.format.parse(reply.text) if allow_call else None
-                if call is None or call.status == "none":
+                reply = yield from self._follow(decoder.run(allow_call=self.calls_left > 0))
+                if not self._read_call(reply):
                     break
-                self.call, self.call_text = call, reply.text
-            crops = self._select(self.call, state)
-            if not crops:
+                self.calls_left -= 1
+            selection = self._regions()
+            if selection is None and (message := self._error_reply()):
+                logits = self._continue([TextSegment(message)], reply)
+                continue
+            if selection is None or not selection.crops:
                 reply = yield from self._follow(decoder.run_without_call())
                 break
+            shown = self._show(selection.crops)
+            if all(self.transcript.holds(one) for one in shown):
+                self.policies.append(f"{ALREADY_SHOWN}:answer")
+                reply = yield from self._follow(decoder.run_without_call())
+                break
+            self.said.append(reply.text)
+            yield from self._speak("", last=True)
             self.turns.append(TurnTrace())
-            self.sent += crops
-            yield CropsRequested(tuple(map(self._describe, crops)))
-            logits = self._prefill_crops(state, reply, crops)
+            self.sent += [(one, len(self.turns) - 2) for one in shown]
+            yield CropsRequested(
+                tuple(self._describe(one, turn) for one, turn in self.sent[-len(shown) :])
+            )
+            logits = self._send(reply, shown)
+        self.said.append(reply.text)
+        yield from self._speak("", last=True)
+        self.transcript.finish(reply)
         yield self._answer(reply)
 
-    def _decoder(self, state: ViewState, logits: Logits) -> TurnDecoder:
+    def _decoder(self, logits: Logits) -> TurnDecoder:
         return TurnDecoder(
-            state.session,
+            self.transcript.session,
             self.model.tokenizer,
             self.model.special,
             self.model.call,
             logits=logits,
             limits=self.limits,
             trace=self.turns[-1],
+            stop=self.profile.limits.stop,
             constrain=self.options.constrain,
         )
 
@@ -135,110 +163,161 @@ class _Question:
                 if event.call_barred:
                     self.policies.append(f"{CALL_BARRED}:turn {len(self.turns)}")
                 return event
-            yield TextDelta(event)
+            yield from self._speak(event)
         raise AssertionError("a turn ends with what it generated")
 
-    def _prefill_question(self, state: ViewState) -> Logits:
-        """Append what the cache lacks of picture and question; logits after it."""
-        session = state.session
-        view: list[Segment] = []
-        if state.mark is None:
-            view = [TextSegment(self.model.prompt.open_picture()), ImageSegment(state.image)]
-        after_view = session.mark_after(view)
-        logits = self._prefill([*view, TextSegment(self.asked)], state)
-        state.mark = after_view
-        return logits
+    def _speak(self, text: str, *, last: bool = False) -> Iterator[Event]:
+        return self.speech.feed(text, last=last)
 
-    def _prefill_crops(
-        self, state: ViewState, generated: Generated, crops: Sequence[Crop]
-    ) -> Logits:
-        """Append the crops behind the call, exactly as it was generated; logits after them."""
-        trace, prompt = self.turns[-1], self.model.prompt
-        opening = prompt.open_crops()[1:] if generated.end_cached else prompt.open_crops()
-        segments: list[Segment] = []
-        text = (*generated.uncached, *opening)
-        for crop in crops:
+    def _read_call(self, reply: Generated) -> bool:
+        """Whether a reply is a call, or what has to be treated as one."""
+        if self.calls_left <= 0:
+            return False
+        call = self.model.call.syntax.parse(reply.text)
+        if call.status == "none":
+            if self.profile.limits.must_call and not self.sent:
+                call = Call("none", (Request(),))
+            elif self.model.call.syntax.call_start(reply.text) is not None:
+                call = Call("invalid", problem="the call is not complete")
+            else:
+                return False
+        self.call, self.call_text = call, reply.text
+        return True
+
+    def _regions(self) -> Selection | None:
+        """What to send for the call; None where it cannot be followed."""
+        pictures = [self.views.source.size, *(one.image.size for one in self.transcript.shown())]
+        if self.profile.region.nested == "sent":
+            pictures[1:] = [one.region.size for one in self.transcript.shown()]
+        # In mode "progressive" the crop set applies to the crop that was sent last.
+        inner = self.options.mode == "progressive" and bool(self.sent)
+        within = len(pictures) - 1 if inner else 0
+        view = self.views.size("low")
+        try:
+            regions = [
+                locate(self.profile, request, pictures, view, within=within)
+                for request in self.call.requests
+            ]
+        except RegionError as error:
+            self.call = Call("invalid", problem=str(error))
+            regions = []
+            if self.profile.limits.must_call:
+                regions = [locate(self.profile, Request(), pictures, view)]
+        if not regions and self._answers_errors():
+            return None
+        return self._select(regions)
+
+    def _answers_errors(self) -> bool:
+        own = self.profile.tool.syntax != "crops"
+        return own and self.options.policies.invalid_call == "protocol"
+
+    def _error_reply(self) -> tuple[int, ...]:
+        self.policies.append(f"{INVALID_CALL}:error")
+        return self.model.prompt.error(self.call.problem)
+
+    def _continue(self, segments: list[Segment], reply: Generated) -> Logits:
+        """Append what follows a reply, and begin another turn."""
+        self.said.append(reply.text)
+        self.turns.append(TurnTrace())
+        return self._prefill(self.transcript.behind(reply, segments))
+
+    def _show(self, regions: Sequence[Region]) -> list[Shown]:
+        shown = [self.views.show(region, self.transcript.shown()) for region in regions]
+        # Crops of a picture too small to cut are all the whole picture: send it once.
+        by_box: dict[object, Shown] = {}
+        for one in shown:
+            by_box.setdefault(one.box, one)
+        return list(by_box.values())
+
+    def _send(self, reply: Generated, shown: Sequence[Shown]) -> Logits:
+        """Append regions behind the call, exactly as it was generated; logits after them."""
+        trace, segments = self.turns[-1], list[Segment]()
+        first, *others = self.model.prompt.reply(
+            [one.region.size for one in shown],
+            question=self.question,
+            calls=len(self.turns) - 2,
+        )
+        segments.append(TextSegment(first))
+        for one, text in zip(shown, others, strict=True):
             self.limits.check("")
-            segments += [TextSegment(text), ImageSegment(self.views.encode_crop(crop, trace))]
-            text = prompt.next_crop()
+            segments += [ImageSegment(self.views.encode(one, trace)), TextSegment(text)]
         self.limits.check("")
-        return self._prefill([*segments, TextSegment(prompt.close_crops())], state)
+        self.transcript.add(shown)
+        return self._prefill(self.transcript.behind(reply, segments))
 
-    def _prefill(self, segments: list[Segment], state: ViewState) -> Logits:
+    def _prefill(self, segments: list[Segment], *, question: bool = False) -> Logits:
         trace = self.turns[-1]
-        trace.reused_tokens = state.session.cells
+        trace.reused_tokens = self.transcript.session.cells
         with trace.time("prefill"):
-            logits: Logits = state.session.prefill(segments)[0]
+            logits = self.transcript.append(segments, question=question)
         trace.prefill_tokens = sum(segment.cells for segment in segments)
         return logits
 
     def _forced_call(self) -> Generated:
         """The caller's call, as if the model had generated it."""
-        try:
-            text = self.model.call.format.render(self.options.crops)
-        except ValueError as error:
-            offered = ", ".join(self.model.protocol.crop_ids)
-            raise InputError(f"{error}: choose from {offered}") from error
-        self.call, self.call_text = CropCall("ok", self.options.crops), text
+        text = self.profile.crop_call(self.options.crops)
+        self.call = Call("ok", tuple(Request(i) for i in self.options.crops))
+        self.call_text = text
         self.policies.append(f"{FORCED_CROPS}:{','.join(self.options.crops)}")
         ids = tuple(self.model.tokenizer.encode(text))
         return Generated(ids, text, uncached=ids)
 
-    def _select(self, call: CropCall, state: ViewState) -> list[Crop]:
-        """The crops to send for a call; none where it is to be answered without."""
-        views, prompt, policies = self.views, self.model.prompt, self.options.policies
-        text = len(prompt.open_crops()) + len(prompt.close_crops()) + _ANSWER_ROOM
+    def _select(self, regions: Sequence[Region]) -> Selection:
+        """The regions to send for a call, after all policies."""
+        views, policies = self.views, self.options.policies
         budget = float("inf")
         if policies.max_rtr is not None:
-            spent = self.view_tokens + sum(map(self._tokens, self.sent))
+            spent = self.view_tokens + sum(self._tokens(one.region) for one, _ in self.sent)
             budget = policies.max_rtr * self.full_tokens - spent
 
-        def cells_of(crops: Sequence[Crop]) -> int:
-            between = len(prompt.next_crop()) * (len(crops) - 1)
-            return text + between + sum(map(self._tokens, crops))
+        def cells_of(kept: Sequence[Region]) -> int:
+            pieces = self.model.prompt.reply([one.size for one in kept], question=self.question)
+            return sum(map(len, pieces)) + sum(map(self._tokens, kept)) + _ANSWER_ROOM
 
+        session = self.transcript.session
+        size = views.source.size
         selection = select_crops(
-            [self.model.protocol.crop(crop_id, views.source.size) for crop_id in call.ids],
+            regions,
             policies,
-            whole=self.model.protocol.crop(WHOLE, views.source.size),
-            fits=lambda crop: views.fits(crop.size),
+            whole=Region((0, 0, *size), size, 0, "all" if self.profile.tool.crops else ""),
+            fits=lambda region: views.fits(region.size),
             budget=budget,
             tokens_of=self._tokens,
             cells_of=cells_of,
-            room=state.session.context - state.session.cells,
+            room=session.context - session.cells,
         )
         self.policies += selection.applied
-        # Crops of a picture too small to cut are all the whole picture: send it once.
-        by_box: dict[object, Crop] = {}
-        for crop in selection.crops:
-            by_box.setdefault(crop.box, crop)
-        return list(by_box.values())
+        return selection
 
-    def _tokens(self, crop: Crop) -> int:
-        return self.views.tokens(crop.size)
+    def _tokens(self, region: Region) -> int:
+        return self.views.tokens(region.size)
 
-    def _describe(self, crop: Crop) -> ZoomedCrop:
-        box = self.views.to_image_box(crop.box)
-        return ZoomedCrop(crop.id, crop.name, box, self._tokens(crop))
+    def _describe(self, shown: Shown, turn: int) -> ZoomedCrop:
+        region, box = shown.region, self.views.to_image_box(shown.box)
+        tokens = self._tokens(region)
+        return ZoomedCrop(region.id, region.name, box, tokens, region.size, turn)
 
-    def _answer(self, generated: Generated) -> Answer:
-        runtime = self.model.runtime
+    def _answer(self, reply: Generated) -> Answer:
+        runtime, profile = self.model.runtime, self.profile
         low = self.low_size if self.view == "low" else None
-        spent = sum(map(self._tokens, self.sent))
+        sent = [one.region for one, _ in self.sent]
         return Answer(
-            text=generated.text.strip(),
+            text=extract_answer(profile.answer, self.said),
             mode=self.options.mode,
             view=self.view,
-            crops=tuple(map(self._describe, self.sent)),
+            crops=tuple(self._describe(one, turn) for one, turn in self.sent),
             call_status=self.call.status,
             call_text=self.call_text,
-            visual_tokens=VisualTokens(self.view_tokens, spent, self.full_tokens),
-            pixel_ratio=pixel_ratio(self.views.source.size, low, self.sent),
+            visual_tokens=VisualTokens(
+                self.view_tokens, sum(map(self._tokens, sent)), self.full_tokens
+            ),
+            pixel_ratio=pixel_ratio(self.views.source.size, low, [one.size for one in sent]),
             turns=tuple(self.turns),
             policies=tuple(self.policies),
-            finish="stop" if generated.ended else "length",
+            finish="stop" if reply.ended or reply.stopped else "length",
             total_ms=(perf_counter() - self.started) * 1e3,
             runtime=runtime.name,
             precision=runtime.precision,
-            protocol=self.model.protocol.name,
+            protocol=profile.name,
+            reasoning=self.speech.reasoning,
         )

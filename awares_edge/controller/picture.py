@@ -14,14 +14,16 @@ from awares_edge.controller.options import AskOptions
 from awares_edge.controller.trace import Answer, Event
 from awares_edge.controller.views import PictureViews
 from awares_edge.errors import SessionError
+from awares_edge.protocol.prompt import check_question
 from awares_edge.vision.load import ImageSource, load_image
 
 
 class Picture:
     """A picture to ask about. Close it (or use `with`) to give its cache back.
 
-    Questions follow one another: each starts from the picture's kept KV and forgets the question
-    before. One question at a time; for several threads open several pictures.
+    Each question starts from the picture's kept KV. Questions before it are forgotten, unless
+    `AskOptions.follow_up` keeps them in context. One question at a time; for several threads open
+    several pictures.
     """
 
     def __init__(self, model: LoadedModel, image: ImageSource) -> None:
@@ -50,15 +52,15 @@ class Picture:
 
         Closing the iterator early cancels the question and leaves the picture usable.
         """
-        return self._answer(self._model.prompt.ask(question), options or AskOptions())
+        return self._answer(check_question(question), options or AskOptions())
 
-    def _answer(self, asked: tuple[int, ...], options: AskOptions) -> Iterator[Event]:
+    def _answer(self, question: str, options: AskOptions) -> Iterator[Event]:
         if not self._busy.acquire(blocking=False):
             raise SessionError(
                 "this picture is answering another question: finish or close that one first"
             )
         try:
-            events = answer_question(self.views, asked, options)
+            events = answer_question(self.views, question, options)
             # The gates are passed step by step, so that a stream left unread keeps nothing open.
             while True:
                 with self._model.gate, self._gate:
@@ -68,14 +70,14 @@ class Picture:
                 yield event
         finally:
             try:
-                self._forget_question()
+                self._abandon_question()
             finally:
                 self._busy.release()
 
-    def _forget_question(self) -> None:
+    def _abandon_question(self) -> None:
         if not (self._model.gate.closed or self._gate.closed):
             with self._model.gate, self._gate:
-                self.views.rewind()
+                self.views.abandon()
 
     def close(self) -> None:
         """Give the cache's memory back. Closing twice is allowed.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from awares_edge.protocol.call import CallFormat
+from awares_edge.protocol.call import CallSyntax
 from awares_edge.protocol.tokenizer import TextTokenizer
 from awares_edge.runtimes.base import Logits
 
@@ -34,7 +34,7 @@ class Reply:
         end_cached: whether its end token is in the cache.
     """
 
-    def __init__(self, tokenizer: TextTokenizer, call: CallFormat, logits: Logits) -> None:
+    def __init__(self, tokenizer: TextTokenizer, call: CallSyntax, logits: Logits) -> None:
         self.ids: list[int] = []
         self.text = ""
         self.ended = False

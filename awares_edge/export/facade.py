@@ -20,7 +20,7 @@ from awares_edge.checkpoint.lora import Adapter, merge
 from awares_edge.checkpoint.preprocessor import read_eos, read_preprocessing
 from awares_edge.errors import CheckpointError, ExportError
 from awares_edge.extras import require
-from awares_edge.protocol.profiles import ProtocolProfile
+from awares_edge.protocol.profile import ProtocolProfile
 from awares_edge.protocol.tokenizer import SpecialTokens, TextTokenizer
 from awares_edge.spec import TOKENIZER_NAME
 from awares_edge.vision.patches import Preprocessing

@@ -55,7 +55,7 @@ class Manifests:
         grid = Grid(6 * vision.merge_size, 4 * vision.merge_size, vision.merge_size)
         attention_windows(grid, window_size=vision.window_size, patch_size=vision.patch_size)
         vision_rotary(grid, head_dim=vision.hidden_size // vision.heads)
-        first = manifest.protocol.crop_ids[0]
+        first = manifest.protocol.tool.crops[0]
         call = f"{manifest.protocol.call_opening}'{first}'{manifest.protocol.call_closing}"
         runtime = NullRuntime([call, "42"], self.tokenizer)
         model = Model(

@@ -15,14 +15,14 @@ README_MAP = (
 
 
 def test_the_paper_offers_all_and_the_readme_does_not():
-    assert README_MAP + ", 'all': 'all'}, otherwise" in PROFILES["paper"].system_prompt
-    assert README_MAP + "}, otherwise" in PROFILES["readme"].system_prompt
-    assert "all" in PROFILES["paper"].crop_ids
-    assert "all" not in PROFILES["readme"].crop_ids
+    assert README_MAP + ", 'all': 'all'}, otherwise" in PROFILES["paper"].system
+    assert README_MAP + "}, otherwise" in PROFILES["readme"].system
+    assert "all" in PROFILES["paper"].tool.crops
+    assert "all" not in PROFILES["readme"].tool.crops
 
 
 def test_the_evaluators_prompt_is_kept_to_the_letter():
-    prompt = PROFILES["evaluator"].system_prompt
+    prompt = PROFILES["evaluator"].system
     assert "respond with GET_CROPS [<crop_number>] to get" in prompt
     assert "the avalible <crop_numbers>" in prompt
     assert "} ,otherwise provide your answer." in prompt
@@ -40,8 +40,8 @@ def test_an_unknown_profile_is_named_with_its_alternatives():
 
 
 def test_half_is_both_sides_halved():
-    assert PROFILES["paper"].low_res_view(Image.new("RGB", (101, 81))).size == (50, 40)
-    assert PROFILES["paper"].low_res_view(Image.new("RGB", (1, 1))).size == (1, 1)
+    assert PROFILES["paper"].first_picture(Image.new("RGB", (101, 81))).size == (50, 40)
+    assert PROFILES["paper"].first_picture(Image.new("RGB", (1, 1))).size == (1, 1)
 
 
 @given(st.integers(1, 1500), st.integers(1, 1500))
@@ -55,7 +55,7 @@ def test_thumbnail_has_the_pixels_that_pillow_gives():
     image = Image.effect_noise((1700, 900), 80).convert("RGB")
     expected = image.copy()
     expected.thumbnail((512, 512))
-    assert PROFILES["readme"].low_res_view(image).tobytes() == expected.tobytes()
+    assert PROFILES["readme"].first_picture(image).tobytes() == expected.tobytes()
 
 
 @given(st.integers(1, 30_000), st.integers(1, 600))

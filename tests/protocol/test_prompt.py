@@ -18,7 +18,7 @@ SPECIAL_IDS = {special.im_start, special.im_end, special.vision_start, special.v
 def test_a_conversation_reads_as_the_chat_template_writes_it():
     ids = [*prompt.system(), *prompt.open_picture(), *prompt.ask("Why?")]
     text = tokenizer._tokenizer.decode(ids, skip_special_tokens=False)
-    system = PROFILES["paper"].system_prompt
+    system = PROFILES["paper"].system
     assert text == (
         f"<|im_start|>system\n{system}<|im_end|>\n<|im_start|>user\n<|vision_start|>"
         "<|vision_end|>Why?<|im_end|>\n<|im_start|>assistant\n"

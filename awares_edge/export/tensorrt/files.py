@@ -31,7 +31,7 @@ from awares_edge.export.tensorrt.lint import require_clean
 from awares_edge.export.tensorrt.memory import check_fit
 from awares_edge.export.tensorrt.ranges import read_ranges
 from awares_edge.export.tensorrt.targets import TARGETS, Target, check_precision, get_target
-from awares_edge.protocol.profiles import ProtocolProfile
+from awares_edge.protocol.profile import ProtocolProfile
 from awares_edge.runtimes.tensorrt.plan import PLAN_NAME, Plan, Range
 from awares_edge.spec import EMBEDDING_NAME, ModelSpec
 
