@@ -35,7 +35,11 @@ class TestNarrowPictures:
     @pytest.mark.parametrize("protocol", PROFILES)
     @pytest.mark.parametrize("size", [(20, 4000), (4000, 20), (101, 20200), (1, 200), (201, 2)])
     def test_no_picture_that_was_accepted_fails_later(self, protocol, size):
-        replies = ["GET_CROPS: ['7', '5', '4']", "red"]
+        call = PROFILES[protocol].call
+        first = call.examples()[0]
+        if protocol in ("paper", "readme", "evaluator", "nano"):
+            first = "GET_CROPS: ['7', '5', '4']"
+        replies = [first, "red"]
         answer = ask(replies, "red", image=Image.new("RGB", size), protocol=protocol)
         assert answer.text == "red"
 

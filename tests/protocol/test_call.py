@@ -14,7 +14,8 @@ paper = PROFILES["paper"].call
 
 def asked(status, ids):
     return Call(status, tuple(Request(i) for i in ids))
-profiles = pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
+CROPS = [name for name, profile in PROFILES.items() if profile.tool.syntax == "crops"]
+profiles = pytest.mark.parametrize("profile", map(PROFILES.get, CROPS), ids=CROPS)
 some_ids = st.lists(st.sampled_from([i for i in CROP_NAMES if i != "all"]), min_size=1, unique=True)
 
 
@@ -218,9 +219,11 @@ class TestTokens:
     @profiles
     def test_the_fixed_text_is_what_all_calls_share(self, profile):
         call = CallTokens.build(self.tokenizer, self.special, profile.call)
-        assert self.tokenizer.decode(call.opening) == f"{profile.call_opening}'"
-        assert self.tokenizer.decode(call.closing) == "']"
-        assert call.closing[-1] == self.special.im_end
+        assert self.tokenizer.decode(call.opening) == f"{profile.tool.opening}'"
+        ids = self.tokenizer.encode(f"{profile.tool.opening}'3")
+        closing = call.fixed_after(ids, self.tokenizer.decode(ids))
+        assert self.tokenizer.decode(closing) == "']"
+        assert closing[-1] == self.special.im_end
 
     def test_it_is_given_only_where_nothing_is_to_be_decided(self):
         call = CallTokens.build(self.tokenizer, self.special, paper)

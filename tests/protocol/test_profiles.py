@@ -48,7 +48,7 @@ def test_half_is_both_sides_halved():
 def test_thumbnail_has_the_size_that_pillow_gives(width, height):
     expected = Image.new("1", (width, height))
     expected.thumbnail((512, 512))
-    assert PROFILES["readme"].low_res_size((width, height)) == expected.size
+    assert PROFILES["readme"].first_size((width, height)) == expected.size
 
 
 def test_thumbnail_has_the_pixels_that_pillow_gives():
@@ -61,9 +61,9 @@ def test_thumbnail_has_the_pixels_that_pillow_gives():
 @given(st.integers(1, 30_000), st.integers(1, 600))
 def test_the_source_is_scaled_into_its_limits_and_keeps_its_aspect(width, height):
     evaluator, nano = PROFILES["evaluator"], PROFILES["nano"]
-    view = evaluator.source_view(Image.new("1", (width, height)))
+    view = evaluator.limited_view(Image.new("1", (width, height)))
     assert max(view.size) <= 20_000
-    small = nano.source_view(Image.new("1", (min(width, 3000), height)))
+    small = nano.limited_view(Image.new("1", (min(width, 3000), height)))
     assert small.width * small.height <= 224 * 224
     if width <= 20_000:
         assert view.size == (width, height)
