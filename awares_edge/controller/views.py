@@ -67,13 +67,17 @@ class PictureViews:
     def transcript(self, kind: View, trace: TurnTrace) -> Transcript:
         """The conversation about a view, made on first use."""
         if kind not in self._views:
-            with trace.time("preprocess"):
-                image = self.cut(kind)
-            encoded = self._encode(image, trace)
+            encoded = self.encode_view(kind, trace)
             with trace.time("prefill"):
                 session = self.model.open_session()
             self._views[kind] = Transcript(self.model, session, encoded)
         return self._views[kind]
+
+    def encode_view(self, kind: View, trace: TurnTrace) -> EncodedImage:
+        """A view after the vision tower."""
+        with trace.time("preprocess"):
+            image = self.cut(kind)
+        return self._encode(image, trace)
 
     def show(self, region: Region, shown: Sequence[Shown]) -> Shown:
         """Cut a region out of the source picture, or out of a region that was shown before."""

@@ -14,6 +14,8 @@ paper = PROFILES["paper"].call
 
 def asked(status, ids):
     return Call(status, tuple(Request(i) for i in ids))
+
+
 CROPS = [name for name, profile in PROFILES.items() if profile.tool.syntax == "crops"]
 profiles = pytest.mark.parametrize("profile", map(PROFILES.get, CROPS), ids=CROPS)
 some_ids = st.lists(st.sampled_from([i for i in CROP_NAMES if i != "all"]), min_size=1, unique=True)
@@ -108,7 +110,7 @@ class TestReading:
     def test_a_crop_that_the_prompt_did_not_offer_is_not_accepted(self):
         readme = PROFILES["readme"].call
         assert readme.parse("GET_CROPS: ['0', 'all']") == asked("repaired", ("0",))
-        assert readme.parse("GET_CROPS: ['all']") .status == "invalid"
+        assert readme.parse("GET_CROPS: ['all']").status == "invalid"
 
     @given(st.text(max_size=200), st.text(max_size=200))
     def test_every_text_is_read(self, before, after):

@@ -11,6 +11,8 @@ from PIL import Image
 
 from awares_edge import AskOptions
 from awares_edge.errors import ContextOverflow, DeadlineExceeded, SessionError
+from awares_edge.protocol import Request
+from awares_edge.protocol.regions import locate
 from awares_edge.runtimes.base import ImageSegment, TextSegment
 from awares_edge.vision import Preprocessing, extract_patches
 from tests.support.models import LOADERS, Loaded
@@ -188,22 +190,26 @@ class TestLoop:
         with model.open(image) as picture:
             kept = picture.ask("What is it?", options)
             views, trace = picture.views, kept.turns[0]
-            crops = [model.protocol.crop(i, views.source.size) for i in ("3", "5")]
-            encoded = [views.encode_crop(crop, trace) for crop in crops]
-            low = views.view("low", trace).image
+            regions = [
+                locate(model.protocol, Request(i), [views.source.size], views.size("low"))
+                for i in ("3", "5")
+            ]
+            encoded = [views.encode(views.show(region, []), trace) for region in regions]
+            low = views.encode_view("low", trace)
         prompt = model.prompt
+        opening, between, closing = prompt.reply([region.size for region in regions])
         history = [
             TextSegment(prompt.system() + prompt.open_picture()),
             ImageSegment(low),
             TextSegment(
                 prompt.ask("What is it?")
                 + tuple(model.tokenizer.encode("GET_CROPS: ['3', '5']"))
-                + prompt.open_crops()
+                + opening
             ),
             ImageSegment(encoded[0]),
-            TextSegment(prompt.next_crop()),
+            TextSegment(between),
             ImageSegment(encoded[1]),
-            TextSegment(prompt.close_crops()),
+            TextSegment(closing),
         ]
         with model.runtime.open_session() as session:
             logits = session.prefill(history)[0]
