@@ -10,7 +10,7 @@ from PIL import Image
 
 pytest.importorskip("torch", reason="torch is not installed (extra torch)")
 
-from awares_edge.calibration.importance import CalibrationQuestion
+from awares_edge.calibration.questions import CalibrationQuestion
 from awares_edge.calibration.ranges import measure_ranges
 from awares_edge.checkpoint.checkpoint import Checkpoint
 from awares_edge.errors import ExportError, InputError
