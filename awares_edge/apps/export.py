@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from awares_edge.apps.console import print_json, progress_bar, say
+from awares_edge.apps.console import err, print_json, progress_bar, say
 from awares_edge.apps.format_options import describe_precisions, read_format, with_format_options
 from awares_edge.apps.options import JsonOption, TrainedProtocol, noting, trained_profile
 from awares_edge.bundle.store import Bundle
@@ -26,8 +26,7 @@ Examples:
 
     awares-edge export ./AWARES-Qwen2.5-VL-7B -o awares-q4 --format gguf --precision q4_k_m
 
-    awares-edge export ./AWARES-Qwen2.5-VL-3B -o awares-nano --format tensorrt --target orin-nano \
-        --precision int8
+    awares-edge export ./AWARES-3B -o nano --format tensorrt --target orin-nano --precision int8
 
 {describe_precisions()}
 
@@ -73,6 +72,9 @@ def export(
         raise InputError(f"{output} exists: choose another folder or pass --overwrite")
     if adapter is None and adapter_revision is not None:
         raise InputError("--adapter-revision needs --adapter")
+    # The hub's client draws bars of its own. Like ours, they are for terminals alone.
+    if not err.is_terminal:
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     source = find_source(checkpoint, revision)
     added = None if adapter is None else find_source(adapter, adapter_revision, what="adapter")
     profile, choice = trained_profile(checkpoint, protocol)

@@ -81,11 +81,13 @@ def _option(setting: Setting) -> inspect.Parameter:
     # Ranges are checked by the format, whose message is the same with every version of typer.
     low, high = setting.help.low, setting.help.high
     limits = "" if low is None or high is None else f" From {low:.10g} to {high:.10g}."
+    # Named in the text as well: docs/cli.md has no groups.
+    owners = ", ".join(_owners(setting.name))
     option = typer.Option(
         _flag(setting.name),
-        help=setting.help.text + limits,
+        help=f"{owners}: {setting.help.text}{limits}",
         show_default=str(setting.default) if setting.default else False,
-        rich_help_panel="Options of --format " + " and ".join(_owners(setting.name)),
+        rich_help_panel=f"Options of --format {owners}",
     )
     return inspect.Parameter(
         setting.name,

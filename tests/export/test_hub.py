@@ -182,7 +182,7 @@ def run(checkpoint, adapter, tmp_path):
 
 @pytest.mark.slow
 def test_an_export_from_the_hub(run, checkpoint, tmp_path):
-    done = run(ID, "-o", "bundle", "--adapter", ADAPTER, "--revision", COMMIT, "--json")
+    done = run(ID, "-o", "bundle", "--adapter", ADAPTER, "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["bundle"] == "bundle"
     manifest = Bundle.open(tmp_path / "bundle").manifest
@@ -190,7 +190,11 @@ def test_an_export_from_the_hub(run, checkpoint, tmp_path):
     assert manifest.provenance["adapter_hub"] == f"{ADAPTER}@{COMMIT}"
     assert manifest.model.layers == Checkpoint.open(checkpoint).spec.layers
     # Again without a connection: from the cache, to the same bytes.
-    offline = run(ID, "-o", "again", "--adapter", ADAPTER, HF_HUB_OFFLINE="1")
+    pinned = ["--revision", COMMIT, "--adapter", ADAPTER]
+    offline = run(ID, "-o", "again", *pinned, HF_HUB_OFFLINE="1")
+    assert (
+        offline.stderr == "protocol: readme, as its model card shows; --protocol chooses another\n"
+    )
     assert offline.returncode == 0, offline.stderr
     assert Bundle.open(tmp_path / "again").manifest == manifest
 
