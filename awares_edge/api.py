@@ -58,7 +58,7 @@ def load(
     if not (root / MANIFEST_NAME).exists() and (root / "config.json").is_file():
         raise BundleError(
             f"{root} is a checkpoint: export it first (awares-edge export {root} -o BUNDLE), or "
-            "use --runtime torch"
+            "use the torch runtime"
         )
     bundle = Bundle.open(root, verify=verify, progress=progress)
     return _load_bundle(bundle, runtime, profile, options)
@@ -113,7 +113,7 @@ def _load_bundle(
     if entry.name != manifest.runtime:
         raise BundleError(
             f"{bundle.root} is a bundle for {manifest.runtime}, not for {entry.name}: export the "
-            f"checkpoint for {entry.name}, or leave --runtime out"
+            f"checkpoint for {entry.name}, or name no runtime"
         )
     entry.require()
     tokenizer = _read_tokenizer(bundle)
@@ -143,7 +143,7 @@ def _load_checkpoint(
     options: RuntimeOptions,
 ) -> Model:
     if path is None and entry.reads == "checkpoint":
-        raise InputError(f"the {entry.name} runtime reads a checkpoint folder: name one (--bundle)")
+        raise InputError(f"the {entry.name} runtime reads a checkpoint, not a bundle: name one")
     entry.require()
     from awares_edge.checkpoint.preprocessor import read_eos, read_preprocessing
     from awares_edge.checkpoint.source import find_source

@@ -8,11 +8,18 @@ from typing import Annotated, Any
 
 import typer
 
-from awares_edge.apps.console import err, print_json, progress_bar, say
+from awares_edge.apps.console import print_json, progress_bar, say
 from awares_edge.apps.format_options import describe_precisions, read_format, with_format_options
-from awares_edge.apps.options import JsonOption, TrainedProtocol, noting, trained_profile
+from awares_edge.apps.options import (
+    CheckpointArgument,
+    JsonOption,
+    RevisionOption,
+    TrainedProtocol,
+    find,
+    noting,
+    trained_profile,
+)
 from awares_edge.bundle.store import Bundle
-from awares_edge.checkpoint.source import find_source
 from awares_edge.errors import InputError
 from awares_edge.export.exporter import export_checkpoint
 from awares_edge.export.registry import FormatName
@@ -36,13 +43,7 @@ A TensorRT target takes some of its precisions; GGUF's vision tower is never sto
 
 @with_format_options
 def export(
-    checkpoint: Annotated[
-        str,
-        typer.Argument(
-            help="Hugging Face Qwen2.5-VL checkpoint (safetensors): a folder, or OWNER/NAME on "
-            "the hub."
-        ),
-    ],
+    checkpoint: CheckpointArgument,
     output: Annotated[Path, typer.Option("--output", "-o", help="Bundle folder to write.")],
     format: Annotated[FormatName, typer.Option(help="What to export to.")] = "onnx",
     precision: Annotated[
@@ -52,9 +53,7 @@ def export(
         str | None,
         typer.Option(help="LoRA adapter (PEFT) to merge on the way: a folder, or OWNER/NAME."),
     ] = None,
-    revision: Annotated[
-        str | None, typer.Option(help="Branch, tag or commit of a checkpoint on the hub.")
-    ] = None,
+    revision: RevisionOption = None,
     adapter_revision: Annotated[
         str | None, typer.Option(help="Branch, tag or commit of an adapter on the hub.")
     ] = None,
@@ -72,11 +71,8 @@ def export(
         raise InputError(f"{output} exists: choose another folder or pass --overwrite")
     if adapter is None and adapter_revision is not None:
         raise InputError("--adapter-revision needs --adapter")
-    # The hub's client draws bars of its own. Like ours, they are for terminals alone.
-    if not err.is_terminal:
-        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    source = find_source(checkpoint, revision)
-    added = None if adapter is None else find_source(adapter, adapter_revision, what="adapter")
+    source = find(checkpoint, revision)
+    added = None if adapter is None else find(adapter, adapter_revision, "adapter")
     profile, choice = trained_profile(checkpoint, protocol)
     with progress_bar() as progress:
         bundle = export_checkpoint(

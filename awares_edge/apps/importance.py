@@ -8,7 +8,15 @@ from typing import Annotated
 import typer
 
 from awares_edge.apps.console import print_json, progress_bar, say
-from awares_edge.apps.options import JsonOption, TrainedProtocol, noting, trained_profile
+from awares_edge.apps.options import (
+    CheckpointArgument,
+    JsonOption,
+    RevisionOption,
+    TrainedProtocol,
+    find,
+    noting,
+    trained_profile,
+)
 from awares_edge.extras import require
 from awares_edge.files import check_output
 
@@ -32,9 +40,7 @@ the model chooses for itself; an empty list keeps it to the low-resolution view.
 
 
 def importance(
-    checkpoint: Annotated[
-        Path, typer.Argument(help="Hugging Face Qwen2.5-VL checkpoint folder (safetensors).")
-    ],
+    checkpoint: CheckpointArgument,
     data: Annotated[
         Path | None,
         typer.Argument(
@@ -45,6 +51,7 @@ def importance(
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")] = Path(
         "importance.gguf"
     ),
+    revision: RevisionOption = None,
     protocol: TrainedProtocol = None,
     device: Annotated[
         str | None, typer.Option(help="Where torch computes: cpu, cuda, ... Default: the best.")
@@ -59,11 +66,12 @@ def importance(
     from awares_edge.export.gguf.importance import save_importance
 
     questions = synthetic_questions() if data is None else read_questions(data)
+    source = find(checkpoint, revision)
     profile, choice = trained_profile(checkpoint, protocol)
     with progress_bar() as progress:
         update = noting(choice, progress)
         measured = measure_importance(
-            checkpoint,
+            source.path,
             questions,
             protocol=profile.name,
             device=device,

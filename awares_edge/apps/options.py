@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
 import typer
 
 from awares_edge.api import load
-from awares_edge.apps.console import note, verify_progress
+from awares_edge.apps.console import err, note, verify_progress
 from awares_edge.bundle.store import Progress
+from awares_edge.checkpoint.source import Source, find_source
 from awares_edge.controller.model import Model
 from awares_edge.errors import InputError
 from awares_edge.protocol.profiles import ProtocolProfile, get_profile
@@ -51,6 +53,15 @@ ProtocolOption: TypeAlias = Annotated[
     str | None,
     typer.Option(help="Protocol profile in place of the bundle's own: paper, readme, evaluator."),
 ]
+CheckpointArgument: TypeAlias = Annotated[
+    str,
+    typer.Argument(
+        help="Hugging Face Qwen2.5-VL checkpoint (safetensors): a folder, or OWNER/NAME on the hub."
+    ),
+]
+RevisionOption: TypeAlias = Annotated[
+    str | None, typer.Option(help="Branch, tag or commit of a checkpoint on the hub.")
+]
 TrainedProtocol: TypeAlias = Annotated[
     str | None,
     typer.Option(
@@ -82,6 +93,14 @@ ContextOption: TypeAlias = Annotated[
 JsonOption: TypeAlias = Annotated[
     bool, typer.Option("--json", help="Print one JSON object and nothing else.")
 ]
+
+
+def find(place: str, revision: str | None, what: str = "checkpoint") -> Source:
+    """A checkpoint or adapter, downloaded from the hub where it is no folder here."""
+    # The hub's client draws bars of its own. Like ours, they are for terminals alone.
+    if not err.is_terminal:
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    return find_source(place, revision, what=what)
 
 
 def trained_profile(checkpoint: str | Path, protocol: str | None) -> tuple[ProtocolProfile, str]:

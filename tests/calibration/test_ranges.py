@@ -106,7 +106,12 @@ def test_a_missing_range_is_named(checkpoint, ranges, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", '{"version": 2, "ranges": {}}', '{"version": 1, "ranges": {"a": "x"}}']
+    "text",
+    [
+        *("", "[]", "[" * 100_000, '{"version": 1}'),
+        *('{"version": 2, "ranges": {}}', '{"version": 1, "ranges": {"a": "x"}}'),
+        *('{"version": 1, "ranges": {"a": NaN}}', '{"version": 1, "ranges": {"a": 1, "a": 2}}'),
+    ],
 )
 def test_other_files_are_refused(tmp_path, text):
     path = tmp_path / "ranges.json"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 pytest.importorskip("torch")
 pytest.importorskip("onnx")
@@ -136,6 +137,18 @@ def test_the_reference_loads_ids(downloads, checkpoint):
     with awares_edge.load(checkpoint, runtime="torch", threads=1) as model:
         assert model.protocol == PROFILES["paper"]
     assert downloads == [(ID, None), (OTHER, None)]
+
+
+def test_importance_is_measured_on_ids(downloads, tmp_path, capsys):
+    pytest.importorskip("gguf")
+    Image.new("RGB", (60, 60), "red").save(tmp_path / "a.png")
+    (tmp_path / "q.jsonl").write_text('{"image": "a.png", "question": "?", "crops": []}')
+    out = tmp_path / "i.gguf"
+    assert main(["importance", ID, str(tmp_path / "q.jsonl"), "-o", str(out), "--json"]) == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["questions"] == 1
+    assert "protocol: readme, as its model card shows" in printed.err
+    assert downloads == [(ID, None)]
 
 
 def test_published_checkpoints():
