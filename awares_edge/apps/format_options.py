@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Annotated, Any, Optional, TypeVar
+from typing import Annotated, Any, Literal, Optional, TypeVar, get_args, get_origin
 
 import typer
 
@@ -40,7 +40,12 @@ def read_format(name: str, precision: str | None, given: dict[str, Any]) -> Expo
         ExportError: no such format, or a value that it does not take.
     """
     chosen = get_format(name)
-    values = {key: value for key, value in given.items() if value is not None}
+    # An option that may be repeated is a list, empty or None where it was not given.
+    values: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in given.items()
+        if value is not None and value != []
+    }
     known = {setting.name for setting in chosen.settings()}
     if others := [key for key in values if key not in known]:
         owners = _owners(others[0])
@@ -93,5 +98,14 @@ def _option(setting: Setting) -> inspect.Parameter:
         setting.name,
         inspect.Parameter.KEYWORD_ONLY,
         default=None,
-        annotation=Annotated[Optional[setting.type], option],  # noqa: UP045 - made at run time
+        annotation=Annotated[Optional[_typer_type(setting.kind)], option],  # noqa: UP045 - a value
     )
+
+
+def _typer_type(hint: Any) -> Any:
+    """What typer reads a setting as: it knows no tuples of any length, and no numbers to choose."""
+    if get_origin(hint) is tuple:
+        return list[get_args(hint)[0]]  # type: ignore[misc]
+    if get_origin(hint) is Literal and not isinstance(get_args(hint)[0], str):
+        return type(get_args(hint)[0])
+    return hint

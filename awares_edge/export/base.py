@@ -1,7 +1,7 @@
 """What an export format is: typed settings, and the two functions that use them.
 
-A setting is a field of the format's dataclass. Its type, default, help text and range are written
-there once; the command line makes its options of them.
+A setting is a field of the format's dataclass, annotated with `Help`. Its type, default, help text
+and range are written there once; the command line makes its options of them.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, get_args, get_origin
+from types import NoneType
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args, get_origin
 from typing import get_type_hints as _hints
 
 from awares_edge.errors import ExportError
@@ -47,7 +48,7 @@ class Setting:
     """One field of a format.
 
     Attributes:
-        type: its type, None included where None is allowed.
+        type: bool, int, float, str, Path, a `Literal`, tuple[str, ...], or one of them or None.
         default: what it is where nothing is said.
         help: help text and range.
     """
@@ -57,11 +58,21 @@ class Setting:
     default: Any
     help: Help
 
+    @property
+    def kind(self) -> Any:
+        """Its type without None."""
+        kinds = [kind for kind in get_args(self.type) if kind is not NoneType]
+        return kinds[0] if NoneType in get_args(self.type) else self.type
+
     def check(self, value: Any) -> None:
         """
         Raises:
-            ExportError: the number is out of range or not finite.
+            ExportError: it is not one of the type's values, out of range, or not finite.
         """
+        kind = self.kind
+        if value is not None and get_origin(kind) is Literal and value not in get_args(kind):
+            choices = ", ".join(map(str, get_args(kind)))
+            raise ExportError(f"{self.name} must be one of {choices}, not {value}")
         low, high = self.help.low, self.help.high
         if value is None or low is None or high is None:
             return

@@ -4,9 +4,11 @@ import subprocess
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import pytest
+import typer
+from typer.testing import CliRunner
 
 from awares_edge.apps import format_options
 from awares_edge.apps.cli import main
@@ -39,6 +41,10 @@ class ListFormat(ExportFormat):
 
     precision: Literal["upper", "lower"] = "lower"
     count: Annotated[int, Help("Names to write.", 1, 100, "names")] = 2
+    width: Annotated[Literal[40, 80], Help("Columns of a line.")] = 80
+    order: Annotated[Literal["up", "down"] | None, Help("How names are sorted.")] = None
+    skip: Annotated[tuple[str, ...], Help("Names to leave out; may be repeated.")] = ()
+    dense: Annotated[bool, Help("No empty lines.")] = False
 
     def limit(self, profile, spec):
         return replace(profile, max_pixels=spec.vision.patch_size**2 * 256)
@@ -93,6 +99,8 @@ def test_a_missing_package_is_named(monkeypatch):
         (lambda: TensorrtFormat("fp8", "h100"), "fp8 needs a file of input ranges"),
         (lambda: TensorrtFormat("int4", "rtx20"), "does not take int4"),
         (lambda: ListFormat(count=0), "count must be between 1 and 100 names, not 0"),
+        (lambda: ListFormat(order="left"), "order must be one of up, down, not left"),
+        (lambda: ListFormat(width=60), "width must be one of 40, 80, not 60"),
         (lambda: ListFormat(count=float("nan")), "count must be between 1 and 100 names, not nan"),
     ],
 )
@@ -134,6 +142,37 @@ def test_every_setting_is_an_option_of_the_command(monkeypatch, capsys):
     assert "Options of --format tensorrt" in printed
     assert "From 64 to 1048576." in printed
     assert all(precision in printed for precision in GgufFormat.precisions())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], ListFormat()),
+        (["--count", "3", "--width", "40"], ListFormat(count=3, width=40)),
+        (["--skip", "a", "--skip", "b"], ListFormat(skip=("a", "b"))),
+        (["--dense", "--order", "up"], ListFormat(dense=True, order="up")),
+        (["--count", "0"], "count must be between 1 and 100 names, not 0"),
+        (["--width", "60"], "width must be one of 40, 80, not 60"),
+        (["--order", "left"], "'left' is not one of"),
+        (["--count", "many"], "--count"),
+    ],
+)
+def test_settings_of_every_type_are_options(monkeypatch, arguments, expected):
+    monkeypatch.setitem(FORMATS, "list", ListFormat)
+    made = []
+
+    @format_options.with_format_options
+    def command(**settings: Any) -> None:
+        made.append(format_options.read_format("list", None, settings))
+
+    app = typer.Typer()
+    app.command()(command)
+    result = CliRunner().invoke(app, arguments)
+    if isinstance(expected, str):
+        assert result.exit_code != 0
+        assert expected in f"{result.output} {result.exception}"
+    else:
+        assert made == [expected]
 
 
 def test_an_option_belongs_to_its_format():
