@@ -9,8 +9,8 @@ from pathlib import Path
 from awares_edge.bundle.store import Bundle, Progress
 from awares_edge.controller.model import Model
 from awares_edge.errors import BundleError, InputError
-from awares_edge.protocol.profiles import ProtocolProfile, get_profile
-from awares_edge.protocol.published import DEFAULT_PROFILE, published_profile
+from awares_edge.protocol import ProtocolProfile, get_profile
+from awares_edge.protocol.checkpoints import DEFAULT_PROFILE, published_profile
 from awares_edge.protocol.tokenizer import SpecialTokens, TextTokenizer
 from awares_edge.runtimes.base import Runtime
 from awares_edge.runtimes.null import NullRuntime, Script
@@ -37,7 +37,7 @@ def load(
             a repository on the hub, "owner/name"; None for the embedded nano bundle.
         runtime: name of the runtime; None for the one that the bundle is made for.
         protocol: name of the profile to use in place of the bundle's own. Checkpoints carry none:
-            without a name they get the one of `protocol.published`, else "paper".
+            without a name they get the one of `protocol.checkpoints`, else "paper".
         device: where to compute: "cpu", "cuda", "cuda:1", ...; None for the best device that the
             runtime can use here.
         threads: CPU threads; None for one for each core that this process may use.

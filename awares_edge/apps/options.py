@@ -14,8 +14,8 @@ from awares_edge.bundle.store import Progress
 from awares_edge.checkpoint.source import Source, find_source
 from awares_edge.controller.model import Model
 from awares_edge.errors import InputError
-from awares_edge.protocol.profiles import ProtocolProfile, get_profile
-from awares_edge.protocol.published import DEFAULT_PROFILE, published_profile
+from awares_edge.protocol import ProtocolProfile, get_profile
+from awares_edge.protocol.checkpoints import DEFAULT_PROFILE, published_profile
 from awares_edge.runtimes.threads import check_threads
 
 

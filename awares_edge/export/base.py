@@ -15,7 +15,7 @@ from typing import get_type_hints as _hints
 
 from awares_edge.errors import ExportError
 from awares_edge.extras import require
-from awares_edge.protocol.profiles import ProtocolProfile
+from awares_edge.protocol import ProtocolProfile
 from awares_edge.spec import ModelSpec
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from awares_edge.checkpoint.tensorfile import Weights
 from awares_edge.errors import CheckpointError, ExportError
 from awares_edge.export.base import ExportFormat, Written
 from awares_edge.export.registry import make_format
-from awares_edge.protocol.profiles import ProtocolProfile
+from awares_edge.protocol import ProtocolProfile
 from awares_edge.protocol.tokenizer import SpecialTokens, TextTokenizer
 from awares_edge.spec import TOKENIZER_NAME
 from awares_edge.vision.patches import Preprocessing

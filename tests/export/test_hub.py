@@ -22,8 +22,8 @@ from awares_edge.bundle import Bundle
 from awares_edge.checkpoint import Checkpoint
 from awares_edge.checkpoint import source as source_module
 from awares_edge.checkpoint.hub import HubFolder
+from awares_edge.protocol.checkpoints import CHECKPOINTS, published_profile
 from awares_edge.protocol.profiles import PROFILES
-from awares_edge.protocol.published import PUBLISHED, published_profile
 from tests.support.checkpoints import make_checkpoint
 from tests.support.hub import COMMIT, running_hub
 
@@ -155,7 +155,7 @@ def test_published_checkpoints():
     assert published_profile(ID) == published_profile(Path("x/AWARES-Qwen2.5-VL-7B"))
     assert published_profile("someone/else") is None
     assert published_profile(Path()) is None
-    assert set(PUBLISHED.values()) <= set(PROFILES)
+    assert set(CHECKPOINTS.values()) <= set(PROFILES)
 
 
 def test_the_client_is_named_where_it_is_missing(monkeypatch, tmp_path, capsys):

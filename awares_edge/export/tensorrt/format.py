@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from awares_edge.errors import ExportError
 from awares_edge.export.base import ExportFormat, Help, Written
 from awares_edge.export.tensorrt.targets import TARGETS, Target, check_precision, get_target
-from awares_edge.protocol.profiles import ProtocolProfile
+from awares_edge.protocol import ProtocolProfile
 from awares_edge.spec import ModelSpec
 
 if TYPE_CHECKING:

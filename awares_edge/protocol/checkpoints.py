@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import PurePath
 
-from awares_edge.protocol.profiles import PROFILES, ProtocolProfile
+from awares_edge.protocol import PROFILES, ProtocolProfile
 
 DEFAULT_PROFILE = "paper"
 """For checkpoints that are not in the table."""
@@ -12,7 +12,7 @@ DEFAULT_PROFILE = "paper"
 # Repository on the Hugging Face hub to profile. The weights of the paper have two published
 # prompts: the model card's quick start (readme) and the paper's own, which offers one region more
 # (paper). The card is what comes with the weights, so it is taken.
-PUBLISHED: dict[str, str] = {
+CHECKPOINTS: dict[str, str] = {
     "Kimhi/AWARES-Qwen2.5-VL-7B": "readme",
 }
 
@@ -24,7 +24,7 @@ def published_profile(checkpoint: str | PurePath) -> ProtocolProfile | None:
         checkpoint: a repository's id, "owner/name", or a folder named as the repository is.
     """
     name = PurePath(checkpoint).name
-    for repository, profile in PUBLISHED.items():
+    for repository, profile in CHECKPOINTS.items():
         if str(checkpoint) == repository or name == repository.split("/")[1]:
             return PROFILES[profile]
     return None
