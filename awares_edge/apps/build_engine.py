@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from awares_edge.apps.console import err, print_json, progress_bar, say, verify_progress
+from awares_edge.apps.console import note, print_json, progress_bar, say, verify_progress
 from awares_edge.apps.options import JsonOption
 from awares_edge.bundle.store import Bundle
 from awares_edge.errors import BundleError, InputError
@@ -49,7 +49,7 @@ def build_engine(
     from awares_edge.runtimes.tensorrt import Plan, build_engines
 
     if (needs := Plan.read(opened).describe_memory()) and not json:
-        err.print(f"{bundle}: {needs}", markup=False)
+        note(f"{bundle}: {needs}", style=None)
     with progress_bar() as progress:
         built = build_engines(
             opened, engines=engines, ahead_for=capability, force=force, progress=progress

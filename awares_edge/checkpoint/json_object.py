@@ -9,7 +9,7 @@ from typing import Any
 from awares_edge.errors import CheckpointError, InputError
 from awares_edge.schema import parse_json
 
-_MAX_BYTES = 64 << 20
+MAX_JSON_BYTES = 64 << 20
 
 
 class JsonObject:
@@ -37,8 +37,8 @@ class JsonObject:
                     f"{path.parent} has no {path.name}: give a Hugging Face checkpoint folder"
                 )
             return cls({}, path.name)
-        if path.stat().st_size > _MAX_BYTES:
-            raise CheckpointError(f"{path} is over {_MAX_BYTES >> 20} MiB: not a configuration")
+        if path.stat().st_size > MAX_JSON_BYTES:
+            raise CheckpointError(f"{path} is over {MAX_JSON_BYTES >> 20} MiB: not a configuration")
         try:
             data = parse_json(path.read_text(encoding="utf-8"), str(path))
         except OSError as error:

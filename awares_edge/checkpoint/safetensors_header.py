@@ -15,7 +15,7 @@ from awares_edge.checkpoint.tensorfile import ITEM_BYTES, Stored
 from awares_edge.errors import CheckpointError
 from awares_edge.schema import parse_json
 
-_MAX_HEADER_BYTES = 100_000_000
+MAX_HEADER_BYTES = 100_000_000
 """The official library's limit."""
 
 
@@ -30,7 +30,7 @@ def read_header(path: Path) -> dict[str, Stored]:
         with path.open("rb") as file:
             prefix = file.read(8)
             length = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else 0
-            if not 2 <= length <= min(_MAX_HEADER_BYTES, size - 8):
+            if not 2 <= length <= min(MAX_HEADER_BYTES, size - 8):
                 raise CheckpointError(f"{path} is not a complete safetensors file")
             text = file.read(length)
     except OSError as error:

@@ -21,10 +21,11 @@ def published_profile(checkpoint: str | PurePath) -> ProtocolProfile | None:
     """The profile of a published checkpoint; None for one that is not in the table.
 
     Args:
-        checkpoint: a repository's id, "owner/name", or a folder named as the repository is.
+        checkpoint: a repository's id, "owner/name", or a folder. A mirror or a folder is known by
+            the repository's name; upper and lower case are the same, as on the hub.
     """
-    name = PurePath(checkpoint).name
+    name = PurePath(checkpoint).name.lower()
     for repository, profile in CHECKPOINTS.items():
-        if str(checkpoint) == repository or name == repository.split("/")[1]:
+        if name == repository.split("/")[1].lower():
             return PROFILES[profile]
     return None

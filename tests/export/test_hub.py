@@ -153,6 +153,7 @@ def test_importance_is_measured_on_ids(downloads, tmp_path, capsys):
 
 def test_published_checkpoints():
     assert published_profile(ID) == published_profile(Path("x/AWARES-Qwen2.5-VL-7B"))
+    assert published_profile(ID.lower()) == published_profile(ID) == PROFILES["readme"]
     assert published_profile("someone/else") is None
     assert published_profile(Path()) is None
     assert set(CHECKPOINTS.values()) <= set(PROFILES)

@@ -25,8 +25,8 @@ class Placement:
 
     Attributes:
         device: the chosen device.
-        handle: ggml's for it; None for the CPU.
-        layers: how many layers go there; 0 on the CPU.
+        handle: ggml's for it; None where all is computed on the CPU.
+        layers: how many layers go to the GPU.
     """
 
     device: Device
@@ -35,11 +35,11 @@ class Placement:
 
     @property
     def gpu(self) -> bool:
-        return self.layers > 0
+        return self.handle is not None
 
     def handles(self) -> Any:
         """A NULL-terminated C array of the GPU alone, or of none."""
-        found = [self.handle] if self.gpu else []
+        found = [] if self.handle is None else [self.handle]
         return (ctypes.c_void_p * (len(found) + 1))(*found, None)
 
 
@@ -64,7 +64,8 @@ def place(lib: Library, wanted: str | None, layers: int | None) -> Placement:
     )
     if device.on_cpu:
         return Placement(device, None, 0)
-    return Placement(device, gpus[device], _layers(layers))
+    layers = _layers(layers)
+    return Placement(device, gpus[device] if layers else None, layers)
 
 
 def usable_devices() -> list[str]:

@@ -28,6 +28,7 @@ from awares_edge.vision.patches import Patches
 # KV cells where nothing is asked for: a low-res view, four crops and an answer.
 DEFAULT_CONTEXT = 8192
 _BATCH = 512
+# llama.cpp rounds a context up to this, and aborts with fewer cells than sequences.
 _CELLS_STEP = 256
 _EXACT = "f32"
 
@@ -109,25 +110,17 @@ class LlamaRuntime(Runtime):
         with ExitStack() as owned:
             model = _load_weights(lib, text, where)
             owned.callback(lib.llama.llama_model_free, model)
-            if vision is None:
-                vision = owned.enter_context(
-                    MtmdVision(
-                        lib,
-                        mmproj,
-                        model,
-                        spec,
-                        manifest.preprocessing,
-                        threads=threads,
-                        gpu=where.handle if where.gpu else None,
-                        exact=exact,
-                    )
-                )
-            batch = min(_BATCH, _cells(size))
-            options = PoolOptions(_cells(size), batch, threads, exact, where.gpu)
+            tower = (lib, mmproj, model, spec, manifest.preprocessing)
+            encoder = vision or owned.enter_context(
+                MtmdVision(*tower, threads=threads, gpu=where.handle, exact=exact)
+            )
+            cells = -(-size // _CELLS_STEP) * _CELLS_STEP
+            batch = min(_BATCH, cells)
+            options = PoolOptions(cells, batch, threads, exact, where.gpu)
             make = partial(_make_pool, lib, model, spec, options)
             return cls(
                 Pools(make, batch=batch, vocabulary=spec.vocabulary),
-                vision,
+                encoder,
                 precision=precision,
                 device=str(where.device),
                 context=size,
@@ -158,11 +151,6 @@ class LlamaRuntime(Runtime):
     def close(self) -> None:
         self.pools.close()
         self._owned.close()
-
-
-def _cells(context: int) -> int:
-    """llama.cpp rounds a context up to this, and aborts with fewer cells than sequences."""
-    return -(-context // _CELLS_STEP) * _CELLS_STEP
 
 
 def _load_weights(lib: Library, path: Path, where: Placement) -> Any:
