@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from importlib import import_module
 from importlib.resources import files
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from awares_edge.errors import InputError
@@ -24,6 +24,8 @@ if sys.version_info >= (3, 11):
 else:
     tomllib = import_module("tomli")
 
+DEFAULT_PROFILE = "paper"
+"""For checkpoints that no profile names."""
 MAX_PROFILE_BYTES = 1 << 20
 """Largest profile file, in bytes."""
 
@@ -132,10 +134,16 @@ def check_profile(profile: ProtocolProfile, where: str) -> None:
             raise InputError(f"{where}: {rule}")
 
 
-def profile_of_checkpoint(repository: str) -> ProtocolProfile | None:
-    """The published profile of a hub id; None where none is known."""
+def published_profile(checkpoint: str | PurePath) -> ProtocolProfile | None:
+    """The profile of a published checkpoint; None where none is known.
+
+    Args:
+        checkpoint: a repository's id, "owner/name", or a folder. A mirror or a folder is known by
+            the repository's name; upper and lower case are the same, as on the hub.
+    """
+    name = PurePath(checkpoint).name.casefold()
     for profile in PROFILES.values():
-        if repository.casefold() in (known.casefold() for known in profile.checkpoints):
+        if name in (known.split("/")[-1].casefold() for known in profile.checkpoints):
             return profile
     return None
 
