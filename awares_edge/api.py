@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from awares_edge.controller.model import Model
 from awares_edge.errors import BundleError, CheckpointError, InputError
 from awares_edge.protocol.profiles import get_profile
 from awares_edge.protocol.tokenizer import TextTokenizer
-from awares_edge.runtimes.null import NullRuntime, Reply
+from awares_edge.runtimes.null import NullRuntime, Script
 from awares_edge.runtimes.registry import RuntimeOptions, get_runtime
 from awares_edge.spec import TOKENIZER_NAME
 from awares_edge.vision.patches import Preprocessing
@@ -79,16 +78,17 @@ def load(
     )
 
 
-def scripted(
-    replies: Sequence[Reply] = (), *, protocol: str = "paper", context: int = 32_768
-) -> Model:
-    """A model that says `replies`, one a turn: for tests of code that uses this package.
+def scripted(replies: Script = (), *, protocol: str = "paper", context: int = 32_768) -> Model:
+    """A model that gives `replies`, one a turn: for tests of code that uses this package.
 
     Args:
-        replies: texts such as "GET_CROPS: ['3']"; a list of texts is a turn's first, second, ...
-            choice.
+        replies: texts such as "GET_CROPS: ['3']"; a list of texts in place of one is that turn's
+            first, second, ... choice. A single text is one reply.
         protocol: name of the profile.
         context: most KV cells of a session.
+
+    Raises:
+        InputError: a reply is neither a text nor a list of texts, or no such profile.
     """
     runtime = NullRuntime(replies, context=context)
     tokenizer = runtime.tokenizer

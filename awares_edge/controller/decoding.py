@@ -1,8 +1,8 @@
-"""Greedy decoding of one turn, with the tool call under its grammar.
+"""Greedy decoding of one turn, with a call held to its grammar.
 
-The fixed text of a call is appended in one step and checked: a draft token counts only where it is
-what greedy decoding chooses there, otherwise the cache is rewound to the last one that was. So the
-decisions are the model's own, and cost one step a decision instead of one a token.
+The fixed text of a call is appended in one step and checked: a drafted token counts only where it
+is what greedy decoding chooses there; otherwise the cache is rewound to the last one that was. So
+the decisions are the model's own, and cost one step a decision instead of one a token.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from time import monotonic
 
 import numpy as np
 
+from awares_edge.controller.reply import Reply
 from awares_edge.controller.trace import TurnTrace
 from awares_edge.errors import Cancelled, DeadlineExceeded, SessionError
-from awares_edge.protocol.calls import CallTokens
-from awares_edge.protocol.parsing import CALL_MARKER
+from awares_edge.protocol.call import CallTokens
 from awares_edge.protocol.tokenizer import SpecialTokens, TextTokenizer
 from awares_edge.runtimes.base import Logits, Session, TextSegment
 
@@ -67,39 +67,14 @@ class Generated:
     call_barred: bool = False
 
 
-class _Draft:
-    """A turn while it is being generated."""
-
-    def __init__(self, tokenizer: TextTokenizer) -> None:
-        self.ids: list[int] = []
-        self.text = ""
-        self.ended = False
-        self._held = ""
-        self._stream = tokenizer.stream()
-
-    def add(self, token: int) -> None:
-        self.ids.append(token)
-        piece = "".join(self._stream.feed([token]))
-        self.text += piece
-        self._held += piece
-
-    @property
-    def in_call(self) -> bool:
-        return self.text.startswith(CALL_MARKER)
-
-    def release(self, *, last: bool = False) -> str:
-        """Text that may be shown: none of it while it can still become a call."""
-        if self.in_call or (CALL_MARKER.startswith(self.text) and not last):
-            return ""
-        held, self._held = self._held, ""
-        return held
-
-
 class TurnDecoder:
-    """Decodes the turns of one session.
+    """Decodes one turn.
 
     Args:
-        draft: whether to append a call's fixed text in one step.
+        session: its cache ends where the turn begins.
+        logits: float32 [vocabulary] of what follows.
+        trace: where tokens and times of the turn are counted.
+        use_drafts: whether to append a call's fixed text in one step.
         constrain: whether to hold a call to its grammar once it has begun.
     """
 
@@ -110,93 +85,121 @@ class TurnDecoder:
         special: SpecialTokens,
         call: CallTokens,
         *,
-        draft: bool = True,
+        logits: Logits,
+        limits: Limits,
+        trace: TurnTrace,
+        use_drafts: bool = True,
         constrain: bool = True,
     ) -> None:
         self._session = session
         self._tokenizer = tokenizer
         self._special = special
         self._call = call
-        self._draft = draft
+        self._limits = limits
+        self._trace = trace
+        self._use_drafts = use_drafts
         self._constrain = constrain
+        self._start = session.mark()
+        self._logits = logits
+        self._reply = Reply(tokenizer, call.format, logits)
+        self._counted = 0
 
-    def run(
-        self,
-        logits: Logits,
-        limits: Limits,
-        trace: TurnTrace,
-        *,
-        allow_call: bool,
-        barred: frozenset[int] = frozenset(),
-    ) -> Iterator[str | Generated]:
+    def run(self, *, allow_call: bool) -> Iterator[str | Generated]:
         """Generate until the model stops or a limit does.
 
         Args:
-            logits: float32 [vocabulary] after the prompt.
             allow_call: whether the model may call for crops. Where it may not, a call is taken
-                back as soon as it is one, and its first token is barred.
-            barred: tokens that may not come first.
+                back, and the token that began it is barred there.
 
         Yields:
-            pieces of text that cannot be part of a call, and last the `Generated`.
+            pieces of text that are no part of a call, and last the `Generated`.
         """
-        start, first = self._session.mark(), logits
-        turn, taken_back = _Draft(self._tokenizer), False
-        uncached: tuple[int, ...] = ()
-        while not turn.ended:
-            limits.check(turn.text)
-            token = self._choose(logits, turn, barred)
-            if token in self._special.eos:
+        reply, barred = self._reply, False
+        while True:
+            yield from self._generate(allow_call)
+            call_start = reply.call_start()
+            if allow_call or call_start is None:
                 break
-            turn.add(token)
-            if turn.in_call and not allow_call:
-                trace.discarded_tokens += self._session.cells - start.cells
-                self._session.rewind(start)
-                barred, taken_back = barred | {turn.ids[0]}, True
-                logits, turn = first, _Draft(self._tokenizer)
-                continue
-            if piece := turn.release():
+            self._take_back(call_start)
+            barred = True
+        if call_start is None and (piece := reply.release(last=True)):
+            yield piece
+        self._trace.decode_tokens += len(reply.ids) - self._counted + reply.ended
+        uncached = () if reply.ended else tuple(reply.ids[-1:])
+        text = self._tokenizer.decode(reply.ids)
+        ended, cached = reply.ended, reply.end_cached
+        yield Generated(tuple(reply.ids), text, ended, cached, uncached, barred)
+
+    def run_without_call(self) -> Iterator[str | Generated]:
+        """Take back the call that `run` ended with, and go on as if none were allowed."""
+        call_start = self._reply.call_start()
+        if call_start is not None:
+            self._take_back(call_start)
+            self._counted = len(self._reply.ids)
+        return self.run(allow_call=False)
+
+    def _generate(self, allow_call: bool) -> Iterator[str]:
+        """Generate to the end, or to the first sign of a call that is not allowed."""
+        reply = self._reply
+        while not reply.ended:
+            self._limits.check(reply.text)
+            token = self._choose(self._logits)
+            if token in self._special.eos:
+                reply.ended = True
+                return
+            reply.add(token)
+            if not allow_call and self._call.format.first_sign(reply.text) is not None:
+                return
+            if piece := reply.release():
                 yield piece
             room = self._session.context - self._session.cells
-            if len(turn.ids) >= limits.max_new_tokens or room < 1:
-                uncached = (token,)
-                break
-            with trace.time("decode"):
-                draft = self._expected(turn) if allow_call else ()
-                room = min(room - 1, limits.max_new_tokens - len(turn.ids))
-                logits = self._step(token, draft[:room], turn, trace)
-        if piece := turn.release(last=True):
-            yield piece
-        ended = not uncached
-        trace.decode_tokens += len(turn.ids) + ended
-        text = self._tokenizer.decode(turn.ids)
-        yield Generated(tuple(turn.ids), text, ended, turn.ended, uncached, taken_back)
+            if len(reply.ids) >= self._limits.max_new_tokens or room < 1:
+                return
+            with self._trace.time("decode"):
+                draft = self._draft() if allow_call else ()
+                room = min(room - 1, self._limits.max_new_tokens - len(reply.ids))
+                self._logits = self._step(token, draft[:room])
 
-    def _expected(self, turn: _Draft) -> tuple[int, ...]:
-        return self._call.draft(turn.ids, turn.text) if self._draft else ()
+    def _draft(self) -> tuple[int, ...]:
+        if not self._use_drafts:
+            return ()
+        return self._call.fixed_after(self._reply.ids, self._reply.text)
 
-    def _step(self, token: int, draft: tuple[int, ...], turn: _Draft, trace: TurnTrace) -> Logits:
+    def _step(self, token: int, draft: tuple[int, ...]) -> Logits:
         """Append `token` and as much of `draft` as the model agrees with; the next logits."""
+        reply = self._reply
         if not draft:
-            return self._session.decode(token)
+            logits = self._session.decode(token)
+            reply.followed_by(logits)
+            return logits
         before = self._session.mark()
         rows = self._session.prefill([TextSegment((token, *draft))], keep_logits=len(draft) + 1)
+        reply.followed_by(rows[0])
         accepted = 0
         for row, drafted in zip(rows, draft, strict=False):
-            if self._choose(row, turn, frozenset()) != drafted:
+            if self._choose(row) != drafted:
                 break
             accepted += 1
             if drafted in self._special.eos:
-                turn.ended = True
+                reply.ended = reply.end_cached = True
             else:
-                turn.add(drafted)
+                reply.add(drafted)
+                reply.followed_by(rows[accepted])
         if accepted < len(draft):
-            trace.discarded_tokens += len(draft) - accepted
+            self._trace.discarded_tokens += len(draft) - accepted
             self._session.rewind(before.after_text(1 + accepted))
         last: Logits = rows[accepted]
         return last
 
-    def _choose(self, logits: Logits, turn: _Draft, barred: frozenset[int]) -> int:
+    def _take_back(self, character: int) -> None:
+        place = self._reply.go_back(character)
+        target = self._start.after_text(place.token)
+        self._trace.discarded_tokens += self._session.cells - target.cells
+        self._session.rewind(target)
+        self._logits = place.logits
+        self._counted = min(self._counted, place.token)
+
+    def _choose(self, logits: Logits) -> int:
         """The most likely token that is allowed here."""
         token = int(logits.argmax())
         if not np.isfinite(logits[token]):
@@ -204,17 +207,37 @@ class TurnDecoder:
                 "the model gave no finite logits: its weights are damaged, or fp16 overflowed; "
                 "export it in fp32"
             )
-        if turn.in_call and self._constrain:
-            return next(t for t in _descending(logits, token) if self._continues_call(t, turn))
-        if not turn.ids and barred:
-            return next(t for t in _descending(logits, token) if t not in barred)
+        if barred := self._reply.barred():
+            return next((t for t in _descending(logits, token) if t not in barred), token)
+        if self._constrain and self._must_change(token):
+            return next((t for t in _descending(logits, token) if self._continues_call(t)), token)
         return token
 
-    def _continues_call(self, token: int, turn: _Draft) -> bool:
+    def _must_change(self, token: int) -> bool:
+        """Whether a call has begun and `token` would leave its grammar."""
+        text = self._reply.text
+        if self._call.format.find(text) is None or self._continues_call(token):
+            return False
+        return self._in_call(text) and not self._leaves_call(token)
+
+    def _in_call(self, text: str) -> bool:
+        start = self._call.format.find(text)
+        return start is not None and self._call.format.grammar.viable(text[start:])
+
+    def _leaves_call(self, token: int) -> bool:
+        """Whether `token` makes another word of the marker: `GET_CROPS_NOW` is no call."""
         if token in self._special.eos:
-            return self._call.grammar.complete(turn.text)
-        text = self._tokenizer.decode([*turn.ids, token])
-        return len(text) > len(turn.text) and self._call.grammar.viable(text)
+            return False
+        text = self._tokenizer.decode([*self._reply.ids, token])
+        return self._call.format.find(text) is None
+
+    def _continues_call(self, token: int) -> bool:
+        text = self._reply.text
+        if token in self._special.eos:
+            start = self._call.format.find(text) or 0
+            return self._call.format.grammar.complete(text[start:])
+        longer = self._tokenizer.decode([*self._reply.ids, token])
+        return len(longer) > len(text) and self._in_call(longer)
 
 
 def _descending(logits: Logits, best: int) -> Iterator[int]:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from awares_edge.controller.engine import Engine
+from awares_edge.controller.loaded import LoadedModel
 from awares_edge.controller.options import AskOptions
 from awares_edge.controller.picture import Picture
 from awares_edge.controller.trace import Answer
-from awares_edge.protocol.prompt import check_question
 from awares_edge.vision.load import ImageSource
 
 
-class Model(Engine):
+class Model(LoadedModel):
     """A model to ask. Safe to share between threads; close it, or use `with`.
 
     Attributes:
@@ -24,7 +23,9 @@ class Model(Engine):
 
         Raises:
             ImageError: it cannot be used.
+            SessionError: the model is closed.
         """
+        self.gate.check()
         return Picture(self, image)
 
     def ask(self, image: ImageSource, question: str, options: AskOptions | None = None) -> Answer:
@@ -33,9 +34,9 @@ class Model(Engine):
         Raises:
             ImageError, QuestionError: the input cannot be used.
             ContextOverflow: picture and question do not fit into the context.
+            SessionError: the model is closed, or was closed by another thread meanwhile.
             Interrupted: the deadline passed or the caller cancelled.
         """
-        check_question(question)
         with self.open(image) as picture:
             return picture.ask(question, options)
 

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 
 from PIL import Image
 
-from awares_edge.controller.engine import Engine
+from awares_edge.controller.gate import Gate
+from awares_edge.controller.loaded import LoadedModel
 from awares_edge.controller.loop import answer_question
 from awares_edge.controller.options import AskOptions
 from awares_edge.controller.trace import Answer, Event
 from awares_edge.controller.views import PictureViews
 from awares_edge.errors import SessionError
-from awares_edge.protocol.prompt import check_question
 from awares_edge.vision.load import ImageSource, load_image
 
 
@@ -24,10 +24,11 @@ class Picture:
     before. One question at a time; for several threads open several pictures.
     """
 
-    def __init__(self, engine: Engine, image: ImageSource) -> None:
-        self.views = PictureViews(engine, load_image(image))
+    def __init__(self, model: LoadedModel, image: ImageSource) -> None:
+        self.views = PictureViews(model, load_image(image))
+        self._model = model
+        self._gate = Gate("this picture is closed: open it again")
         self._busy = threading.Lock()
-        self._closed = False
 
     @property
     def image(self) -> Image.Image:
@@ -36,8 +37,7 @@ class Picture:
 
     def first_view(self, answer: Answer) -> Image.Image:
         """What the model was shown first for this answer, before it is resized to whole tokens."""
-        whole = answer.visual_tokens.low == answer.visual_tokens.full
-        return self.views.source if whole else self.views.low_res_view()
+        return self.views.cut(answer.view)
 
     def ask(self, question: str, options: AskOptions | None = None) -> Answer:
         """Ask and wait for the answer; see `Model.ask` for the errors."""
@@ -50,26 +50,40 @@ class Picture:
 
         Closing the iterator early cancels the question and leaves the picture usable.
         """
-        check_question(question)
-        return self._answer(question, options or AskOptions())
+        return self._answer(self._model.prompt.ask(question), options or AskOptions())
 
-    def _answer(self, question: str, options: AskOptions) -> Iterator[Event]:
+    def _answer(self, asked: tuple[int, ...], options: AskOptions) -> Iterator[Event]:
         if not self._busy.acquire(blocking=False):
             raise SessionError(
                 "this picture is answering another question: finish or close that one first"
             )
         try:
-            if self._closed:
-                raise SessionError("this picture is closed: open it again")
-            yield from answer_question(self.views, question, options)
+            events = answer_question(self.views, asked, options)
+            # The gates are passed step by step, so that a stream left unread keeps nothing open.
+            while True:
+                with self._model.gate, self._gate:
+                    event = next(events, None)
+                if event is None:
+                    return
+                yield event
         finally:
-            self.views.rewind()
-            self._busy.release()
+            try:
+                self._forget_question()
+            finally:
+                self._busy.release()
+
+    def _forget_question(self) -> None:
+        if not (self._model.gate.closed or self._gate.closed):
+            with self._model.gate, self._gate:
+                self.views.rewind()
 
     def close(self) -> None:
-        """Give the cache's memory back. Closing twice is allowed."""
-        self._closed = True
-        self.views.close()
+        """Give the cache's memory back. Closing twice is allowed.
+
+        Waits for a step that another thread is computing; its question ends with `SessionError`.
+        """
+        if self._gate.close():
+            self.views.close()
 
     def __enter__(self) -> Picture:
         return self

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 from awares_edge.errors import InputError
-from awares_edge.protocol.crops import WHOLE
+from awares_edge.protocol.crops import Crop
 
 InvalidCallPolicy: TypeAlias = Literal["answer-low", "whole-image"]
 TooManyPolicy: TypeAlias = Literal["keep-first", "whole-image", "answer-low"]
@@ -17,6 +18,8 @@ TOO_MANY_CROPS = "too-many-crops"
 TOKEN_BUDGET = "token-budget"
 CONTEXT_OVERFLOW = "context-overflow"
 SMALL_IMAGE = "small-image"
+NARROW_VIEW = "narrow-view"
+NARROW_CROP = "narrow-crop"
 CALL_BARRED = "call-barred"
 FORCED_CROPS = "forced-crops"
 
@@ -26,8 +29,8 @@ class Policies:
     """Named answers to the protocol's open questions.
 
     Attributes:
-        invalid_call: a call that names no crop: answer from the low-res view, or send the whole
-            picture (as the released evaluator does).
+        invalid_call: a reply that is neither an answer nor a call that names a crop: answer from
+            the low-res view, or send the whole picture (as the released evaluator does).
         max_crops: most crops of one call; None for no limit.
         too_many_crops: what becomes of a call for more.
         max_rtr: most visual tokens of an answer, as a share of the whole picture's at full
@@ -40,10 +43,22 @@ class Policies:
     max_rtr: float | None = None
 
     def __post_init__(self) -> None:
-        if self.max_crops is not None and self.max_crops < 1:
-            raise InputError("max_crops must be at least 1; use mode 'low' to never zoom")
-        if self.max_rtr is not None and not self.max_rtr > 0:
-            raise InputError("max_rtr must be above 0")
+        _check_choice("invalid_call", self.invalid_call, InvalidCallPolicy)
+        _check_choice("too_many_crops", self.too_many_crops, TooManyPolicy)
+        count, share = self.max_crops, self.max_rtr
+        if count is not None and (type(count) is not int or count < 1):
+            raise InputError("max_crops must be an integer of at least 1; mode 'low' never zooms")
+        if share is not None and not (_is_number(share) and 0 < share < math.inf):
+            raise InputError("max_rtr must be a finite number above 0")
+
+
+def _check_choice(name: str, value: object, choices: Any) -> None:
+    if value not in get_args(choices):
+        raise InputError(f"{name} must be {' or '.join(get_args(choices))}, not {value!r}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,62 +66,68 @@ class Selection:
     """Crops to send after all policies.
 
     Attributes:
-        ids: crop ids in order; empty means: answer from the low-res view.
+        crops: in order; empty means: answer from what was shown.
         applied: policies that changed something, as "name:outcome".
     """
 
-    ids: tuple[str, ...]
+    crops: tuple[Crop, ...]
     applied: tuple[str, ...]
 
 
 def select_crops(
-    ids: Sequence[str],
+    asked: Sequence[Crop],
     policies: Policies,
     *,
-    low_tokens: int,
-    full_tokens: int,
-    tokens_of: Callable[[str], int],
-    cells_of: Callable[[Sequence[str]], int],
+    whole: Crop,
+    fits: Callable[[Crop], bool],
+    budget: float,
+    tokens_of: Callable[[Crop], int],
+    cells_of: Callable[[Sequence[Crop]], int],
     room: int,
 ) -> Selection:
-    """Apply the policies to a call for `ids` (empty for a call that names none).
+    """Apply the policies to a call.
 
     Args:
-        low_tokens, full_tokens: visual tokens already spent, and of the whole picture.
+        asked: what the call names; empty for an invalid one.
+        whole: the whole picture.
+        fits: whether the vision tower takes a crop of this shape.
+        budget: visual tokens that may still be spent.
         tokens_of: visual tokens of one crop.
         cells_of: KV cells that the turn with these crops takes, its text included.
         room: KV cells that are free.
     """
-    chosen, applied = list(ids), []
+    chosen, applied = list(asked), []
     if not chosen:
         applied.append(f"{INVALID_CALL}:{policies.invalid_call}")
-        chosen = [WHOLE] if policies.invalid_call == "whole-image" else []
+        chosen = [whole] if policies.invalid_call == "whole-image" else []
     if policies.max_crops is not None and len(chosen) > policies.max_crops:
         applied.append(f"{TOO_MANY_CROPS}:{policies.too_many_crops}")
         chosen = {
             "keep-first": chosen[: policies.max_crops],
-            "whole-image": [WHOLE],
+            "whole-image": [whole],
             "answer-low": [],
         }[policies.too_many_crops]
-    if policies.max_rtr is not None:
-        budget = policies.max_rtr * full_tokens - low_tokens
-        chosen, dropped = _drop_last(chosen, lambda kept: sum(map(tokens_of, kept)) <= budget)
-        applied += _outcome(TOKEN_BUDGET, chosen, dropped)
+    if not all(map(fits, chosen)):
+        applied.append(f"{NARROW_CROP}:whole-image")
+        chosen = [whole]
+    chosen, dropped = _drop_last(chosen, lambda kept: sum(map(tokens_of, kept)) <= budget)
+    applied += _outcome(TOKEN_BUDGET, chosen, dropped)
     chosen, dropped = _drop_last(chosen, lambda kept: cells_of(kept) <= room)
     applied += _outcome(CONTEXT_OVERFLOW, chosen, dropped)
     return Selection(tuple(chosen), tuple(applied))
 
 
 def _drop_last(
-    ids: list[str], fits: Callable[[Sequence[str]], bool]
-) -> tuple[list[str], list[str]]:
-    kept = list(ids)
+    crops: list[Crop], fits: Callable[[Sequence[Crop]], bool]
+) -> tuple[list[Crop], list[Crop]]:
+    kept = list(crops)
     while kept and not fits(kept):
         kept.pop()
-    return kept, ids[len(kept) :]
+    return kept, crops[len(kept) :]
 
 
-def _outcome(policy: str, kept: list[str], dropped: list[str]) -> list[str]:
+def _outcome(policy: str, kept: list[Crop], dropped: list[Crop]) -> list[str]:
     if not dropped:
         return []
-    return [f"{policy}:dropped {','.join(dropped)}" if kept else f"{policy}:answer-low"]
+    names = ",".join(crop.id or crop.name for crop in dropped)
+    return [f"{policy}:dropped {names}" if kept else f"{policy}:answer-low"]

@@ -9,10 +9,11 @@ from time import perf_counter
 from typing import Any, Literal, TypeAlias
 
 from awares_edge.protocol.budget import VisualTokens
+from awares_edge.protocol.call import CallStatus
 from awares_edge.protocol.crops import Box
-from awares_edge.protocol.parsing import CallStatus
 
 Mode: TypeAlias = Literal["awares", "full", "low"]
+View: TypeAlias = Literal["low", "full"]
 Phase: TypeAlias = Literal["preprocess", "vision", "prefill", "decode"]
 
 PHASES: tuple[Phase, ...] = ("preprocess", "vision", "prefill", "decode")
@@ -26,8 +27,8 @@ class TurnTrace:
         reused_tokens: KV cells that were there when the turn began.
         prefill_tokens: tokens of the prompt that were appended, visual ones included.
         decode_tokens: tokens that the model generated, its end token included.
-        discarded_tokens: tokens computed and then rewound: fixed text of a call that the model did
-            not choose after all, and calls where none was allowed.
+        discarded_tokens: tokens that were computed and then rewound: fixed text of a call that the
+            model did not choose, and calls that were taken back.
         ms: milliseconds by phase. "preprocess" is resizing and cutting, "vision" the vision tower.
     """
 
@@ -49,7 +50,14 @@ class TurnTrace:
 
 @dataclass(frozen=True, slots=True)
 class ZoomedCrop:
-    """A crop that was sent: its id, its name and its box in pixels of the user's picture."""
+    """A crop that was sent.
+
+    Attributes:
+        id: "0" to "8", or "all"; empty for a box that has no id.
+        name: such as "top-left".
+        box: pixels of the user's picture.
+        tokens: its visual tokens.
+    """
 
     id: str
     name: str
@@ -64,8 +72,9 @@ class Answer:
     Attributes:
         text: the answer.
         mode: "awares", or a baseline: "full" (whole picture at once), "low" (never zoom).
+        view: what the model was shown first: "low" (the low-res view) or "full" (the picture).
         crops: crops that were sent, in order; empty for a direct answer.
-        call_status: of the model's tool call: none, ok, repaired or invalid.
+        call_status: of the model's call: none, ok, repaired or invalid.
         call_text: the call as generated, empty if there was none.
         visual_tokens: spent on the first view and on crops, and the cost of the whole picture.
         pixel_ratio: the figure that the released evaluator reports in place of the RTR.
@@ -77,6 +86,7 @@ class Answer:
 
     text: str
     mode: Mode
+    view: View
     crops: tuple[ZoomedCrop, ...]
     call_status: CallStatus
     call_text: str
@@ -100,8 +110,8 @@ class Answer:
         return bool(self.crops)
 
     def to_dict(self) -> dict[str, Any]:
-        """The object that `awares-edge ask --json` prints; lists by turn have two items."""
-        turns = [*self.turns, TurnTrace()][:2]
+        """The object that `awares-edge ask --json` prints; lists by turn have at least two."""
+        turns = [*self.turns, *(TurnTrace() for _ in range(2 - len(self.turns)))]
         tokens = self.visual_tokens
         return {
             "answer": self.text,

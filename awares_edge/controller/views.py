@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
 
 from PIL import Image
 
-from awares_edge.controller.engine import Engine
-from awares_edge.controller.trace import TurnTrace
+from awares_edge.controller.loaded import LoadedModel
+from awares_edge.controller.trace import TurnTrace, View
 from awares_edge.protocol.crops import Box, Crop
 from awares_edge.runtimes.base import EncodedImage, Mark, Session
-from awares_edge.vision.geometry import visual_tokens
+from awares_edge.vision.geometry import MAX_ASPECT_RATIO, visual_tokens
 from awares_edge.vision.patches import extract_patches
-
-View: TypeAlias = Literal["low", "full"]
 
 
 @dataclass(slots=True)
@@ -42,35 +39,39 @@ class PictureViews:
         source: what the views are cut from: `image`, scaled down to the protocol's source limits.
     """
 
-    def __init__(self, engine: Engine, image: Image.Image) -> None:
-        self.engine = engine
+    def __init__(self, model: LoadedModel, image: Image.Image) -> None:
+        self.model = model
         self.image = image
-        self.source = engine.protocol.source_view(image)
+        self.source = model.protocol.source_view(image)
         self._views: dict[View, ViewState] = {}
         self._crops: dict[Crop, EncodedImage] = {}
 
-    def low_res_view(self) -> Image.Image:
-        """The picture as the model sees it first."""
-        return self.engine.protocol.low_res_view(self.source)
+    def cut(self, view: View) -> Image.Image:
+        """The pixels of a view."""
+        return self.source if view == "full" else self.model.protocol.low_res_view(self.source)
+
+    def fits(self, size: tuple[int, int]) -> bool:
+        """Whether the vision tower takes a picture of this size (width, height)."""
+        return max(size) <= MAX_ASPECT_RATIO * min(size)
 
     def tokens(self, size: tuple[int, int]) -> int:
         """Visual tokens of a picture of this size (width, height) under the protocol's limits."""
-        protocol = self.engine.protocol
+        protocol = self.model.protocol
         return visual_tokens(
             *size,
             min_pixels=protocol.min_pixels,
             max_pixels=protocol.max_pixels,
-            factor=self.engine.preprocessing.factor,
+            factor=self.model.preprocessing.factor,
         )
 
     def view(self, kind: View, trace: TurnTrace) -> ViewState:
         """The session that holds this view, made on first use."""
         if kind not in self._views:
             with trace.time("preprocess"):
-                image = self.low_res_view() if kind == "low" else self.source
+                image = self.cut(kind)
             encoded = self._encode(image, trace)
             with trace.time("prefill"):
-                session = self.engine.open_session()
+                session = self.model.open_session()
             self._views[kind] = ViewState(session, session.mark(), encoded)
         return self._views[kind]
 
@@ -95,16 +96,16 @@ class PictureViews:
         )
 
     def _encode(self, image: Image.Image, trace: TurnTrace) -> EncodedImage:
-        protocol = self.engine.protocol
+        protocol = self.model.protocol
         with trace.time("preprocess"):
             patches = extract_patches(
                 image,
-                self.engine.preprocessing,
+                self.model.preprocessing,
                 min_pixels=protocol.min_pixels,
                 max_pixels=protocol.max_pixels,
             )
         with trace.time("vision"):
-            return self.engine.runtime.encode_image(patches)
+            return self.model.runtime.encode_image(patches)
 
     def rewind(self) -> None:
         """Forget every question: back to the pictures' own marks."""

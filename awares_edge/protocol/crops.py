@@ -1,4 +1,4 @@
-"""The fixed crop set: ids, names and boxes (README and evaluator of the AwaRes release)."""
+"""Regions of a picture, and the fixed crop set of the AwaRes release: ids, names and boxes."""
 
 from __future__ import annotations
 
@@ -28,19 +28,20 @@ CROP_IDS: dict[str, str] = {name: crop_id for crop_id, name in CROP_NAMES.items(
 
 @dataclass(frozen=True, slots=True)
 class Crop:
-    """One crop of one picture.
+    """One region of one picture.
 
     Attributes:
-        id: "0" to "8", or "all".
         box: pixels of the picture it is cut from.
+        id: "0" to "8", or "all"; empty for a box that has no id.
     """
 
-    id: str
     box: Box
+    id: str = ""
 
     @property
     def name(self) -> str:
-        return CROP_NAMES[self.id]
+        """The region's name; "box" where it has no id."""
+        return CROP_NAMES[self.id] if self.id else "box"
 
     @property
     def size(self) -> tuple[int, int]:

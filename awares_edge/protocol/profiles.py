@@ -13,6 +13,7 @@ from typing import Literal, TypeAlias
 from PIL import Image
 
 from awares_edge.errors import InputError
+from awares_edge.protocol.call.format import CallFormat, call_format
 from awares_edge.protocol.crops import CROP_NAMES, WHOLE, BoxRule, Crop, crop_box
 
 LowResRule: TypeAlias = Literal["half", "thumbnail"]
@@ -22,6 +23,9 @@ _RESAMPLING = {
     "lanczos": Image.Resampling.LANCZOS,
     "bicubic": Image.Resampling.BICUBIC,
 }
+
+# Qwen2.5-VL's image processor refuses pictures with sides further apart.
+_MAX_ASPECT_RATIO = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,11 @@ class ProtocolProfile:
     call_opening: str = "GET_CROPS: ["
     call_closing: str = "]"
 
+    @property
+    def call(self) -> CallFormat:
+        """How this profile writes and reads a call."""
+        return call_format(self.call_opening, self.call_closing, self.crop_ids)
+
     def source_view(self, image: Image.Image) -> Image.Image:
         """The picture that low-res view and crops are cut from: `image` within the limits."""
         width, height = image.size
@@ -68,7 +77,10 @@ class ProtocolProfile:
             scale = min(scale, (self.source_max_pixels / (width * height)) ** 0.5)
         if scale >= 1.0:
             return image
-        size = (max(1, int(width * scale)), max(1, int(height * scale)))
+        width, height = int(width * scale), int(height * scale)
+        # Rounding down must not make a picture narrower than the vision tower takes.
+        shortest = max(1, math.ceil(max(width, height) / _MAX_ASPECT_RATIO))
+        size = (max(shortest, width), max(shortest, height))
         return image.resize(size, _RESAMPLING[self.resampler])
 
     def low_res_view(self, source: Image.Image) -> Image.Image:
@@ -90,7 +102,7 @@ class ProtocolProfile:
     def crop(self, crop_id: str, size: tuple[int, int]) -> Crop:
         """The crop with this id in a source picture of `size` (width, height) pixels."""
         box = crop_box(crop_id, *size, rule=self.box_rule, min_side=self.min_crop_side)
-        return Crop(crop_id, box)
+        return Crop(box, crop_id)
 
 
 def _thumbnail_size(width: int, height: int, side: int) -> tuple[int, int]:

@@ -18,7 +18,7 @@ from awares_edge.protocol.profiles import ProtocolProfile
 from awares_edge.protocol.tokenizer import SpecialTokens, TextTokenizer
 
 MAX_QUESTION = 32_768
-"""Most characters of a question."""
+"""Longest question, in characters."""
 
 
 class PromptBuilder:

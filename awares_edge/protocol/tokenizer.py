@@ -1,4 +1,4 @@
-"""Text to token ids and back, for text that nobody vouches for."""
+"""Text to token ids and back, for untrusted text."""
 
 from __future__ import annotations
 

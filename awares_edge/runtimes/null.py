@@ -1,4 +1,4 @@
-"""A runtime that computes nothing and says what it is told to: for tests of what stands above it.
+"""A runtime that computes nothing and gives scripted replies: for tests of the code that uses it.
 
 model = awares_edge.scripted(["GET_CROPS: ['3']", "42"])
 answer = model.ask(image, "What does the sign say?")
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
-from awares_edge.errors import SessionError
+from awares_edge.errors import InputError, SessionError
 from awares_edge.protocol.tokenizer import (
     END_OF_TEXT,
     IM_END,
@@ -39,6 +39,9 @@ from awares_edge.vision.patches import Patches
 Reply: TypeAlias = "str | Sequence[str]"
 """What one turn says; several texts are its first, second, ... choice."""
 
+Script: TypeAlias = "str | Sequence[Reply]"
+"""One reply, or one a turn."""
+
 _IMAGE_CELL = -1
 
 
@@ -54,10 +57,16 @@ def byte_tokenizer() -> TextTokenizer:
 
 
 class NullRuntime(Runtime):
-    """Says `replies`, one a turn, and counts everything as a real runtime does.
+    """Gives `replies`, one a turn, and counts everything as a real runtime does.
 
     A turn begins where a prefill ends with the opening of an assistant message. When the replies
     are used up, the next turn raises `SessionError`.
+
+    Args:
+        replies: one a turn; a single text is one reply.
+
+    Raises:
+        InputError: a reply is neither a text nor a list of texts.
 
     Attributes:
         images: sizes (rows, columns in visual tokens) of the pictures encoded so far.
@@ -69,7 +78,7 @@ class NullRuntime(Runtime):
 
     def __init__(
         self,
-        replies: Sequence[Reply] = (),
+        replies: Script = (),
         tokenizer: TextTokenizer | None = None,
         context: int = 32_768,
     ) -> None:
@@ -80,22 +89,26 @@ class NullRuntime(Runtime):
         self.context = context
         self.images: list[tuple[int, int]] = []
         self.forwarded = 0
-        self._replies = list(replies)
+        self._replies: list[list[str]] = []
+        self.script(*([replies] if isinstance(replies, str) else replies))
         special = self.tokenizer.special_tokens()
         self.end = special.im_end
         self.opening = [special.im_start, *self.tokenizer.encode("assistant\n")]
 
     def script(self, *replies: Reply) -> None:
         """Add replies to the end of the queue."""
-        self._replies += replies
+        for reply in replies:
+            choices = [reply] if isinstance(reply, str) else reply
+            texts = isinstance(choices, (list, tuple)) and all(isinstance(t, str) for t in choices)
+            if not texts or not choices:
+                raise InputError(f"a reply must be a text or a list of texts, not {reply!r}")
+            self._replies.append(list(choices))
 
     def next_reply(self) -> list[list[int]]:
         """Token ids of the next reply's choices, end tokens included."""
         if not self._replies:
             raise SessionError("the scripted replies are used up: script one for every turn")
-        reply = self._replies.pop(0)
-        choices = [reply] if isinstance(reply, str) else list(reply)
-        return [[*self.tokenizer.encode(text), self.end] for text in choices]
+        return [[*self.tokenizer.encode(text), self.end] for text in self._replies.pop(0)]
 
     def encode_image(self, patches: Patches) -> EncodedImage:
         grid = patches.grid

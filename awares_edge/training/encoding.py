@@ -21,7 +21,6 @@ from awares_edge.protocol import (
     ProtocolProfile,
     SpecialTokens,
     TextTokenizer,
-    render_call,
 )
 from awares_edge.vision import Preprocessing, extract_patches
 
@@ -109,7 +108,7 @@ class Encoder:
         """A whole supervised trajectory (paper: w_t = 5 on the tool turn)."""
         conversation = self.first_turn(image, question)
         if crops:
-            call = self.tokenizer.encode(render_call(crops))
+            call = self.tokenizer.encode(self.profile.call.render(crops))
             conversation.generated([*call, self.special.im_end], tool_weight)
             self.second_turn(conversation, image, crops)
         conversation.generated([*self.tokenizer.encode(answer), self.special.im_end])

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from awares_edge.protocol import CropCall, parse_call
+from awares_edge.protocol import CropCall
 from awares_edge.training.encoding import Conversation, collate
 from awares_edge.training.errors import TrainingError
 from awares_edge.training.loading import Loaded
@@ -54,7 +54,7 @@ def roll_out(
     second: list[int] = []
     for n, ids in enumerate(first):
         text = encoder.tokenizer.decode(ids)
-        call = parse_call(text, encoder.profile.crop_ids)
+        call = encoder.profile.call.parse(text)
         conversations[n].generated(ids)
         ended = bool(ids) and ids[-1] == encoder.special.im_end
         crops = call.ids if ended else ()

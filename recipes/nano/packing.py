@@ -20,7 +20,6 @@ from awares_edge.protocol import (
     SpecialTokens,
     TextTokenizer,
     get_profile,
-    render_call,
 )
 from awares_edge.synth.canvas import COLOURS, SHAPES
 from awares_edge.vision import Grid, image_advance, image_positions, text_positions
@@ -119,7 +118,9 @@ class Packer:
     def __init__(self) -> None:
         self.tokenizer = TextTokenizer(build_tokenizer())
         self.special: SpecialTokens = self.tokenizer.special_tokens()
-        self.prompt = PromptBuilder(self.tokenizer, self.special, get_profile("nano"))
+        profile = get_profile("nano")
+        self.prompt = PromptBuilder(self.tokenizer, self.special, profile)
+        self.call_format = profile.call
         self._cache: dict[str, list[int]] = {}
         self._colours = {self.tokenizer.encode(" " + c)[0] for c in COLOURS}
         self._shapes = {self.tokenizer.encode(" " + x)[0] for x in SHAPES}
@@ -211,7 +212,7 @@ class Packer:
         If ``learn`` is False the call is not scored.
         """
         ask = self.ask(question)
-        call = [*self.encode(render_call(crops)), self.special.im_end]
+        call = [*self.encode(self.call_format.render(crops)), self.special.im_end]
         ids = {self.encode(f" ['{c}")[-1] for c in crops}
         weights = [CROP_WEIGHT if t in ids else FIXED_WEIGHT for t in call]
         weights[0] = FIRST_WEIGHT

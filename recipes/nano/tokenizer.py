@@ -11,7 +11,7 @@ from pathlib import Path
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from tokenizers.trainers import BpeTrainer
 
-from awares_edge.protocol import CROP_NAMES, get_profile, render_call
+from awares_edge.protocol import CROP_NAMES, get_profile
 from awares_edge.synth.canvas import COLOURS, SHAPES
 from recipes.nano.config import SPECIAL_IDS, VOCAB
 
@@ -47,8 +47,9 @@ QUESTIONS = (
 
 def corpus() -> list[str]:
     """All fixed text of the nano protocol and of the synthetic questions."""
-    lines = [get_profile("nano").system_prompt, "system\n", "user\n", "assistant\n", "yes", "no"]
-    lines += [render_call([i]) for i in CROP_NAMES] + [render_call(["0", "3"])] * 9
+    profile = get_profile("nano")
+    lines = [profile.system_prompt, "system\n", "user\n", "assistant\n", "yes", "no"]
+    lines += [profile.call.render([i]) for i in CROP_NAMES] + [profile.call.render(["0", "3"])] * 9
     lines += [*COLOURS, *SHAPES]
     for question in QUESTIONS:
         for c in COLOURS:

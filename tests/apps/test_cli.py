@@ -107,7 +107,7 @@ def test_a_view_shows_picture_low_res_and_crops(picture, replies, tmp_path, caps
         (["ask", "{picture}", "?", "--runtime", "x"], "no runtime 'x': choose one of onnx"),
         (["ask", "{picture}", "?", "--protocol", "x"], "no protocol profile 'x'"),
         (["ask", "{picture}", "?", "--json", "--stream"], "leave --stream out"),
-        (["ask", "{picture}", "?", "--max-rtr", "-1"], "max_rtr must be above 0"),
+        (["ask", "{picture}", "?", "--max-rtr", "-1"], "max_rtr must be a finite number above 0"),
         (["ask", "{picture}", "?", "--timeout", "0"], "timeout must be above 0"),
         (["inspect", "nowhere"], "no such bundle: nowhere"),
         (["export", "nowhere", "-o", "out", "--protocol", "x"], "no protocol profile"),

@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 
 from awares_edge.controller.decoding import Generated, Limits, TurnDecoder
 from awares_edge.controller.trace import TurnTrace
-from awares_edge.protocol import PROFILES, CallTokens, parse_call
+from awares_edge.protocol import PROFILES, CallTokens
 from awares_edge.runtimes.base import Session, TextSegment
 from awares_edge.runtimes.null import byte_tokenizer
 
 TOKENIZER = byte_tokenizer()
 SPECIAL = TOKENIZER.special_tokens()
-CALL = CallTokens.build(TOKENIZER, SPECIAL, PROFILES["paper"])
+FORMAT = PROFILES["paper"].call
+CALL = CallTokens.build(TOKENIZER, SPECIAL, FORMAT)
 
 call_like = st.sampled_from(
     [
@@ -34,6 +35,13 @@ call_like = st.sampled_from(
         "GET_CROPS: ['3', '3']",
         "GET_CROPS: []",
         "GET_CROPS: ['3'] please",
+        "GET_CROPS_NOW",
+        " GET_CROPS: ['3']",
+        "\nGET_CROPS: ['9']",
+        "I look. GET_CROPS: ['3']",
+        "WGET_CROPS: ['3']",
+        "get_crops: ['3']",
+        "GET2']",
         "GET_CROP",
         "GET OUT",
         "42",
@@ -75,13 +83,27 @@ class Opinionated(Session):
         pass
 
 
-def decode(seed, texts, push, *, draft, constrain, allow_call=True):
-    session = Opinionated(seed, texts, push)
+def make(seed, texts, push, *, draft, constrain):
+    session, trace = Opinionated(seed, texts, push), TurnTrace()
     logits = session.prefill([TextSegment((0,))])[0]
     session.steps = 0
-    decoder = TurnDecoder(session, TOKENIZER, SPECIAL, CALL, draft=draft, constrain=constrain)
-    trace = TurnTrace()
-    *pieces, generated = decoder.run(logits, Limits(60), trace, allow_call=allow_call)
+    decoder = TurnDecoder(
+        session,
+        TOKENIZER,
+        SPECIAL,
+        CALL,
+        logits=logits,
+        limits=Limits(60),
+        trace=trace,
+        use_drafts=draft,
+        constrain=constrain,
+    )
+    return decoder, session, trace
+
+
+def decode(seed, texts, push, *, draft, constrain, allow_call=True):
+    decoder, session, trace = make(seed, texts, push, draft=draft, constrain=constrain)
+    *pieces, generated = decoder.run(allow_call=allow_call)
     assert isinstance(generated, Generated)
     return generated, "".join(pieces), session, trace
 
@@ -93,21 +115,21 @@ models = (
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(*models)
 def test_where_free_decoding_gives_a_valid_call_constrained_decoding_gives_the_same(
     seed, texts, push
 ):
     free, *_ = decode(seed, texts, push, draft=False, constrain=False)
     held, *_ = decode(seed, texts, push, draft=True, constrain=True)
-    if parse_call(free.text).status == "ok" and free.ended:
+    if FORMAT.parse(free.text).status == "ok" and free.ended:
         assert held.ids == free.ids
         assert held.ended
-    if not free.text.startswith("GET_CROPS"):
+    if "GET_CROPS" not in free.text:
         assert held.ids == free.ids
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(*models, st.booleans())
 def test_drafting_changes_no_decision(seed, texts, push, constrain):
     plain, shown, *_ = decode(seed, texts, push, draft=False, constrain=constrain)
@@ -120,20 +142,47 @@ def test_drafting_changes_no_decision(seed, texts, push, constrain):
     assert session.ids[1:] == cached[: len(cached) - len(drafted.uncached)]
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(*models)
 def test_a_call_that_has_begun_ends_as_a_valid_call(seed, texts, push):
     held, *_ = decode(seed, texts, push, draft=True, constrain=True)
-    if held.text.startswith("GET_CROPS") and held.ended:
-        assert parse_call(held.text).status == "ok"
+    start = FORMAT.find(held.text)
+    if start is not None and held.ended and FORMAT.grammar.viable(held.text[start:]):
+        assert FORMAT.grammar.complete(held.text[start:])
+        assert FORMAT.parse(held.text[start:]).status == "ok"
 
 
-@settings(max_examples=200)
+@settings(max_examples=150)
+@given(*models, st.booleans())
+def test_where_no_call_is_allowed_none_is_made_and_none_is_shown(seed, texts, push, constrain):
+    held, shown, *_ = decode(seed, texts, push, draft=True, constrain=constrain, allow_call=False)
+    assert FORMAT.parse(held.text).status == "none"
+    assert held.text.rstrip("\ufffd").startswith(shown)
+    if held.ended:
+        assert shown == held.text.rstrip("\ufffd")
+
+
+@settings(max_examples=150)
+@given(*models, st.booleans())
+def test_no_part_of_a_call_is_ever_shown(seed, texts, push, constrain):
+    held, shown, *_ = decode(seed, texts, push, draft=True, constrain=constrain)
+    start = FORMAT.call_start(held.text)
+    assert held.text[:start].startswith(shown)
+
+
+@settings(max_examples=100)
 @given(*models)
-def test_where_no_call_is_allowed_none_is_made_and_none_is_shown(seed, texts, push):
-    held, shown, *_ = decode(seed, texts, push, draft=True, constrain=True, allow_call=False)
-    assert not held.text.startswith("GET_CROPS")
-    assert "GET_CROPS" not in shown
+def test_a_call_that_is_taken_back_leaves_what_was_shown(seed, texts, push):
+    """The stream goes on where the call began; the cache holds what was generated in the end."""
+    decoder, session, trace = make(seed, texts, push, draft=True, constrain=False)
+    *first, call = decoder.run(allow_call=True)
+    if FORMAT.parse(call.text).status == "none":
+        return
+    *second, answer = decoder.run_without_call()
+    assert FORMAT.parse(answer.text).status == "none"
+    assert answer.text.rstrip("\ufffd").startswith("".join([*first, *second]))
+    assert session.ids[1:] == list(answer.ids[: len(answer.ids) - len(answer.uncached)])
+    assert trace.discarded_tokens > 0
 
 
 def test_a_call_costs_one_step_a_decision():

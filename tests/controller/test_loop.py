@@ -1,31 +1,17 @@
-"""The AwaRes loop on a scripted model: decisions, policies, reuse, interruption."""
+"""The AwaRes loop on a scripted model: decisions, crops, reuse, streams."""
 
-import threading
-
-import numpy as np
 import pytest
-from PIL import Image
 
 import awares_edge
-from awares_edge import AskOptions, CropsRequested, Policies, TextDelta
+from awares_edge import AskOptions, CropsRequested, TextDelta
 from awares_edge.errors import (
-    Cancelled,
     ContextOverflow,
-    DeadlineExceeded,
     ImageError,
     InputError,
     QuestionError,
     SessionError,
 )
-from awares_edge.runtimes.base import Capabilities
-
-IMAGE = Image.fromarray(np.random.default_rng(3).integers(0, 256, (448, 560, 3), dtype=np.uint8))
-FULL, LOW, QUADRANT = 20 * 16, 10 * 8, 10 * 8
-
-
-def ask(*replies, question="What?", protocol="paper", image=IMAGE, **options):
-    model = awares_edge.scripted(replies, protocol=protocol)
-    return model.ask(image, question, AskOptions(**options))
+from tests.controller.scripted import FULL, IMAGE, LOW, QUADRANT, ask
 
 
 def test_a_direct_answer_costs_the_low_res_view_alone():
@@ -91,10 +77,8 @@ def test_the_system_prompt_is_computed_once_per_model():
     assert model.runtime.forwarded - before == second.turns[0].prefill_tokens + 1
 
 
-@pytest.mark.parametrize("fork", [True, False])
-def test_a_system_prompt_that_fails_leaves_no_session_open(fork, monkeypatch):
+def test_a_system_prompt_that_fails_leaves_no_session_open(monkeypatch):
     model = awares_edge.scripted(["red"], context=8)
-    monkeypatch.setattr(type(model.runtime), "capabilities", Capabilities(fork=fork))
     open_session, opened = model.runtime.open_session, []
     monkeypatch.setattr(
         model.runtime, "open_session", lambda: opened.append(open_session()) or opened[-1]
@@ -148,83 +132,6 @@ def test_an_answer_that_only_begins_like_a_call_is_an_answer():
         assert (answer.text, answer.call_status) == (text, "none")
 
 
-class TestPolicies:
-    def test_an_invalid_call_is_answered_from_low_res(self):
-        answer = ask(["GET_CROPS: []", "red"], constrain=False)
-        assert (answer.text, answer.call_status) == ("red", "invalid")
-        assert answer.policies == ("invalid-call:answer-low",)
-        assert answer.rtr == 0.25
-        assert answer.call_text == "GET_CROPS: []"
-        assert answer.turns[0].discarded_tokens > 0
-
-    def test_or_from_the_whole_picture(self):
-        policies = Policies(invalid_call="whole-image")
-        answer = ask("GET_CROPS: []", "red", constrain=False, policies=policies)
-        assert (answer.text, answer.crops[0].id) == ("red", "all")
-        assert answer.policies == ("invalid-call:whole-image",)
-
-    def test_a_repaired_call_says_so(self):
-        answer = ask("GET_CROPS: ['3', '3'] please", "red", constrain=False)
-        assert (answer.text, answer.call_status) == ("red", "repaired")
-        assert [crop.id for crop in answer.crops] == ["3"]
-
-    @pytest.mark.parametrize(
-        ("policy", "ids"), [("keep-first", ["3"]), ("whole-image", ["all"]), ("answer-low", [])]
-    )
-    def test_too_many_crops(self, policy, ids):
-        policies = Policies(max_crops=1, too_many_crops=policy)
-        call = "GET_CROPS: ['3', '0']"
-        replies = [call, "red"] if ids else [[call, "red"]]
-        answer = ask(*replies, policies=policies)
-        assert [crop.id for crop in answer.crops] == ids
-        assert answer.text == "red"
-        assert answer.policies == (f"too-many-crops:{policy}",)
-
-    def test_a_token_budget_drops_the_last_crops(self):
-        answer = ask("GET_CROPS: ['3', '0']", "red", policies=Policies(max_rtr=0.5))
-        assert [crop.id for crop in answer.crops] == ["3"]
-        assert answer.rtr <= 0.5
-        assert answer.policies == ("token-budget:dropped 0",)
-        answer = ask(["GET_CROPS: ['3']", "red"], policies=Policies(max_rtr=0.3))
-        assert (answer.text, answer.policies) == ("red", ("token-budget:answer-low",))
-
-    def test_crops_that_do_not_fit_the_context_are_dropped(self):
-        replies = ["GET_CROPS: ['3', '0']", "red"]
-        _, two = awares_edge.scripted(replies).ask(IMAGE, "What?").turns
-        needed = two.reused_tokens + two.prefill_tokens
-        answer = awares_edge.scripted(replies, context=needed).ask(IMAGE, "What?")
-        assert [crop.id for crop in answer.crops] == ["3"]
-        assert answer.policies == ("context-overflow:dropped 0",)
-
-    def test_a_picture_that_does_not_fit_the_context_is_refused(self):
-        model = awares_edge.scripted(["red", "blue"], context=640)
-        with pytest.raises(ContextOverflow, match="smaller picture"):
-            model.ask(IMAGE, "What?")
-
-    def test_a_picture_that_low_res_does_not_make_smaller_is_shown_in_full(self):
-        answer = ask("red", image=IMAGE.resize((50, 50)))
-        assert answer.policies == ("small-image:full",)
-        assert answer.rtr == 1.0
-
-    def test_crops_can_be_forced(self):
-        answer = ask("not asked", "red", crops=("3",))
-        assert answer.text == "red"
-        assert [crop.id for crop in answer.crops] == ["3"]
-        assert answer.policies == ("forced-crops:3",)
-        with pytest.raises(InputError, match="choose from 0, 1"):
-            ask("red", crops=("9",))
-
-    def test_crops_of_an_uncuttable_picture_are_sent_once(self):
-        narrow = IMAGE.resize((99, 560))
-        answer = ask("GET_CROPS: ['3', '0']", "red", image=narrow, protocol="evaluator")
-        assert [crop.box for crop in answer.crops] == [(0, 0, 99, 560)]
-
-    @pytest.mark.parametrize("options", [{"max_crops": 0}, {"max_rtr": 0}])
-    def test_policies_that_make_no_sense(self, options):
-        with pytest.raises(InputError):
-            Policies(**options)
-
-
 class TestStream:
     def test_text_comes_in_pieces_and_a_call_never_shows(self):
         model = awares_edge.scripted(["GET_CROPS: ['3']", "forty two"])
@@ -239,7 +146,7 @@ class TestStream:
         model = awares_edge.scripted(["GET WELL"])
         with model.open(IMAGE) as picture:
             pieces = [event.text for event in picture.stream("?") if isinstance(event, TextDelta)]
-        assert pieces[0] == "GET "
+        assert pieces[0] == "GET W"
         assert "".join(pieces) == "GET WELL"
 
     def test_characters_of_several_tokens_are_never_cut(self):
@@ -260,48 +167,6 @@ class TestStream:
             assert picture.ask("again?").text == "red"
 
 
-class TestInterruption:
-    def test_a_deadline_stops_and_leaves_the_picture_usable(self):
-        model = awares_edge.scripted(["red", "blue"])
-        with model.open(IMAGE) as picture:
-            with pytest.raises(DeadlineExceeded, match="allow more time"):
-                picture.ask("?", AskOptions(timeout=1e-9))
-            assert picture.ask("?").text == "red"
-
-    def test_a_cancel_stops_and_hands_over_what_there_is(self):
-        model = awares_edge.scripted(["a long answer", "blue"])
-        cancel = threading.Event()
-        with model.open(IMAGE) as picture:
-            stream = picture.stream("?", AskOptions(cancel=cancel))
-            first = next(stream)
-            cancel.set()
-            with pytest.raises(Cancelled) as caught:
-                list(stream)
-            assert caught.value.partial.startswith(first.text)
-            assert picture.ask("?").text == "blue"
-
-    def test_a_token_limit_ends_an_answer(self):
-        answer = ask("a long answer", max_new_tokens=3)
-        assert (answer.text, answer.finish) == ("a l", "length")
-
-    def test_a_full_context_ends_an_answer(self):
-        model = awares_edge.scripted(["x" * 2000], context=1000)
-        answer = model.ask(IMAGE, "?")
-        assert answer.finish == "length"
-        assert 100 < len(answer.text) < 1000
-
-
-def test_several_threads_ask_at_once():
-    model = awares_edge.scripted(["red"] * 16)
-    answers, threads = [], []
-    for _ in range(16):
-        threads.append(threading.Thread(target=lambda: answers.append(model.ask(IMAGE, "?").text)))
-        threads[-1].start()
-    for thread in threads:
-        thread.join()
-    assert answers == ["red"] * 16
-
-
 def test_bad_input_is_refused_before_anything_is_computed():
     model = awares_edge.scripted(["red"])
     with pytest.raises(QuestionError):
@@ -319,13 +184,23 @@ def test_bad_input_is_refused_before_anything_is_computed():
     assert model.runtime.forwarded == 0
 
 
-def test_a_closed_picture_says_so():
-    model = awares_edge.scripted(["red"])
-    picture = model.open(IMAGE)
-    picture.close()
-    picture.close()
-    with pytest.raises(SessionError, match="open it again"):
-        picture.ask("?")
+def test_the_first_view_is_the_one_that_was_shown():
+    """Also of a picture so small that both views cost the same."""
+    small = IMAGE.resize((50, 50))
+    for mode, size in (("low", (25, 25)), ("full", (50, 50)), ("awares", (50, 50))):
+        with awares_edge.scripted("red").open(small) as picture:
+            answer = picture.ask("?", AskOptions(mode=mode))
+            assert picture.first_view(answer).size == size
+
+
+class TestScripts:
+    def test_a_single_text_is_one_reply(self):
+        assert awares_edge.scripted("EXIT").ask(IMAGE, "?").text == "EXIT"
+
+    @pytest.mark.parametrize("replies", [[42], [["a", 1]], [[]], [None]])
+    def test_what_is_no_text_is_refused_at_once(self, replies):
+        with pytest.raises(InputError, match="must be a text"):
+            awares_edge.scripted(replies)
 
 
 def test_boxes_are_pixels_of_the_users_picture_even_where_the_source_is_scaled_down():

@@ -4,14 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from awares_edge.protocol import CROP_NAMES, CallGrammar, parse_call
+from awares_edge.protocol import CROP_NAMES, PROFILES
 
-grammar = CallGrammar()
+call_format = PROFILES["paper"].call
+grammar = call_format.grammar
 
 
 @st.composite
 def calls(draw):
     """Sentences of the grammar."""
+    blank = draw(st.sampled_from(["", " ", "\n", " \t\n"]))
     colon, space = draw(st.sampled_from(["", ":"])), draw(st.sampled_from(["", " "]))
     crops = draw(st.permutations([i for i in CROP_NAMES if i != "all"]))
     crops = crops[: draw(st.integers(1, len(crops)))]
@@ -23,7 +25,7 @@ def calls(draw):
         quote = draw(st.sampled_from(["'", '"', ""]))
         items.append(f"{quote}{text}{quote}")
     comma = draw(st.sampled_from([",", ", "]))
-    return f"GET_CROPS{colon}{space}[{comma.join(items)}]"
+    return f"{blank}GET_CROPS{colon}{space}[{comma.join(items)}]"
 
 
 @given(calls())
@@ -32,7 +34,14 @@ def test_every_sentence_is_viable_at_every_character_and_parses_as_ok(call):
         assert grammar.viable(call[:end])
         assert not grammar.complete(call[:end])
     assert grammar.complete(call)
-    assert parse_call(call).status == "ok"
+    assert call_format.parse(call).status == "ok"
+
+
+@given(calls())
+def test_a_call_begins_where_its_sentence_does(call):
+    """Decoder and grammar agree, behind an answer's beginning too."""
+    assert call_format.find(call) == 0
+    assert call_format.find(f"I look.{call}") == 7 + len(call) - len(call.lstrip())
 
 
 @given(calls(), st.characters())
@@ -44,7 +53,7 @@ def test_nothing_follows_a_complete_call(call, character):
 def test_what_the_grammar_calls_complete_the_parser_calls_ok(text):
     text = f"GET_CROPS{text}"
     if grammar.complete(text):
-        assert parse_call(text).status == "ok"
+        assert call_format.parse(text).status == "ok"
 
 
 @pytest.mark.parametrize(
@@ -56,6 +65,8 @@ def test_what_the_grammar_calls_complete_the_parser_calls_ok(text):
         "GET_CROPS: []",
         "GET_CROPS: ['all',",
         "get",
+        "GET_CROPS_NOW",
+        "x GET_CROPS",
     ],
 )
 def test_dead_ends_are_seen_at_once(text):

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from awares_edge.errors import QuestionError
-from awares_edge.protocol import PROFILES, CallTokens, PromptBuilder, render_call
+from awares_edge.protocol import PROFILES, PromptBuilder
 from awares_edge.protocol.prompt import MAX_QUESTION
 from awares_edge.runtimes.null import byte_tokenizer
 
@@ -56,25 +56,3 @@ def test_special_tokens_in_a_question_are_ordinary_text(text, token):
 def test_questions_that_cannot_be_asked(question, message):
     with pytest.raises(QuestionError, match=message):
         prompt.ask(question)
-
-
-def test_a_calls_fixed_text_is_found_in_its_tokens():
-    call = CallTokens.build(tokenizer, special, PROFILES["paper"])
-    assert tokenizer.decode(call.opening) == "GET_CROPS: ['"
-    assert tokenizer.decode(call.closing) == "']"
-    assert call.closing[-1] == special.im_end
-
-
-def test_drafts_are_offered_only_where_nothing_is_to_be_decided():
-    call = CallTokens.build(tokenizer, special, PROFILES["paper"])
-    ids = tokenizer.encode(render_call(["0", "5"]))
-    decisions = []
-    for end in range(len(ids)):
-        text = tokenizer.decode(ids[:end])
-        if not call.draft(ids[:end], text):
-            decisions.append(text)
-    # The call itself, each crop, and (drafted, but the model may differ) whether another follows.
-    assert decisions[0] == ""
-    assert "GET_CROPS: ['" in decisions
-    assert "GET_CROPS: ['0', '" in decisions
-    assert "GET_CROPS: ['0" not in decisions

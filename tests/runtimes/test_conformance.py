@@ -109,6 +109,18 @@ class TestSession:
         fork.close()
         session.decode(41)
 
+    def test_a_fork_outlives_the_session_it_was_made_from(self, loaded):
+        parent = loaded.model.runtime.open_session()
+        parent.prefill([TEXT, encoded(loaded)])
+        with parent.fork() as fork:
+            expected = parent.prefill([MORE])
+            parent.close()
+            loaded.assert_same(fork.prefill([MORE]), expected)
+            with fork.fork() as again:
+                loaded.assert_same(again.decode(9), fork.decode(9))
+        with pytest.raises(SessionError, match="closed"):
+            parent.fork()
+
     def test_sessions_do_not_see_each_other(self, loaded, session):
         expected = [session.prefill([TEXT])[0], session.decode(3)]
         with (
@@ -227,3 +239,58 @@ class TestLoop:
         answer = loaded.model.ask(noise(240, 240), "?", AskOptions(mode=mode, max_new_tokens=3))
         assert answer.mode == mode
         assert answer.crops == ()
+
+
+@pytest.fixture(params=LOADERS)
+def short_lived(request, tmp_path_factory) -> Loaded:
+    """A model of its own, to be closed."""
+    with LOADERS[request.param](tmp_path_factory) as loaded:
+        yield loaded
+
+
+def test_closing_a_model_closes_its_sessions_and_pictures(short_lived):
+    model = short_lived.model
+    picture, options = model.open(noise(240, 240)), AskOptions(max_new_tokens=3)
+    picture.ask("Which?", options)
+    stream = picture.stream("Which?", options)
+    next(stream)
+    session = model.open_session()
+    model.close()
+    model.close()
+    for use in (
+        lambda: session.decode(5),
+        session.fork,
+        lambda: session.rewind(session.mark()),
+        model.open_session,
+        lambda: list(stream),
+        lambda: picture.ask("Which?"),
+        lambda: model.ask(noise(9, 9), "Which?"),
+    ):
+        with pytest.raises(SessionError, match="is closed"):
+            use()
+    session.close()
+    picture.close()
+
+
+def test_a_model_may_be_closed_while_threads_ask(short_lived):
+    """Every question ends: with its answer, or with an error that says why not."""
+    model, started, outcomes = short_lived.model, threading.Barrier(4), []
+
+    def ask():
+        try:
+            started.wait(30)
+            for seed in range(50):
+                model.ask(noise(120, 120, seed), "Which?", AskOptions(max_new_tokens=3))
+        except SessionError as error:
+            outcomes.append(str(error))
+        except BaseException as error:
+            outcomes.append(repr(error))
+
+    threads = [threading.Thread(target=ask) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    started.wait(30)
+    model.close()
+    for thread in threads:
+        thread.join()
+    assert outcomes == ["this model is closed: load it again"] * 3

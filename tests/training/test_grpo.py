@@ -15,7 +15,6 @@ pytest.importorskip("accelerate")
 
 from awares_edge.checkpoint.checkpoint import Checkpoint  # noqa: E402
 from awares_edge.checkpoint.lora import Adapter  # noqa: E402
-from awares_edge.protocol import render_call  # noqa: E402
 from awares_edge.training import grpo  # noqa: E402
 from awares_edge.training import rollout as rollouts  # noqa: E402
 from awares_edge.training.encoding import IGNORE, Conversation  # noqa: E402
@@ -109,7 +108,7 @@ def test_a_two_turn_rollout_is_the_trajectory_that_sft_would_build(
 ) -> None:
     row, encoder = rows[0], loaded.encoder
     end = encoder.special.im_end
-    call = encoder.tokenizer.encode(render_call(row.crops))
+    call = encoder.tokenizer.encode(encoder.profile.call.render(row.crops))
     replies = [
         [[*call, end], call, [*encoder.tokenizer.encode("NO"), end]],  # the second is cut off
         [[*encoder.tokenizer.encode(row.answer), end]],
@@ -126,7 +125,11 @@ def test_a_two_turn_rollout_is_the_trajectory_that_sft_would_build(
     assert group[0].conversation.ids == expected.ids
     assert group[0].conversation.labels == expected.labels
     assert group[0].conversation.grids == expected.grids
-    assert [g.answer for g in group] == [row.answer, render_call(row.crops), "NO"]
+    assert [g.answer for g in group] == [
+        row.answer,
+        encoder.profile.call.render(row.crops),
+        "NO",
+    ]
     # A call that was cut off showed nothing, and is not paid as a look.
     assert [g.crops for g in group] == [row.crops, (), ()]
     assert [g.call.status for g in group] == ["ok", "ok", "none"]

@@ -8,7 +8,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from awares_edge.protocol import get_profile, parse_call, render_call  # noqa: E402
+from awares_edge.protocol import get_profile  # noqa: E402
 from awares_edge.synth.canvas import COLOURS, SHAPES  # noqa: E402
 from awares_edge.synth.text import Glyph  # noqa: E402
 from awares_edge.vision import Preprocessing, extract_patches  # noqa: E402
@@ -34,11 +34,11 @@ def test_tokenizer_spells_codes_and_keeps_question_words_whole() -> None:
 
 
 def test_calls_survive_the_tokenizer() -> None:
-    tokenizer = build_tokenizer()
+    tokenizer, call = build_tokenizer(), get_profile("nano").call
     for ids in (["0"], ["0", "3"], ["all"]):
-        text = render_call(ids)
+        text = call.render(ids)
         back = tokenizer.decode(tokenizer.encode(text).ids)
-        assert parse_call(back).ids == tuple(ids)
+        assert call.parse(back).ids == tuple(ids)
 
 
 def test_window_patches_hold_the_pixels_of_extract_patches() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+from weakref import WeakSet
 
-from awares_edge.protocol.calls import CallTokens
+from awares_edge.controller.gate import Gate
+from awares_edge.protocol.call import CallTokens
 from awares_edge.protocol.profiles import ProtocolProfile
 from awares_edge.protocol.prompt import PromptBuilder
 from awares_edge.protocol.tokenizer import SpecialTokens, TextTokenizer
@@ -12,13 +14,14 @@ from awares_edge.runtimes.base import Runtime, Session, TextSegment
 from awares_edge.vision.patches import Preprocessing
 
 
-class Engine:
+class LoadedModel:
     """A runtime, its tokenizer and its protocol. Safe to share between threads.
 
     Attributes:
         runtime: what computes.
         protocol: the profile in force.
         preprocessing: how pixels become patches.
+        gate: open while the model may be used; each step of a question passes it.
     """
 
     def __init__(
@@ -35,18 +38,24 @@ class Engine:
         self.protocol = protocol
         self.preprocessing = preprocessing
         self.prompt = PromptBuilder(tokenizer, special, protocol)
-        self.call = CallTokens.build(tokenizer, special, protocol)
+        self.call = CallTokens.build(tokenizer, special, protocol.call)
+        self.gate = Gate("this model is closed: load it again")
         self._system: Session | None = None
+        self._sessions: WeakSet[Session] = WeakSet()
         self._lock = threading.Lock()
 
     def open_session(self) -> Session:
-        """A session that holds the system prompt, computed once per model where sessions fork."""
-        if not self.runtime.capabilities.fork:
-            return self._prefilled()
-        with self._lock:
+        """A session that holds the system prompt, which is computed once per model.
+
+        Raises:
+            SessionError: the model is closed. Closing it closes this session too.
+        """
+        with self.gate, self._lock:
             if self._system is None:
                 self._system = self._prefilled()
-            return self._system.fork()
+            session = self._system.fork()
+            self._sessions.add(session)
+            return session
 
     def _prefilled(self) -> Session:
         session = self.runtime.open_session()
@@ -58,9 +67,17 @@ class Engine:
         return session
 
     def close(self) -> None:
-        """Give all memory back. What was opened from here must not be used any more."""
-        with self._lock:
+        """Give all memory back. Closing twice is allowed.
+
+        Waits for steps that other threads are computing; their questions end with `SessionError`.
+        """
+        if not self.gate.close():
+            return
+        try:
+            for session in list(self._sessions):
+                session.close()
             if self._system is not None:
                 self._system.close()
                 self._system = None
-        self.runtime.close()
+        finally:
+            self.runtime.close()

@@ -1,10 +1,8 @@
-"""The grammar of a tool call, one character at a time, for constrained decoding.
+"""The grammar of a call, one character at a time, for constrained decoding.
 
-    call  = "GET_CROPS" [":"] [" "] "[" item { "," [" "] item } "]"
-    item  = "'" crop "'" | '"' crop '"' | crop
-    crop  = id or name that was offered and not yet used; `all` stands alone
-
-Every sentence of this grammar is read as "ok" by `parse_call`.
+call  = white space, marker, [":"], [" "], "[", item, { ",", [" "], item }, "]"
+item  = "'" crop "'" | '"' crop '"' | crop
+crop  = id or name that was offered and not yet used; `all` stands alone
 """
 
 from __future__ import annotations
@@ -14,21 +12,28 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from awares_edge.protocol.crops import CROP_NAMES, WHOLE
-from awares_edge.protocol.parsing import CALL_MARKER
 
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    where: Literal["marker", "colon", "space", "bracket", "gap", "item", "crop", "after", "end"]
+    where: Literal[
+        "start", "marker", "colon", "space", "bracket", "gap", "item", "crop", "after", "end"
+    ]
     partial: str = ""
     quote: str = ""
     used: tuple[str, ...] = ()
 
 
 class CallGrammar:
-    """Which texts are, or can become, a call with the offered crops."""
+    """Which texts are, or can become, a call with the offered crops.
 
-    def __init__(self, offered: Sequence[str] = tuple(CROP_NAMES)) -> None:
+    Args:
+        marker: the word that opens the call.
+        offered: ids of the crops that may be called for.
+    """
+
+    def __init__(self, marker: str, offered: Sequence[str]) -> None:
+        self._marker = marker
         self._crops = {text: i for i in offered for text in (i, CROP_NAMES[i])}
 
     def viable(self, text: str) -> bool:
@@ -51,7 +56,7 @@ class CallGrammar:
         )
 
     def _run(self, text: str) -> _State | None:
-        state: _State | None = _State("marker")
+        state: _State | None = _State("start")
         for character in text:
             if state is None:
                 return None
@@ -59,11 +64,8 @@ class CallGrammar:
         return state
 
     def _step(self, s: _State, c: str) -> _State | None:
-        if s.where == "marker":
-            partial = s.partial + c
-            if not CALL_MARKER.startswith(partial):
-                return None
-            return _State("colon") if partial == CALL_MARKER else _State("marker", partial)
+        if s.where in ("start", "marker"):
+            return self._open(s, c)
         if s.where in ("colon", "space", "bracket"):
             if c == "[":
                 return _State("item")
@@ -89,6 +91,14 @@ class CallGrammar:
             room = WHOLE not in s.used and any(self._free(s, text) for text in self._crops)
             return replace(s, where="gap") if c == "," and room else None
         return None
+
+    def _open(self, s: _State, c: str) -> _State | None:
+        if s.where == "start" and c.isspace():
+            return s
+        partial = s.partial + c
+        if not self._marker.startswith(partial):
+            return None
+        return _State("colon") if partial == self._marker else _State("marker", partial)
 
     def _free(self, s: _State, text: str) -> bool:
         crop_id = self._crops[text]
