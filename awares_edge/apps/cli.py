@@ -18,6 +18,8 @@ from awares_edge.apps import (
     export,
     importance,
     inspect,
+    parity,
+    profile,
     runtimes,
     train,
 )
@@ -40,6 +42,8 @@ app.command("build-engine", epilog=build_engine.EPILOG)(build_engine.build_engin
 app.command("importance", epilog=importance.EPILOG)(importance.importance)
 app.command("inspect", epilog=inspect.EPILOG)(inspect.inspect)
 app.command("runtimes", epilog=runtimes.EPILOG)(runtimes.runtimes)
+app.command("parity", epilog=parity.EPILOG)(parity.parity)
+app.command("profile", epilog=profile.EPILOG)(profile.profile)
 app.add_typer(evaluate.app)
 app.add_typer(train.app)
 

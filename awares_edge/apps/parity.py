@@ -1,0 +1,296 @@
+"""`awares-edge parity`: does a bundle decide and answer as its reference does?"""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from awares_edge.apps.console import err, out, print_json, printable, progress_bar, say
+from awares_edge.apps.evaluate import SplitName
+from awares_edge.apps.options import (
+    DeviceOption,
+    JsonOption,
+    ProtocolOption,
+    ThreadsOption,
+    load_model,
+)
+from awares_edge.errors import InputError
+from awares_edge.evaluation.machine import describe_machine, versions
+from awares_edge.evaluation.output import check_writable
+from awares_edge.evaluation.parity import Limits, Recording, compare, load, record, save
+from awares_edge.evaluation.parity.questions import (
+    Questions,
+    read_questions,
+    synthetic_questions,
+)
+from awares_edge.evaluation.parity.report import check_line, html
+from awares_edge.files import whole_file
+from awares_edge.spec import MANIFEST_NAME
+
+EPILOG = """
+Examples:
+
+    awares-edge parity ./nano-checkpoint nano-bundle nano-q8 --protocol nano --html report.html
+
+    awares-edge parity ./AWARES-Qwen2.5-VL-7B --save-reference awares-7b.parity
+
+    awares-edge parity awares-7b.parity awares-7b-q4
+
+The second line runs on a large machine, the third on the device: the file holds the reference's
+decisions, answers, pixels, features and logits. Exit code: 0 where every candidate agrees, 1 where
+one does not, 2 where something cannot be used.
+"""
+
+_DEFAULT_LIMIT = 200
+_LIMITS = Limits()
+
+
+def parity(
+    reference: Annotated[
+        Path,
+        typer.Argument(help="Checkpoint folder (needs torch), bundle folder, or saved reference."),
+    ],
+    candidates: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Checkpoint folders, bundle folders or saved references to compare."),
+    ] = None,
+    save_reference: Annotated[
+        Path | None, typer.Option(help="Write what the reference said and computed to this file.")
+    ] = None,
+    questions: Annotated[
+        Path | None,
+        typer.Option(
+            help='JSONL file of your own: {"image": "photo.jpg", "question": "..."} a line. '
+            "Default: the synthetic suite."
+        ),
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help=f"Number of questions. Default: {_DEFAULT_LIMIT}, or all of a file."
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Seed of the questions. Default: 0.")
+    ] = None,
+    split: Annotated[
+        SplitName | None, typer.Option(help="Split to draw from. Default: test.")
+    ] = None,
+    probes: Annotated[
+        int,
+        typer.Option(min=0, help="Questions to compare pixels, features and logits of."),
+    ] = 16,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Most tokens of one turn.")] = 64,
+    min_decisions: Annotated[
+        float, typer.Option(min=0, max=1, help="Least share of equal crop decisions.")
+    ] = _LIMITS.decisions,
+    min_answers: Annotated[
+        float, typer.Option(min=0, max=1, help="Least share of equal answers.")
+    ] = _LIMITS.answers,
+    min_warm: Annotated[
+        float, typer.Option(min=0, max=1, help="Least share of equal answers, cold and warm.")
+    ] = _LIMITS.warm,
+    max_drift: Annotated[
+        float | None,
+        typer.Option(min=0, help="Largest difference of logits, in standard deviations."),
+    ] = None,
+    min_cosine: Annotated[
+        float, typer.Option(min=0, max=1, help="A stage below this has diverged.")
+    ] = _LIMITS.cosine,
+    protocol: ProtocolOption = None,
+    device: DeviceOption = "cpu",
+    threads: ThreadsOption = None,
+    html_file: Annotated[
+        Path | None, typer.Option("--html", help="Write a self-contained report to this file.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Compare crop decisions, answers and logits of bundles with those of a reference."""
+    paths = candidates or []
+    if not paths and save_reference is None:
+        raise InputError("nothing to compare with: name a candidate, or --save-reference FILE")
+    if html_file and not paths:
+        raise InputError("--html needs a candidate to compare with the reference")
+    for path in (save_reference, html_file):
+        if path:
+            check_writable(path)
+    saved = load(reference) if reference.is_file() else None
+    if saved is not None and save_reference is not None:
+        raise InputError(f"{reference} is a saved reference already: leave --save-reference out")
+    for path in paths:
+        _check_source(path)
+    loaded = [load(path) if path.is_file() else None for path in paths]
+    source = saved.about["questions"] if saved else {}
+    needed = saved is None or None in loaded
+    asked = _questions(questions, limit, seed, split, source) if needed else None
+    about = {"device": device, "threads": threads}
+    limits = Limits(min_decisions, min_answers, min_warm, max_drift, min_cosine)
+
+    def ask(path: Path, forced: Recording | None) -> Recording:
+        assert asked is not None
+        new_tokens = forced.about["max_new_tokens"] if forced else max_new_tokens
+        return _record(path, asked, protocol, about, probes, new_tokens, forced)
+
+    ground = saved or ask(reference, None)
+    if save_reference:
+        save(ground, save_reference)
+        err.print(
+            f"reference written to {printable(str(save_reference))}",
+            style="dim",
+            markup=False,
+            soft_wrap=True,
+        )
+    results = [
+        compare(ground, kept or ask(path, ground), limits)
+        for path, kept in zip(paths, loaded, strict=True)
+    ]
+    try:
+        _print(ground, results, json)
+    finally:
+        if html_file:
+            with whole_file(html_file) as file:
+                file.write(html(results).encode())
+    if html_file and not json:
+        err.print(
+            f"report written to {printable(str(html_file))}",
+            style="dim",
+            markup=False,
+            soft_wrap=True,
+        )
+    if not all(result["agrees"] for result in results):
+        raise typer.Exit(1)
+
+
+def _written(what: str, path: Path) -> None:
+    line = f"{what} written to {printable(str(path))}"
+    err.print(line, style="dim", markup=False, soft_wrap=True)
+
+
+def _check_source(path: Path) -> None:
+    if not path.exists():
+        raise InputError(f"no such bundle, checkpoint or saved reference: {path}")
+
+
+def _questions(
+    file: Path | None,
+    limit: int | None,
+    seed: int | None,
+    split: SplitName | None,
+    source: dict[str, Any],
+) -> Questions:
+    """The questions that the options name, or those that a saved reference was asked."""
+    given = {"limit": limit, "seed": seed, "split": split.value if split else None}
+    if file is not None:
+        if seed is not None or split is not None:
+            raise InputError("--seed and --split are of the synthetic suite: leave out --questions")
+        return read_questions(file, limit if limit is not None else source.get("limit"))
+    if "file" in source:
+        raise InputError(
+            f"the reference was asked {source['file']}: give that file with --questions"
+        )
+    for name, value in given.items():
+        if source and value is not None and value != source.get(name):
+            raise InputError(
+                f"the reference was asked with --{name} {source.get(name)}: leave --{name} out"
+            )
+    drawn = SplitName(source.get("split") or given["split"] or "test")
+    return synthetic_questions(
+        drawn.value,
+        int(source.get("seed", seed or 0)),
+        int(source.get("limit", limit or _DEFAULT_LIMIT)),
+    )
+
+
+def _record(
+    path: Path,
+    questions: Questions,
+    protocol: str | None,
+    about: dict[str, Any],
+    probes: int,
+    max_new_tokens: int,
+    forced: Recording | None,
+) -> Recording:
+    _check_source(path)
+    checkpoint = not (path / MANIFEST_NAME).exists() and (path / "config.json").is_file()
+    runtime = "torch" if checkpoint else None
+    threads = about["threads"]
+    with (
+        load_model(path, runtime, protocol, about["device"], threads, None) as model,
+        progress_bar() as update,
+    ):
+        name = path.resolve().name
+        return record(
+            model,
+            {
+                "model": name,
+                "runtime": model.runtime.name,
+                "precision": model.runtime.precision,
+                "device": model.runtime.device,
+                "threads": threads,
+                "machine": describe_machine(),
+                "versions": versions(),
+                "recorded": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            },
+            questions,
+            probes=probes,
+            forced=forced,
+            max_new_tokens=max_new_tokens,
+            progress=lambda done, total: update(name, done, total),
+        )
+
+
+def _print(reference: Recording, results: list[dict[str, Any]], json: bool) -> None:
+    if json:
+        about = {"format": "awares-edge-parity-report", "version": 1, "reference": reference.about}
+        print_json({**about, "candidates": results})
+        return
+    called = sum(row.called for row in reference.rows)
+    name = reference.about["model"]
+    say(f"{name}: {len(reference.rows)} questions, {called} with a call")
+    for result in results:
+        _print_result(result)
+
+
+def _print_result(result: dict[str, Any]) -> None:
+    candidate, decisions = result["candidate"], result["decisions"]
+    out.print(
+        f"{printable(candidate['model'])} ({candidate['runtime']}, {candidate.get('precision')})",
+        style="bold", markup=False, soft_wrap=True,
+    )  # fmt: skip
+    for check in result["checks"]:
+        out.print(
+            f"  {'✓' if check['ok'] else '✗'} {check_line(check)}",
+            style=None if check["ok"] else "red",
+            markup=False,
+            soft_wrap=True,
+        )
+    overlap = "" if decisions["iou"] is None else f", regions overlap {decisions['iou']:.3f} (IoU)"
+    say(
+        f"  call or no call the same: {decisions['same_call']['share']:.2%}{overlap}, "
+        f"call rate {decisions['call_rate_shift']:+.2%}"
+    )
+    if result["drift"]:
+        say(f"  {'logits':12}{'rows':>6}{'median':>9}{'max':>9}{'KL mean':>10}{'same token':>12}")
+    for phase in result["drift"]:
+        difference = phase["difference"]
+        say(
+            f"  {phase['phase']:12}{phase['rows']:6}{difference['median']:9.2g}"
+            f"{difference['max']:9.2g}{phase['kl']['mean']:10.2g}{phase['same_token']:12.2%}"
+        )
+    if result["stages"]:
+        cosines = ", ".join(f"{stage['stage']} {stage['min']:.6f}" for stage in result["stages"])
+        say(f"  least cosine: {cosines}")
+        say(f"  first stage to diverge: {result['first_to_diverge'] or 'none'}")
+    for row in result["differing"][:5]:
+        margin = "" if row["margin"] is None else f" (margin {row['margin']:.3f})"
+        say(f"  {row['question']} {_said(row['reference'])} → {_said(row['candidate'])}{margin}")
+    if len(result["differing"]) > 5:
+        say(f"  and {len(result['differing']) - 5} more: --json or --html lists them")
+
+
+def _said(side: dict[str, Any]) -> str:
+    calls = "; ".join(",".join(call) for call in side["calls"])
+    return f"[{calls}] {side['answer']}" if calls else str(side["answer"])

@@ -1,0 +1,296 @@
+"""`awares-edge profile`: where time, memory and energy go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import product
+from math import isqrt
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias
+
+import typer
+
+from awares_edge.api import embedded_bundle
+from awares_edge.apps.console import err, out, print_json, printable, progress_bar, say, warn
+from awares_edge.apps.options import DeviceOption, JsonOption, ProtocolOption
+from awares_edge.errors import InputError
+from awares_edge.evaluation.output import check_writable
+from awares_edge.evaluation.profile.compare import compare_runs, read_run
+from awares_edge.evaluation.profile.job import MODES, Job, ProfileMode, Variant
+from awares_edge.evaluation.profile.report import comparison_html, run_html, variant_name
+from awares_edge.evaluation.profile.run import profile as measure
+from awares_edge.evaluation.profile.run import read_spec
+from awares_edge.files import whole_file
+from awares_edge.runtimes.registry import get_runtime
+from awares_edge.runtimes.threads import check_threads
+from awares_edge.spec import MANIFEST_NAME
+
+EPILOG = """
+Examples:
+
+    awares-edge profile nano-bundle nano-q8 --threads 1,2 --html profile.html
+
+    awares-edge profile nano-bundle --reference ./nano-checkpoint --protocol nano --json
+
+    awares-edge profile awares-7b-q4 --max-pixels 802816,1605632 --mode awares --sustained 30
+
+    awares-edge profile --compare old.json new.json
+
+Modes: awares (first view, call, crops, answer), again (a second question about the same picture),
+full, low (no zoom), always-full (a call for the whole picture). --reference adds the published way:
+two `generate` calls of transformers, nothing kept.
+"""
+
+Show: TypeAlias = Callable[[dict[str, Any]], None]
+
+_DEFAULT_MODES: tuple[ProfileMode, ...] = ("awares", "again", "full", "low", "always-full")
+_DEFAULT_SIDE = 896
+
+
+def profile(
+    bundles: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Bundle folders. Default: the embedded nano model."),
+    ] = None,
+    threads: Annotated[
+        str | None,
+        typer.Option(help="CPU threads, or several: 1,2. Default: the runtime's choice, unpinned."),
+    ] = None,
+    max_pixels: Annotated[
+        str | None,
+        typer.Option(help="Area to scale pictures down to, or several. Default: the protocol's."),
+    ] = None,
+    mode: Annotated[
+        list[str] | None,
+        typer.Option(help=f"One of {', '.join(_DEFAULT_MODES)}; may be repeated. Default: all."),
+    ] = None,
+    reference: Annotated[
+        Path | None,
+        typer.Option(help="Checkpoint folder: measure transformers' two generate calls beside."),
+    ] = None,
+    iterations: Annotated[int, typer.Option(min=1, help="Questions that count.")] = 20,
+    warmup: Annotated[int, typer.Option(min=0, help="First questions that do not count.")] = 3,
+    answer_tokens: Annotated[int, typer.Option(min=1, max=512, help="Length of answers.")] = 16,
+    crops: Annotated[str, typer.Option(help="Crop ids that the scripted call names.")] = "0,3",
+    free: Annotated[
+        bool, typer.Option("--free", help="Leave calls and answers to the model, unscripted.")
+    ] = False,
+    side: Annotated[
+        int | None,
+        typer.Option(min=28, max=8192, help="Side of the noise pictures in pixels. Default: 896."),
+    ] = None,
+    sustained: Annotated[
+        float, typer.Option(min=0, help="Go on for so many minutes, and watch heat and speed.")
+    ] = 0.0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of pictures and questions.")] = 0,
+    protocol: ProtocolOption = None,
+    device: DeviceOption = "cpu",
+    html_file: Annotated[
+        Path | None, typer.Option("--html", help="Write a self-contained report to this file.")
+    ] = None,
+    compare: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(help="Two files of --json, the old one first: compare them; measure nothing."),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Measure time by turn and phase, tokens, memory and energy of bundles."""
+    if html_file:
+        check_writable(html_file)
+    if compare:
+        if bundles:
+            raise InputError("--compare reads two files: leave the bundles out")
+        result = compare_runs(*map(read_run, compare))
+        _finish(result, json, html_file, comparison_html(result), _print_comparison)
+        return
+    paths = bundles or [embedded_bundle()]
+    for path in paths:
+        if (path / "config.json").is_file() and not (path / MANIFEST_NAME).exists():
+            raise InputError(f"{path} is a checkpoint: export it first, or name it as --reference")
+        read_spec(path)
+    if reference is not None:
+        get_runtime("torch").require()
+        read_spec(reference)
+    jobs = [
+        Job(
+            variant=variant,
+            side=side or _side(variant.max_pixels),
+            crops=tuple(part.strip() for part in crops.split(",")),
+            answer_tokens=answer_tokens,
+            free=free,
+            warmup=warmup,
+            iterations=iterations,
+            seed=seed,
+            sustained_s=60 * sustained,
+        )
+        for variant in _variants(
+            paths, reference, protocol, device, _numbers(threads, "--threads"),
+            _numbers(max_pixels, "--max-pixels"), _modes(mode),
+        )
+    ]  # fmt: skip
+    with progress_bar() as update:
+        run = measure(jobs, update)
+    _finish(run, json, html_file, run_html(run), _print_run)
+
+
+def _variants(
+    paths: list[Path],
+    reference: Path | None,
+    protocol: str | None,
+    device: str,
+    threads: list[int | None],
+    pixels: list[int | None],
+    modes: list[ProfileMode],
+) -> list[Variant]:
+    for count in threads:
+        check_threads(count)
+    variants = []
+    for count, area in product(threads, pixels):
+        if reference is not None:
+            variants.append(
+                Variant(str(reference), "reference", "torch", protocol, device, count, area)
+            )
+        variants += [
+            Variant(str(path), mode, None, protocol, device, count, area)
+            for path, mode in product(paths, modes)
+        ]
+    return variants
+
+
+def _side(max_pixels: int | None) -> int:
+    """A picture that is not enlarged: what is scaled down to the limit is at least as large."""
+    return max(_DEFAULT_SIDE, isqrt((max_pixels or 1) - 1) + 1)
+
+
+def _numbers(given: str | None, option: str) -> list[int | None]:
+    if given is None:
+        return [None]
+    try:
+        numbers: list[int | None] = [int(part) for part in given.split(",")]
+    except ValueError:
+        raise InputError(
+            f"{option} must be a number or several, such as 1,2: not {given!r}"
+        ) from None
+    if any(number is None or number < 1 for number in numbers):
+        raise InputError(f"{option} must be at least 1")
+    return list(dict.fromkeys(numbers))
+
+
+def _modes(given: list[str] | None) -> list[ProfileMode]:
+    chosen: list[ProfileMode] = []
+    for name in given or _DEFAULT_MODES:
+        if name not in MODES or name == "reference":
+            raise InputError(f"no mode {name!r}: choose one of {', '.join(_DEFAULT_MODES)}")
+        chosen.append(name)
+    return list(dict.fromkeys(chosen))
+
+
+def _finish(
+    result: dict[str, Any], json: bool, html_file: Path | None, page: str, show: Show
+) -> None:
+    try:
+        print_json(result) if json else show(result)
+    finally:
+        if html_file:
+            with whole_file(html_file) as file:
+                file.write(page.encode())
+    if html_file and not json:
+        line = f"report written to {printable(str(html_file))}"
+        err.print(line, style="dim", markup=False, soft_wrap=True)
+
+
+def _print_run(run: dict[str, Any]) -> None:
+    machine = run["machine"]
+    say(f"{machine['board'] or machine['cpu']}, {machine['cores']} cores, {machine['system']}")
+    mode, governor = machine["power_mode"], machine["governor"]
+    say(f"power mode {mode or 'not reported'}, CPU governor {governor or 'not reported'}")
+    for threads, limits in run["limits"].items():
+        say(f"limits with {threads} thread(s): {_limits(limits)}")
+    _print_table([_TITLES, *map(_figures, run["variants"])])
+    for variant in run["variants"]:
+        out.print(variant_name(variant), style="bold", markup=False, soft_wrap=True)
+        _print_phases(variant["summary"]["phases"])
+        if sustained := variant["summary"]["sustained"]:
+            say(f"  sustained: {_sustained(sustained)}")
+    energy = run["variants"][0]["energy"]
+    if not energy["source"]:
+        say(f"no joules: {energy['reason']}")
+    load = run["load_average"]["after"]
+    if load is not None and load > machine["cores"]:
+        cores = machine["cores"]
+        warn(f"other work ran beside this (load {load:g}, {cores} cores): do not trust the times")
+
+
+_TITLES = ("", "p50 ms", "p90", "p99", "TTFT", "TPOT", "tok/s", "RTR", "reused", "peak MB", "J")
+
+
+def _figures(variant: dict[str, Any]) -> tuple[str, ...]:
+    figures, memory = variant["summary"]["figures"], variant["memory"]
+    total = figures["total_ms"]
+    peak, joules = memory["peak"], variant["energy"].get("per_question")
+    return (
+        variant_name(variant),
+        *(f"{total[name]:.1f}" for name in ("p50", "p90", "p99")),
+        _median(figures["ttft_ms"], 1),
+        _median(figures["tpot_ms"], 2),
+        _median(figures["tokens_per_s"], 1),
+        _median(figures["rtr"], 2),
+        _median(figures["reused_tokens"], 0),
+        "" if peak is None else f"{peak / 1e6:.0f}",
+        "" if joules is None else f"{joules:.3g}",
+    )
+
+
+def _print_phases(phases: list[dict[str, Any]]) -> None:
+    for phase in phases:
+        share = phase["share_of_limit"]
+        reached = "" if share is None else f"  {share:.0%} of the limit"
+        name = f"{phase['turn']}: {phase['phase']}"
+        say(f"  {name:22}{phase['p50']:9.2f}{phase['p90']:9.2f}{phase['p99']:9.2f} ms{reached}")
+
+
+def _print_table(rows: list[tuple[str, ...]]) -> None:
+    """Never cut: not rich's table, which takes digits away to fit."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+        out.print(" ".join([row[0].ljust(widths[0]), *cells]), markup=False, soft_wrap=True)
+
+
+def _median(quantiles: dict[str, float] | None, digits: int) -> str:
+    return "" if quantiles is None else f"{quantiles['p50']:.{digits}f}"
+
+
+def _limits(limits: dict[str, float]) -> str:
+    parts = [f"fp32 {limits['fp32_flops'] / 1e9:.0f} GFLOP/s"]
+    if "int8_ops" in limits:
+        parts.append(f"int8 {limits['int8_ops'] / 1e9:.0f} GOP/s")
+    return ", ".join([*parts, f"memory {limits['read_bytes_s'] / 1e9:.1f} GB/s"])
+
+
+def _sustained(found: dict[str, Any]) -> str:
+    parts = [
+        f"{found['questions']} questions in {found['seconds']:.0f} s",
+        f"{found['first_ms']:.1f} ms at first, {found['last_ms']:.1f} ms at last",
+    ]
+    if heat := found["celsius"]:
+        parts.append(f"{heat['first']:.0f} to {heat['max']:.0f} °C")
+    if found["throttled"] is not None:
+        parts.append(f"throttled {found['throttled']} times")
+    return ", ".join(parts)
+
+
+def _print_comparison(result: dict[str, Any]) -> None:
+    for name, (old, new) in {**result["machine_differs"], **result["versions_differ"]}.items():
+        warn(f"{name} differs: {old} and {new}")
+    rows: list[tuple[str, ...]] = [("", "old p50", "new p50", "new/old", "")]
+    for variant in result["variants"]:
+        name = f"{variant['name']}, {variant['mode']}"
+        rows += [
+            (
+                f"{name}, {change['what']}", f"{change['old_p50']:.2f}", f"{change['new_p50']:.2f}",
+                f"{change['ratio']:.2f}", "" if change["beyond_spread"] else "within the spread",
+            )
+            for change in variant["changes"]
+        ]  # fmt: skip
+    _print_table(rows)
