@@ -11,15 +11,17 @@ from typing import Annotated, Any, TypeAlias
 import typer
 
 from awares_edge.api import embedded_bundle
-from awares_edge.apps.console import err, out, print_json, printable, progress_bar, say, warn
+from awares_edge.apps.console import err, print_json, printable, progress_bar
 from awares_edge.apps.options import DeviceOption, JsonOption, ProtocolOption
+from awares_edge.apps.profile_table import print_comparison, print_run
 from awares_edge.errors import InputError
 from awares_edge.evaluation.output import check_writable
 from awares_edge.evaluation.profile.compare import compare_runs, read_run
+from awares_edge.evaluation.profile.compare_report import comparison_html
 from awares_edge.evaluation.profile.job import MODES, Job, ProfileMode, Variant
-from awares_edge.evaluation.profile.report import comparison_html, run_html, variant_name
+from awares_edge.evaluation.profile.report import run_html
 from awares_edge.evaluation.profile.run import profile as measure
-from awares_edge.evaluation.profile.run import read_spec
+from awares_edge.evaluation.profile.work import Shape
 from awares_edge.files import whole_file
 from awares_edge.runtimes.registry import get_runtime
 from awares_edge.runtimes.threads import check_threads
@@ -101,16 +103,16 @@ def profile(
         if bundles:
             raise InputError("--compare reads two files: leave the bundles out")
         result = compare_runs(*map(read_run, compare))
-        _finish(result, json, html_file, comparison_html(result), _print_comparison)
+        _finish(result, json, html_file, comparison_html(result), print_comparison)
         return
     paths = bundles or [embedded_bundle()]
     for path in paths:
         if (path / "config.json").is_file() and not (path / MANIFEST_NAME).exists():
             raise InputError(f"{path} is a checkpoint: export it first, or name it as --reference")
-        read_spec(path)
+        Shape.read(path)
     if reference is not None:
         get_runtime("torch").require()
-        read_spec(reference)
+        Shape.read(reference)
     jobs = [
         Job(
             variant=variant,
@@ -130,7 +132,7 @@ def profile(
     ]  # fmt: skip
     with progress_bar() as update:
         run = measure(jobs, update)
-    _finish(run, json, html_file, run_html(run), _print_run)
+    _finish(run, json, html_file, run_html(run), print_run)
 
 
 def _variants(
@@ -197,100 +199,3 @@ def _finish(
     if html_file and not json:
         line = f"report written to {printable(str(html_file))}"
         err.print(line, style="dim", markup=False, soft_wrap=True)
-
-
-def _print_run(run: dict[str, Any]) -> None:
-    machine = run["machine"]
-    say(f"{machine['board'] or machine['cpu']}, {machine['cores']} cores, {machine['system']}")
-    mode, governor = machine["power_mode"], machine["governor"]
-    say(f"power mode {mode or 'not reported'}, CPU governor {governor or 'not reported'}")
-    for threads, limits in run["limits"].items():
-        say(f"limits with {threads} thread(s): {_limits(limits)}")
-    _print_table([_TITLES, *map(_figures, run["variants"])])
-    for variant in run["variants"]:
-        out.print(variant_name(variant), style="bold", markup=False, soft_wrap=True)
-        _print_phases(variant["summary"]["phases"])
-        if sustained := variant["summary"]["sustained"]:
-            say(f"  sustained: {_sustained(sustained)}")
-    energy = run["variants"][0]["energy"]
-    if not energy["source"]:
-        say(f"no joules: {energy['reason']}")
-    load = run["load_average"]["after"]
-    if load is not None and load > machine["cores"]:
-        cores = machine["cores"]
-        warn(f"other work ran beside this (load {load:g}, {cores} cores): do not trust the times")
-
-
-_TITLES = ("", "p50 ms", "p90", "p99", "TTFT", "TPOT", "tok/s", "RTR", "reused", "peak MB", "J")
-
-
-def _figures(variant: dict[str, Any]) -> tuple[str, ...]:
-    figures, memory = variant["summary"]["figures"], variant["memory"]
-    total = figures["total_ms"]
-    peak, joules = memory["peak"], variant["energy"].get("per_question")
-    return (
-        variant_name(variant),
-        *(f"{total[name]:.1f}" for name in ("p50", "p90", "p99")),
-        _median(figures["ttft_ms"], 1),
-        _median(figures["tpot_ms"], 2),
-        _median(figures["tokens_per_s"], 1),
-        _median(figures["rtr"], 2),
-        _median(figures["reused_tokens"], 0),
-        "" if peak is None else f"{peak / 1e6:.0f}",
-        "" if joules is None else f"{joules:.3g}",
-    )
-
-
-def _print_phases(phases: list[dict[str, Any]]) -> None:
-    for phase in phases:
-        share = phase["share_of_limit"]
-        reached = "" if share is None else f"  {share:.0%} of the limit"
-        name = f"{phase['turn']}: {phase['phase']}"
-        say(f"  {name:22}{phase['p50']:9.2f}{phase['p90']:9.2f}{phase['p99']:9.2f} ms{reached}")
-
-
-def _print_table(rows: list[tuple[str, ...]]) -> None:
-    """Never cut: not rich's table, which takes digits away to fit."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
-        out.print(" ".join([row[0].ljust(widths[0]), *cells]), markup=False, soft_wrap=True)
-
-
-def _median(quantiles: dict[str, float] | None, digits: int) -> str:
-    return "" if quantiles is None else f"{quantiles['p50']:.{digits}f}"
-
-
-def _limits(limits: dict[str, float]) -> str:
-    parts = [f"fp32 {limits['fp32_flops'] / 1e9:.0f} GFLOP/s"]
-    if "int8_ops" in limits:
-        parts.append(f"int8 {limits['int8_ops'] / 1e9:.0f} GOP/s")
-    return ", ".join([*parts, f"memory {limits['read_bytes_s'] / 1e9:.1f} GB/s"])
-
-
-def _sustained(found: dict[str, Any]) -> str:
-    parts = [
-        f"{found['questions']} questions in {found['seconds']:.0f} s",
-        f"{found['first_ms']:.1f} ms at first, {found['last_ms']:.1f} ms at last",
-    ]
-    if heat := found["celsius"]:
-        parts.append(f"{heat['first']:.0f} to {heat['max']:.0f} °C")
-    if found["throttled"] is not None:
-        parts.append(f"throttled {found['throttled']} times")
-    return ", ".join(parts)
-
-
-def _print_comparison(result: dict[str, Any]) -> None:
-    for name, (old, new) in {**result["machine_differs"], **result["versions_differ"]}.items():
-        warn(f"{name} differs: {old} and {new}")
-    rows: list[tuple[str, ...]] = [("", "old p50", "new p50", "new/old", "")]
-    for variant in result["variants"]:
-        name = f"{variant['name']}, {variant['mode']}"
-        rows += [
-            (
-                f"{name}, {change['what']}", f"{change['old_p50']:.2f}", f"{change['new_p50']:.2f}",
-                f"{change['ratio']:.2f}", "" if change["beyond_spread"] else "within the spread",
-            )
-            for change in variant["changes"]
-        ]  # fmt: skip
-    _print_table(rows)

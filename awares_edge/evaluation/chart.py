@@ -80,21 +80,20 @@ def lines(
     """Points joined by lines, one line a series; both axes begin at zero."""
     points = [point for _, values in series for point in values]
     right = max((x for x, _ in points), default=0.0) or 1.0
-    top = (max((y for _, y in points), default=0.0) or 1.0) * 1.1
+    top = (max((y for _, y in points), default=0.0) or 1.0) * 1.05
     left, height, base = 64, 220, 190
     room = _WIDTH - left - 2 * _MARGIN
     parts: list[str] = []
-    for step in range(5):
-        y = base - step / 4 * (base - 10)
-        value = f"{top * step / 4:.3g}"
+    for value in _ticks(top):
+        y = base - value / top * (base - 10)
         parts.append(f'<line class="l" x1="{left}" x2="{left + room}" y1="{y:.1f}" y2="{y:.1f}"/>')
         parts.append(
-            f'<text class="q" x="{left - 8}" y="{y + 4:.1f}" text-anchor="end">{value}</text>'
+            f'<text class="q" x="{left - 8}" y="{y + 4:.1f}" text-anchor="end">{value:g}</text>'
         )
-        x = left + step / 4 * room
+    for value in _ticks(right):
+        x = left + value / right * room
         parts.append(
-            f'<text class="q" x="{x:.1f}" y="{base + 18}" text-anchor="middle">'
-            f"{right * step / 4:.3g}</text>"
+            f'<text class="q" x="{x:.1f}" y="{base + 18}" text-anchor="middle">{value:g}</text>'
         )
     for index, (name, values) in enumerate(series):
         joined = " ".join(
@@ -107,6 +106,13 @@ def lines(
     parts.append(f'<text class="q" x="{left}" y="{height + 6}">{text(x_unit)}</text>')
     parts.append(f'<text class="q" x="{_MARGIN}" y="{height + 6}">{text(y_unit)}</text>')
     return _svg(height + 14, parts, "lines")
+
+
+def _ticks(end: float) -> list[float]:
+    """From zero to `end` in three to six steps of 1, 2 or 5 times a power of ten."""
+    power = 10.0 ** math.floor(math.log10(end / 3))
+    step = next(power * n for n in (5, 2, 1) if end / (power * n) >= 3)
+    return [round(at * step, 12) for at in range(int(end / step + 1e-9) + 1)]
 
 
 def _svg(height: float, parts: Sequence[str], label: str) -> Raw:

@@ -31,8 +31,9 @@ table{border-collapse:collapse;width:100%;font-size:.875rem;font-variant-numeric
 th,td{padding:.35rem .7rem .35rem 0;border-bottom:1px solid var(--line);text-align:left;
 vertical-align:top}
 th{color:var(--quiet);font-weight:600}th.n,td.n{text-align:right;white-space:nowrap}
-td{overflow-wrap:anywhere}td:first-child{min-width:6.5rem}
-figure{margin:1rem 0}svg{display:block;width:100%;height:auto}
+td{overflow-wrap:break-word}td:first-child{min-width:7rem}
+.wide td:first-child{min-width:14rem}
+figure{margin:1rem 0}svg{display:block;width:100%;min-width:34rem;height:auto}
 svg text{fill:var(--ink);font:12px system-ui,sans-serif}svg .q{fill:var(--quiet)}
 svg .l{stroke:var(--line)}
 .legend{display:flex;flex-wrap:wrap;gap:.2rem 1rem;font-size:.875rem;margin:.4rem 0}
@@ -86,11 +87,14 @@ def cards(items: Iterable[tuple[object, str]]) -> Raw:
     return Raw(f'<div class="cards">{inner}</div>')
 
 
-def table(titles: Sequence[str], rows: Iterable[Sequence[object]], words: int = 1) -> Raw:
+def table(
+    titles: Sequence[str], rows: Iterable[Sequence[object]], words: int = 1, style: str = ""
+) -> Raw:
     """A table that scrolls by itself on a narrow screen.
 
     Args:
         words: so many first columns hold words; the others hold figures and are right-aligned.
+        style: "wide" for a table whose first column must not be squeezed.
     """
 
     def cells(values: Sequence[object], tag: str) -> str:
@@ -103,7 +107,8 @@ def table(titles: Sequence[str], rows: Iterable[Sequence[object]], words: int = 
 
     body = "".join(f"<tr>{cells(row, 'td')}</tr>" for row in rows)
     head = f"<thead><tr>{cells(titles, 'th')}</tr></thead>"
-    return Raw(f'<div class="scroll"><table>{head}<tbody>{body}</tbody></table></div>')
+    opening = f'<table class="{style}">' if style else "<table>"
+    return Raw(f'<div class="scroll">{opening}{head}<tbody>{body}</tbody></table></div>')
 
 
 def facts(items: Iterable[tuple[str, Any]]) -> Raw:
@@ -118,8 +123,11 @@ def figure(svg: str, caption: str, legend: Sequence[str] = ()) -> Raw:
         for at, name in enumerate(legend)
     )
     above = f'<div class="legend">{keys}</div>' if legend else ""
-    return Raw(f"<figure>{above}{svg}<figcaption>{text(caption)}</figcaption></figure>")
+    drawn = f'<div class="scroll">{svg}</div>'
+    return Raw(f"<figure>{above}{drawn}<figcaption>{text(caption)}</figcaption></figure>")
 
 
-def details(summary: str, body: Iterable[str]) -> Raw:
-    return Raw(f"<details><summary>{text(summary)}</summary>{''.join(body)}</details>")
+def details(summary: str, body: Iterable[str], *, unfolded: bool = False) -> Raw:
+    """A part that unfolds when its summary is clicked."""
+    tag = "<details open>" if unfolded else "<details>"
+    return Raw(f"{tag}<summary>{text(summary)}</summary>{''.join(body)}</details>")

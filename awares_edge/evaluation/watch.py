@@ -52,8 +52,7 @@ that the controller gets."""
 class WatchedSession:
     """A session that remembers what its cache holds.
 
-    Offers the public methods of `Session` and none of its hooks: the session within does the
-    bookkeeping.
+    Offers what `Session` offers, but is none: the session within does all bookkeeping.
 
     Attributes:
         ids: one a cell: token ids, `IMAGE_CELL` for visual tokens.
@@ -67,17 +66,8 @@ class WatchedSession:
         self.images: list[PlacedImage] = []
         self.notes: dict[int, Any] = {}
 
-    @property
-    def context(self) -> int:
-        return self._inner.context
-
-    @property
-    def cells(self) -> int:
-        return self._inner.cells
-
-    @property
-    def position(self) -> int:
-        return self._inner.position
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
 
     def prefill(self, segments: Sequence[Segment], *, keep_logits: int = 1) -> Logits:
         logits = self._inner.prefill(segments, keep_logits=keep_logits)
@@ -93,12 +83,6 @@ class WatchedSession:
         row: Logits = self.prefill([TextSegment((token,))])[0]
         return row
 
-    def mark(self) -> Mark:
-        return self._inner.mark()
-
-    def mark_after(self, segments: Sequence[Segment]) -> Mark:
-        return self._inner.mark_after(segments)
-
     def rewind(self, mark: Mark) -> None:
         self._inner.rewind(mark)
         del self.ids[mark.cells :]
@@ -109,9 +93,6 @@ class WatchedSession:
         copy = WatchedSession(self._inner.fork(), self._observer)
         copy.ids, copy.images, copy.notes = list(self.ids), list(self.images), dict(self.notes)
         return copy
-
-    def close(self) -> None:
-        self._inner.close()
 
 
 class WatchedRuntime:

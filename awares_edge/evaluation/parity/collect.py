@@ -129,18 +129,19 @@ def check_same_terms(reference: dict[str, Any], candidate: dict[str, Any]) -> No
         ("max_new_tokens", "limit of new tokens"),
     ):
         if reference[key] != candidate[key]:
-            shown = key.removesuffix("_sha256")
             raise InputError(
-                f"{reference['model']} and {candidate['model']} have not the same {what} "
-                f"({_short(reference[shown])} and {_short(candidate[shown])}): "
-                "record the reference again with the candidate's"
+                f"{reference['model']} and {candidate['model']} do not have the same {what} "
+                f"({_short(reference, key)}; {_short(candidate, key)}): record the reference again "
+                "with the candidate's"
             )
 
 
-def _short(value: Any) -> str:
+def _short(about: dict[str, Any], key: str) -> str:
+    name = key.removesuffix("_sha256")
+    value = about.get(name)
     if isinstance(value, dict):
-        return " ".join(f"{key} {item}" for key, item in value.items())
-    return str(value)
+        value = ", ".join(f"{key} {item}" for key, item in value.items())
+    return str(value) if name == key else f"{value}, SHA-256 {str(about[key])[:8]}"
 
 
 class _Tape:

@@ -36,13 +36,29 @@ def html(results: Sequence[dict[str, Any]]) -> str:
         results: what `compare` gives, for the same reference.
     """
     reference = results[0]["reference"]
-    body: list[str] = []
+    body: list[str] = [_overview(results)] if len(results) > 1 else []
     for result in results:
         body += _candidate(result)
     body += [heading("Reference"), _about(reference), heading("How to read this"), *_notes()]
     names = ", ".join(result["candidate"]["model"] for result in results)
     title = f"Parity: {names} against {reference['model']}"
     return page(title, f"{results[0]['questions']:,} questions, {questions_of(reference)}", body)
+
+
+def _overview(results: Sequence[dict[str, Any]]) -> Raw:
+    rows = [
+        (
+            result["candidate"]["model"],
+            f"{result['candidate']['runtime']}, {result['candidate'].get('precision')}",
+            f"{result['decisions']['same']['share']:.2%}",
+            f"{result['answers']['share']:.2%}",
+            _small(max((p["difference"]["max"] for p in result["drift"]), default=None)),
+            verdict(result["agrees"], "agrees" if result["agrees"] else "does not agree"),
+        )
+        for result in results
+    ]
+    titles = ("candidate", "runtime", "same decision", "same answer", "logits", "")
+    return table(titles, rows, 2)
 
 
 def questions_of(about: dict[str, Any]) -> str:
@@ -113,7 +129,11 @@ def _decision_table(result: dict[str, Any]) -> Raw:
         ("questions with a call: candidate", f"{rate['candidate']:.2%}", ""),
         ("cold and warm alike: reference", *_share(warm["reference"])),
         ("cold and warm alike: candidate", *_share(warm["candidate"])),
-        ("logits of a reused cache: candidate", _small(warm["candidate"]["max_drift"]), ""),
+        (
+            "largest difference of logits from a reused cache",
+            _small(warm["candidate"]["max_drift"]),
+            "",
+        ),
     ]
     return table(("", "value", "95% interval"), rows)
 

@@ -10,7 +10,13 @@ from awares_edge.errors import InputError
 from awares_edge.evaluation.profile.run import FORMAT, VERSION
 
 _MAX_BYTES = 512 << 20
-_FIGURES = ("total_ms", "ttft_ms", "tpot_ms", "first_token_ms")
+_FIGURES = {
+    "total_ms": "question",
+    "cpu_ms": "CPU time",
+    "first_token_ms": "first token",
+    "ttft_ms": "TTFT",
+    "tpot_ms": "TPOT",
+}
 
 
 def read_run(path: Path) -> dict[str, Any]:
@@ -89,8 +95,8 @@ def _variant(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
     fields = new["job"]["variant"]
     before, after = old["summary"], new["summary"]
     rows = [
-        _change(name, before["figures"][name], after["figures"][name])
-        for name in _FIGURES
+        _change(title, before["figures"][name], after["figures"][name])
+        for name, title in _FIGURES.items()
         if before["figures"][name] and after["figures"][name]
     ]
     phases = {(p["turn"], p["phase"]): p for p in before["phases"]}

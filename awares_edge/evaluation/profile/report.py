@@ -26,6 +26,16 @@ _GROUPS = (
 )  # fmt: skip
 _GROUP_OF = {"crop preprocess": "preprocess", "vision and prefill": "prefill"}
 _MAX_POINTS = 600
+# Medians of the table: title, figure, decimals.
+_COLUMNS = (
+    ("CPU ms", "cpu_ms", 2),
+    ("first token", "first_token_ms", 2),
+    ("TTFT", "ttft_ms", 2),
+    ("TPOT", "tpot_ms", 2),
+    ("tokens/s", "tokens_per_s", 1),
+    ("RTR", "rtr", 2),
+    ("reused", "reused_tokens", 0),
+)
 
 
 def variant_name(variant: dict[str, Any]) -> str:
@@ -43,31 +53,52 @@ def variant_name(variant: dict[str, Any]) -> str:
 def run_html(run: dict[str, Any]) -> str:
     """The page of one run."""
     variants = run["variants"]
-    fastest = min(variants, key=lambda v: v["summary"]["figures"]["total_ms"]["p50"])
-    figures = fastest["summary"]["figures"]
     body: list[str] = [
-        cards(
-            [
-                (f"{figures['total_ms']['p50']:.3g} ms", f"median, {variant_name(fastest)}"),
-                (len(variants), "variants measured"),
-                (sum(v["summary"]["questions"] for v in variants), "questions that count"),
-                *_joules(variants),
-            ]
-        ),
+        cards([*_headlines(variants), *_joules(variants)]),
         *_busy(run),
         heading("One question"),
         _bars(variants),
         _figure_table(variants),
         heading("By turn and phase"),
     ]
-    for variant in variants:
-        body += _variant(variant)
+    for number, variant in enumerate(variants):
+        unfolded = number == 0 or bool(variant["sustained"])
+        body.append(details(variant_name(variant), _variant(variant), unfolded=unfolded))
     body += [heading("Limits of this machine"), _limits(run), heading("How it was measured")]
     body += [_provenance(run), *_notes()]
     machine = run["machine"]
     subtitle = f"{machine['board'] or machine['cpu']}, {machine['cores']} cores, {run['started']}"
     names = list(dict.fromkeys(Path(v["job"]["variant"]["path"]).resolve().name for v in variants))
     return page(f"Profile: {', '.join(names)}", subtitle, body)
+
+
+def _headlines(variants: Sequence[dict[str, Any]]) -> list[tuple[object, str]]:
+    """The first variant in awares mode (or whatever there is), and its gain over the reference."""
+
+    def p50(variant: dict[str, Any]) -> float:
+        return float(variant["summary"]["figures"]["total_ms"]["p50"])
+
+    def of_mode(mode: str) -> list[dict[str, Any]]:
+        return [v for v in variants if v["job"]["variant"]["mode"] == mode]
+
+    first = (of_mode("awares") or list(variants))[0]
+    items: list[tuple[object, str]] = [(f"{p50(first):.3g} ms", f"median, {variant_name(first)}")]
+    same = [
+        v
+        for v in of_mode("reference")
+        if v is not first
+        and all(
+            v["job"]["variant"][key] == first["job"]["variant"][key]
+            for key in ("threads", "max_pixels")
+        )
+    ]
+    if same:
+        items.append((f"{p50(same[0]) / p50(first):.2f} ×", "as fast as two generate calls"))
+    if tpot := first["summary"]["figures"]["tokens_per_s"]:
+        items.append((f"{tpot['p50']:,.0f}", "tokens a second while answering"))
+    if peak := first["memory"]["peak"]:
+        items.append((f"{peak / 1e6:.0f} MB", "peak memory of the process"))
+    return items
 
 
 def _joules(variants: Sequence[dict[str, Any]]) -> list[tuple[object, str]]:
@@ -108,9 +139,10 @@ def _bars(variants: Sequence[dict[str, Any]]) -> Raw:
 
 
 def _figure_table(variants: Sequence[dict[str, Any]]) -> Raw:
+    metered = any(v["energy"]["source"] for v in variants)
     titles = (
-        "variant", "p50 ms", "p90", "p99", "first token", "TTFT", "TPOT", "tokens/s", "RTR",
-        "reused", "load ms", "peak MB", "anonymous MB", "joules",
+        "variant", "p50 ms", "p90", "p99", *(title for title, _, _ in _COLUMNS),
+        "load ms", "peak MB", "anonymous MB", *(("joules",) if metered else ()),
     )  # fmt: skip
     rows = []
     for variant in variants:
@@ -119,26 +151,26 @@ def _figure_table(variants: Sequence[dict[str, Any]]) -> Raw:
         rows.append(
             (
                 variant_name(variant), *(f"{total[q]:.2f}" for q in ("p50", "p90", "p99")),
-                _p50(found["first_token_ms"]), _p50(found["ttft_ms"]), _p50(found["tpot_ms"]),
-                _p50(found["tokens_per_s"], 1), _p50(found["rtr"]), _p50(found["reused_tokens"], 0),
-                f"{variant['load_ms']:.0f}", _megabytes(memory["peak"]),
-                _megabytes(memory["anonymous"]), _number(variant["energy"].get("per_question")),
+                *(_p50(found[name], digits) for _, name, digits in _COLUMNS),
+                f"{variant['load_ms']:.0f}", megabytes(memory["peak"]),
+                megabytes(memory["anonymous"]),
+                *((_number(variant["energy"].get("per_question")),) if metered else ()),
             )
         )  # fmt: skip
-    return table(titles, rows)
+    return table(titles, rows, style="wide")
 
 
 def _variant(variant: dict[str, Any]) -> list[Raw]:
     summary = variant["summary"]
     rows = [
         (
-            phase["turn"], phase["phase"], f"{phase['p50']:.3f}", f"{phase['p90']:.3f}",
+            f"{phase['turn']}: {phase['phase']}", f"{phase['p50']:.3f}", f"{phase['p90']:.3f}",
             f"{phase['p99']:.3f}", _share(phase["share_of_limit"]),
         )
         for phase in summary["phases"]
     ]  # fmt: skip
-    titles = ("turn", "phase", "p50 ms", "p90", "p99", "of the limit")
-    parts = [heading(variant_name(variant), 3), table(titles, rows, 2)]
+    titles = ("turn: phase", "p50 ms", "p90", "p99", "of the limit")
+    parts = [table(titles, rows)]
     if sustained := summary["sustained"]:
         parts += _sustained(variant["sustained"], sustained)
     return parts
@@ -229,47 +261,11 @@ def _notes() -> list[Raw]:
     return [paragraph(" ".join(note.split()), "quiet") for note in _NOTES]
 
 
-def comparison_html(result: dict[str, Any]) -> str:
-    """The page of two runs."""
-    old, new = result["started"]
-    body: list[str] = []
-    differs = {**result["machine_differs"], **result["versions_differ"]}
-    if differs:
-        rows = [(name, str(before), str(after)) for name, (before, after) in differs.items()]
-        body += [heading("What differs beside the code"), table(("", "old", "new"), rows, 3)]
-    for variant in result["variants"]:
-        changes = [
-            (
-                change["what"], f"{change['old_p50']:.3f}", f"{change['new_p50']:.3f}",
-                _ratio(change),
-            )
-            for change in variant["changes"]
-        ]  # fmt: skip
-        name = ", ".join(
-            str(part) for part in (variant["name"], variant["mode"], variant["device"])
-        )
-        threads = f", {variant['threads']} threads" if variant["threads"] else ""
-        peaks = [_megabytes(value) for value in variant["peak_memory"]]
-        body += [
-            heading(name + threads),
-            table(("p50 ms", "old", "new", "new / old"), changes),
-            paragraph(f"Peak memory: {peaks[0]} MB, now {peaks[1]} MB.", "quiet"),
-        ]
-    note = "In colour: medians outside the other run's range from p50 to p90."
-    body.append(details("How to read this", [paragraph(note)]))
-    return page("Profile: two runs compared", f"{old} and {new}", body)
-
-
-def _ratio(change: dict[str, Any]) -> Raw | str:
-    shown = f"{change['ratio']:.3f}"
-    return verdict(change["ratio"] < 1, shown) if change["beyond_spread"] else shown
-
-
 def _p50(quantiles: dict[str, float] | None, digits: int = 2) -> str:
     return "" if quantiles is None else f"{quantiles['p50']:.{digits}f}"
 
 
-def _megabytes(value: int | None) -> str:
+def megabytes(value: int | None) -> str:
     return "" if value is None else f"{value / 1e6:.0f}"
 
 

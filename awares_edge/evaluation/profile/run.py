@@ -10,15 +10,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
-from awares_edge.bundle.store import Bundle
 from awares_edge.errors import AwaresError, InputError
 from awares_edge.evaluation.machine import describe_machine, load_average, versions
 from awares_edge.evaluation.profile.job import Job
 from awares_edge.evaluation.profile.summary import summarise
+from awares_edge.evaluation.profile.work import Shape
 from awares_edge.runtimes.threads import cores
-from awares_edge.spec import MANIFEST_NAME, ModelSpec
 
 FORMAT, VERSION = "awares-edge-profile", 1
 
@@ -36,7 +36,7 @@ def profile(jobs: Sequence[Job], progress: Progress) -> dict[str, Any]:
     Raises:
         AwaresError: a variant cannot be measured; the message is that of its process.
     """
-    specs = {job.variant.path: read_spec(Path(job.variant.path)) for job in jobs}
+    shapes = {job.variant.path: Shape.read(Path(job.variant.path)) for job in jobs}
     before = load_average()
     started = datetime.now(timezone.utc).isoformat(timespec="seconds")
     limits: dict[int, dict[str, float]] = {}
@@ -54,8 +54,8 @@ def profile(jobs: Sequence[Job], progress: Progress) -> dict[str, Any]:
             job.variant.threads,
             lambda done, total, label=label: progress(label, done, total),  # type: ignore[misc]
         )
-        result["summary"] = summarise(result, specs[job.variant.path], limits[threads])
-        result["model"] = asdict(specs[job.variant.path])
+        result["summary"] = summarise(result, shapes[job.variant.path], limits[threads])
+        result["model"] = asdict(shapes[job.variant.path].spec)
         variants.append(result)
     return {
         "format": FORMAT,
@@ -88,19 +88,6 @@ def pinned(threads: int | None) -> tuple[int, ...]:
     return tuple(usable[-threads:]) if threads <= len(usable) else ()
 
 
-def read_spec(path: Path) -> ModelSpec:
-    """The shape of the model at a path.
-
-    Raises:
-        AwaresError: there is neither a bundle nor a checkpoint.
-    """
-    if (path / MANIFEST_NAME).exists() or not (path / "config.json").is_file():
-        return Bundle.open(path, verify=False).manifest.model
-    from awares_edge.checkpoint.checkpoint import Checkpoint
-
-    return Checkpoint.open(path).spec
-
-
 def in_process(
     task: dict[str, Any], threads: int | None, progress: Callable[[int, int], None]
 ) -> dict[str, Any]:
@@ -112,26 +99,33 @@ def in_process(
     environment = dict(os.environ)
     if threads is not None:
         environment |= dict.fromkeys(_THREAD_VARIABLES, str(threads))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "awares_edge.evaluation.profile.worker"],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        text=True, env=environment,
-    )  # fmt: skip
-    try:
-        return _follow(process, task, progress)
-    finally:
-        process.kill()
-        process.wait()
+    with TemporaryFile("w+", errors="replace") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "awares_edge.evaluation.profile.worker"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, env=environment,
+        )  # fmt: skip
+        try:
+            if (result := _follow(process, task, progress)) is not None:
+                return result
+            log.seek(0)
+            last = (log.read().strip().splitlines() or ["no message"])[-1]
+            raise AwaresError(f"the measuring process ended with {process.wait()}: {last}")
+        finally:
+            process.kill()
+            process.wait()
 
 
 def _follow(
     process: subprocess.Popen[str], task: dict[str, Any], progress: Callable[[int, int], None]
-) -> dict[str, Any]:
+) -> dict[str, Any] | None:
+    """What the process reports; None where it ended without a result."""
     assert process.stdin
     assert process.stdout
-    assert process.stderr
-    json.dump(task, process.stdin)
-    process.stdin.close()
+    try:
+        json.dump(task, process.stdin)
+        process.stdin.close()
+    except BrokenPipeError:
+        return None
     for line in process.stdout:
         message = json.loads(line)
         if "error" in message:
@@ -140,5 +134,4 @@ def _follow(
             result: dict[str, Any] = message["result"]
             return result
         progress(message["done"], message["total"])
-    last = (process.stderr.read().strip().splitlines() or ["no message"])[-1]
-    raise AwaresError(f"the measuring process ended with code {process.wait()}: {last}")
+    return None

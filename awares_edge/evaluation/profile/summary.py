@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from awares_edge.evaluation.profile.work import shares
-from awares_edge.spec import ModelSpec
+from awares_edge.evaluation.profile.work import Shape, shares
 
 FIGURES = (
     "total_ms", "first_token_ms", "ttft_ms", "tpot_ms", "tokens_per_s", "cpu_ms", "rtr",
@@ -18,12 +17,12 @@ FIGURES = (
 _LATER = {"preprocess": "crop preprocess", "vision": "crop vision", "prefill": "append"}
 
 
-def summarise(result: dict[str, Any], spec: ModelSpec, limits: dict[str, float]) -> dict[str, Any]:
+def summarise(result: dict[str, Any], shape: Shape, limits: dict[str, float]) -> dict[str, Any]:
     """Quantiles of the rows of one variant.
 
     Args:
         result: as `measure` gives it.
-        spec: the model's shape.
+        shape: the model's.
         limits: the machine's, as `measure_limits` gives them.
     """
     rows = result["rows"]
@@ -31,7 +30,7 @@ def summarise(result: dict[str, Any], spec: ModelSpec, limits: dict[str, float])
     phases: dict[tuple[int, str], list[float]] = {}
     reached: dict[tuple[int, str], list[float]] = {}
     for row in rows:
-        for key, ms, share in _phases(row, spec, limits if on_cpu else {}, result):
+        for key, ms, share in _phases(row, shape, limits if on_cpu else {}, result):
             phases.setdefault(key, []).append(ms)
             if share is not None:
                 reached.setdefault(key, []).append(share)
@@ -55,11 +54,11 @@ def summarise(result: dict[str, Any], spec: ModelSpec, limits: dict[str, float])
 
 
 def _phases(
-    row: dict[str, Any], spec: ModelSpec, limits: dict[str, float], result: dict[str, Any]
+    row: dict[str, Any], shape: Shape, limits: dict[str, float], result: dict[str, Any]
 ) -> Iterator[tuple[tuple[int, str], float, float | None]]:
     turns = row["turns"]
     for number, turn in enumerate(turns, 1):
-        found = shares(spec, turn, limits, result["runtime"], result["precision"])
+        found = shares(shape, turn, limits, result["runtime"], result["precision"])
         for phase, ms in turn["ms"].items():
             if ms:
                 name = phase_name(phase, number, len(turns))

@@ -7,31 +7,61 @@ model once.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from awares_edge.spec import ModelSpec, VisionSpec
+from awares_edge.bundle.store import Bundle
+from awares_edge.spec import MANIFEST_NAME, ModelSpec, VisionSpec
 
-# Bytes a weight takes as it is computed with on a CPU, by runtime and precision.
+# Bytes of a weight as it is computed with on a CPU, where the files do not say so.
 _WEIGHT_BYTES = {
     "onnx": {"fp32": 4.0, "fp16": 4.0, "int8": 1.0},  # fp16 is widened when it is loaded
     "torch": {"float32": 4.0, "float16": 2.0, "bfloat16": 2.0},
-    "llamacpp": {
-        "f32": 4.0, "f16": 2.0, "bf16": 2.0, "q8_0": 34 / 32, "q6_k": 210 / 256,
-        "q5_k_m": 0.71, "q4_k_m": 0.61, "q4_0": 18 / 32,
-    },
-}  # fmt: skip
-# Precisions whose products run on int8 instructions, activations quantized on the way.
-_INT8 = {"int8", "q8_0", "q6_k", "q5_k_m", "q4_k_m", "q4_0"}
+}
 
 
-def weight_bytes(runtime: str, precision: str) -> float | None:
-    """Bytes of a weight in memory; None for a precision that is not known here."""
-    return _WEIGHT_BYTES.get(runtime, {}).get(precision)
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What is known of a model before it is loaded.
+
+    Attributes:
+        spec: its shape.
+        text_bytes: size of the text model's file where it is used as it is (GGUF); else None.
+    """
+
+    spec: ModelSpec
+    text_bytes: int | None = None
+
+    @classmethod
+    def read(cls, path: Path) -> Shape:
+        """
+        Raises:
+            AwaresError: there is neither a bundle nor a checkpoint at `path`.
+        """
+        if (path / MANIFEST_NAME).exists() or not (path / "config.json").is_file():
+            manifest = Bundle.open(path, verify=False).manifest
+            files = [
+                entry.bytes
+                for name, entry in manifest.files.items()
+                if name.endswith(".gguf") and not name.startswith("mmproj")
+            ]
+            return cls(manifest.model, sum(files) or None)
+        from awares_edge.checkpoint.checkpoint import Checkpoint
+
+        return cls(Checkpoint.open(path).spec)
+
+    def weight_bytes(self, runtime: str, precision: str) -> float | None:
+        """Mean bytes of a weight in memory; None for a precision that is not known here."""
+        if self.text_bytes is not None:
+            embeddings = head_parameters(self.spec) * (1 if self.spec.tied else 2)
+            return self.text_bytes / (text_parameters(self.spec) + embeddings)
+        return _WEIGHT_BYTES.get(runtime, {}).get(precision)
 
 
 def is_int8(precision: str) -> bool:
-    """Whether products of this precision run on int8 instructions."""
-    return precision in _INT8
+    """Whether products of this precision run on int8 instructions: GGUF's q8_0, q4_k_m, ... too."""
+    return precision == "int8" or precision.startswith("q")
 
 
 def text_parameters(spec: ModelSpec) -> int:
@@ -73,7 +103,7 @@ def decode_bytes(spec: ModelSpec, steps: int, bytes_a_weight: float) -> float:
 
 
 def shares(
-    spec: ModelSpec, turn: dict[str, Any], limits: dict[str, float], runtime: str, precision: str
+    shape: Shape, turn: dict[str, Any], limits: dict[str, float], runtime: str, precision: str
 ) -> dict[str, float]:
     """What share of the machine's own limits each phase of a turn reached, by phase.
 
@@ -81,6 +111,7 @@ def shares(
         turn: as `measure` notes it.
         limits: as `measure_limits` gives them.
     """
+    spec = shape.spec
     peak = limits.get("int8_ops" if is_int8(precision) else "fp32_flops")
     # llama.cpp's vision tower stays in floating point whatever the text model is.
     vision_peak = limits.get("fp32_flops") if runtime == "llamacpp" else peak
@@ -92,7 +123,7 @@ def shares(
     if peak and (seconds := ms.get("prefill", 0.0) / 1e3):
         operations = prefill_operations(spec, turn["prefill_tokens"], turn["reused_tokens"])
         found["prefill"] = operations / seconds / peak
-    bytes_a_weight, read = weight_bytes(runtime, precision), limits.get("read_bytes_s")
+    bytes_a_weight, read = shape.weight_bytes(runtime, precision), limits.get("read_bytes_s")
     seconds = ms.get("decode", 0.0) / 1e3
     if bytes_a_weight and read and seconds and turn["steps"] > 0:
         found["decode"] = decode_bytes(spec, turn["steps"], bytes_a_weight) / seconds / read
