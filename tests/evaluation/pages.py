@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-VOID = {"meta", "br", "line", "rect"}
+VOID = {"meta", "br"}
 # Never seen in a report: what a template leaves behind, and values that are none.
 HOLES = re.compile(r"\b(None|NaN|nan|inf|undefined|null|TODO|TBD|FIXME|Lorem|XXX)\b|[{}]|%[sd]")
 

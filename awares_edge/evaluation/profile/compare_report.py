@@ -22,7 +22,7 @@ def comparison_html(result: dict[str, Any]) -> str:
     body: list[str] = []
     differs = {**result["machine_differs"], **result["versions_differ"]}
     if differs:
-        rows = [(name, str(before), str(after)) for name, (before, after) in differs.items()]
+        rows = [(name, *map(_reported, values)) for name, values in differs.items()]
         body += [heading("What differs beside the code"), table(("", "old", "new"), rows, 3)]
     for variant in result["variants"]:
         changes = [
@@ -50,3 +50,7 @@ def comparison_html(result: dict[str, Any]) -> str:
 def _ratio(change: dict[str, Any]) -> Raw | str:
     shown = f"{change['ratio']:.3f}"
     return verdict(change["ratio"] < 1, shown) if change["beyond_spread"] else shown
+
+
+def _reported(value: object) -> str:
+    return "not reported" if value is None else str(value)
