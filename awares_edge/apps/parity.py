@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from awares_edge.apps.console import err, out, print_json, printable, progress_bar, say
+from awares_edge.apps.console import err, print_json, printable, progress_bar
 from awares_edge.apps.evaluate import SplitName
 from awares_edge.apps.options import (
     DeviceOption,
@@ -17,8 +17,9 @@ from awares_edge.apps.options import (
     ThreadsOption,
     load_model,
 )
+from awares_edge.apps.parity_table import print_results
 from awares_edge.errors import InputError
-from awares_edge.evaluation.machine import describe_machine, versions
+from awares_edge.evaluation.machine import describe_machine, manifest_sha256, versions
 from awares_edge.evaluation.output import check_writable
 from awares_edge.evaluation.parity import Limits, Recording, compare, load, record, save
 from awares_edge.evaluation.parity.questions import (
@@ -26,7 +27,7 @@ from awares_edge.evaluation.parity.questions import (
     read_questions,
     synthetic_questions,
 )
-from awares_edge.evaluation.parity.report import check_line, html
+from awares_edge.evaluation.parity.report import html
 from awares_edge.files import whole_file
 from awares_edge.spec import MANIFEST_NAME
 
@@ -63,8 +64,8 @@ def parity(
     questions: Annotated[
         Path | None,
         typer.Option(
-            help='JSONL file of your own: {"image": "photo.jpg", "question": "..."} a line. '
-            "Default: the synthetic suite."
+            help='JSONL file of your own: {"image": "photo.jpg", "question": "..."} a line, with '
+            '"answer" where it is known. Default: the synthetic suite.'
         ),
     ] = None,
     limit: Annotated[
@@ -148,7 +149,11 @@ def parity(
         for path, kept in zip(paths, loaded, strict=True)
     ]
     try:
-        _print(ground, results, json)
+        if json:
+            about = {"format": "awares-edge-parity-report", "version": 1}
+            print_json({**about, "reference": ground.about, "candidates": results})
+        else:
+            print_results(ground, results)
     finally:
         if html_file:
             with whole_file(html_file) as file:
@@ -226,6 +231,7 @@ def _record(
             model,
             {
                 "model": name,
+                "manifest_sha256": manifest_sha256(path),
                 "runtime": model.runtime.name,
                 "precision": model.runtime.precision,
                 "device": model.runtime.device,
@@ -240,57 +246,3 @@ def _record(
             max_new_tokens=max_new_tokens,
             progress=lambda done, total: update(name, done, total),
         )
-
-
-def _print(reference: Recording, results: list[dict[str, Any]], json: bool) -> None:
-    if json:
-        about = {"format": "awares-edge-parity-report", "version": 1, "reference": reference.about}
-        print_json({**about, "candidates": results})
-        return
-    called = sum(row.called for row in reference.rows)
-    name = reference.about["model"]
-    say(f"{name}: {len(reference.rows)} questions, {called} with a call")
-    for result in results:
-        _print_result(result)
-
-
-def _print_result(result: dict[str, Any]) -> None:
-    candidate, decisions = result["candidate"], result["decisions"]
-    out.print(
-        f"{printable(candidate['model'])} ({candidate['runtime']}, {candidate.get('precision')})",
-        style="bold", markup=False, soft_wrap=True,
-    )  # fmt: skip
-    for check in result["checks"]:
-        out.print(
-            f"  {'✓' if check['ok'] else '✗'} {check_line(check)}",
-            style=None if check["ok"] else "red",
-            markup=False,
-            soft_wrap=True,
-        )
-    overlap = "" if decisions["iou"] is None else f", regions overlap {decisions['iou']:.3f} (IoU)"
-    say(
-        f"  call or no call the same: {decisions['same_call']['share']:.2%}{overlap}, "
-        f"call rate {decisions['call_rate_shift']:+.2%}"
-    )
-    if result["drift"]:
-        say(f"  {'logits':12}{'rows':>6}{'median':>9}{'max':>9}{'KL mean':>10}{'same token':>12}")
-    for phase in result["drift"]:
-        difference = phase["difference"]
-        say(
-            f"  {phase['phase']:12}{phase['rows']:6}{difference['median']:9.2g}"
-            f"{difference['max']:9.2g}{phase['kl']['mean']:10.2g}{phase['same_token']:12.2%}"
-        )
-    if result["stages"]:
-        cosines = ", ".join(f"{stage['stage']} {stage['min']:.6f}" for stage in result["stages"])
-        say(f"  least cosine: {cosines}")
-        say(f"  first stage to diverge: {result['first_to_diverge'] or 'none'}")
-    for row in result["differing"][:5]:
-        margin = "" if row["margin"] is None else f" (margin {row['margin']:.3f})"
-        say(f"  {row['question']} {_said(row['reference'])} → {_said(row['candidate'])}{margin}")
-    if len(result["differing"]) > 5:
-        say(f"  and {len(result['differing']) - 5} more: --json or --html lists them")
-
-
-def _said(side: dict[str, Any]) -> str:
-    calls = "; ".join(",".join(call) for call in side["calls"])
-    return f"[{calls}] {side['answer']}" if calls else str(side["answer"])

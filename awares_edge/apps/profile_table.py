@@ -11,11 +11,12 @@ from awares_edge.evaluation.profile.report import variant_name
 def print_run(run: dict[str, Any]) -> None:
     """A run: machine, limits, one line a variant, then each by turn and phase."""
     machine = run["machine"]
-    say(f"{machine['board'] or machine['cpu']}, {machine['cores']} cores, {machine['system']}")
+    name = machine["board"] or machine["cpu"]
+    say(f"{name}, {machine['cores']} cores, {machine['architecture']}")
     mode, governor = machine["power_mode"], machine["governor"]
     say(f"power mode {mode or 'not reported'}, CPU governor {governor or 'not reported'}")
     for threads, limits in run["limits"].items():
-        say(f"limits with {threads} thread(s): {_limits(limits)}")
+        say(f"limits, threads {threads}: {_limits(limits)}")
     _print_table([_TITLES, *map(_figures, run["variants"])])
     for variant in run["variants"]:
         out.print(variant_name(variant), style="bold", markup=False, soft_wrap=True)

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from awares_edge._version import __version__
+from awares_edge.bundle.store import hash_file
 from awares_edge.runtimes.threads import cores
+from awares_edge.spec import MANIFEST_NAME
 
 SYSTEM = Path("/")
 
@@ -19,6 +21,12 @@ _PACKAGES = (
     "numpy", "onnxruntime", "onnxruntime-gpu", "llama-cpp-python", "tensorrt", "tensorrt-rtx",
     "torch", "transformers",
 )  # fmt: skip
+
+
+def manifest_sha256(path: Path) -> str | None:
+    """Hash of a bundle's manifest, which holds the hash of every file; None without a manifest."""
+    manifest = path / MANIFEST_NAME
+    return hash_file(manifest).sha256 if manifest.is_file() else None
 
 
 def versions() -> dict[str, str]:

@@ -13,6 +13,7 @@ from awares_edge.controller.options import AskOptions
 from awares_edge.controller.picture import Picture
 from awares_edge.controller.trace import Answer, CropsRequested
 from awares_edge.errors import InputError
+from awares_edge.evaluation.answers import is_right
 from awares_edge.evaluation.parity.questions import Asked, Questions
 from awares_edge.evaluation.parity.recording import (
     Floats,
@@ -188,6 +189,7 @@ def _ask_twice(model: Model, tape: _Tape, asked: Asked, options: AskOptions) -> 
         called=bool(cold.calls) or cold.answer.call_status != "none",
         calls=cold.calls,
         answer=cold.answer.text,
+        right=None if asked.expected is None else is_right(cold.answer.text, asked.expected),
         warm=(cold.calls, cold.answer.text) == (warm.calls, warm.answer.text),
         replies=tuple(turn.reply for turn in turns),
         margins=tuple(

@@ -63,6 +63,7 @@ def compare(reference: Recording, candidate: Recording, limits: Limits) -> dict[
         "probes": sum(number in candidate.probes for number in reference.probes),
         "decisions": _decisions(pairs),
         "answers": _agreement(ours.answer == theirs.answer for ours, theirs in pairs),
+        "right": {"reference": _right(reference), "candidate": _right(candidate)},
         "warm": _warm(reference, candidate),
         "drift": [_phase(phase, drift) for phase in PHASES if any(d.phase == phase for d in drift)],
         "top1": _top1(drift),
@@ -114,6 +115,12 @@ def _agreement(same: Iterable[bool]) -> dict[str, Any]:
         "share": _round(share),
         "ci": [_round(bound) for bound in wilson(share, len(values))],
     }
+
+
+def _right(recording: Recording) -> dict[str, Any] | None:
+    """Accuracy over the questions whose answer is known; None where there are none."""
+    known = [row.right for row in recording.rows if row.right is not None]
+    return _agreement(known) if known else None
 
 
 def _warm(reference: Recording, candidate: Recording) -> dict[str, Any]:

@@ -27,11 +27,13 @@ class Asked:
         text: the question.
         load: reads the picture; called when it is needed, so that pictures do not fill memory.
         sha256: of the question and of the picture's RGB pixels.
+        expected: the right answer, where it is known.
     """
 
     text: str
     load: Callable[[], Image.Image]
     sha256: str
+    expected: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ def hash_all(hashes: Any) -> str:
 def synthetic_questions(split: Split, seed: int, limit: int) -> Questions:
     """`limit` questions of the synthetic suite."""
     asked = [
-        _asked(question.text, image, image.copy)
+        _asked(question.text, image, image.copy, question.answer)
         for _, image, chosen in synthetic(split, seed, limit)
         for question in chosen
     ]
@@ -70,7 +72,7 @@ def synthetic_questions(split: Split, seed: int, limit: int) -> Questions:
 
 
 def read_questions(path: Path, limit: int | None = None) -> Questions:
-    """Questions of a JSONL file: one object a line, with "image" and "question".
+    """Questions of a JSONL file: one object a line, with "image", "question" and perhaps "answer".
 
     Args:
         path: the file; a relative "image" is relative to its folder.
@@ -95,20 +97,22 @@ def read_questions(path: Path, limit: int | None = None) -> Questions:
 def _from_line(path: Path, number: int, line: str) -> Asked:
     try:
         row = json.loads(line)
-        image, text = row["image"], row["question"]
-        if not (isinstance(image, str) and isinstance(text, str)):
+        image, text, expected = row["image"], row["question"], row.get("answer", "")
+        if not all(isinstance(value, str) for value in (image, text, expected)):
             raise TypeError
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(
             f'{path}, line {number}: must be an object such as {{"image": "photo.jpg", '
             '"question": "What is the number?"}'
         ) from error
     read = partial(load_image, path.parent / image)
-    return _asked(check_question(text), read(), read)
+    return _asked(check_question(text), read(), read, expected or None)
 
 
-def _asked(text: str, image: Image.Image, load: Callable[[], Image.Image]) -> Asked:
+def _asked(
+    text: str, image: Image.Image, load: Callable[[], Image.Image], expected: str | None
+) -> Asked:
     digest = hashlib.sha256(text.encode())
     digest.update(repr(image.size).encode())
     digest.update(image.convert("RGB").tobytes())
-    return Asked(text, load, digest.hexdigest())
+    return Asked(text, load, digest.hexdigest(), expected)

@@ -47,6 +47,7 @@ class Row:
         called: whether the model called for crops, validly or not.
         calls: for each call that was followed, the regions that were sent.
         answer: the text of the answer.
+        right: whether it is the expected one; None where none is known.
         warm: whether the same question, asked again with everything kept, got the same regions and
             the same answer.
         replies: token ids of each turn's reply.
@@ -60,6 +61,7 @@ class Row:
     called: bool
     calls: tuple[tuple[Region, ...], ...]
     answer: str
+    right: bool | None
     warm: bool
     replies: tuple[tuple[int, ...], ...]
     margins: tuple[tuple[float, ...], ...]

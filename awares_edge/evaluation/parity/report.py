@@ -120,10 +120,17 @@ def _passed(check: dict[str, Any]) -> str:
 def _decision_table(result: dict[str, Any]) -> Raw:
     decisions = result["decisions"]
     rate, warm = decisions["call_rate"], result["warm"]
+    right = result["right"]
+    accuracy = [
+        (f"right answers: {side}", *_share(right[side]))
+        for side in ("reference", "candidate")
+        if right[side]
+    ]
     rows = [
         ("same decision (the same regions)", *_share(decisions["same"])),
         ("call or no call the same", *_share(decisions["same_call"])),
         ("same answer", *_share(result["answers"])),
+        *accuracy,
         ("regions' overlap (IoU), where either called", _number(decisions["iou"]), ""),
         ("questions with a call: reference", f"{rate['reference']:.2%}", ""),
         ("questions with a call: candidate", f"{rate['candidate']:.2%}", ""),
@@ -217,6 +224,7 @@ def _about(about: dict[str, Any]) -> Raw:
             ("model", about["model"]),
             ("runtime", about["runtime"]),
             ("precision", about.get("precision")),
+            ("manifest", _hash(about.get("manifest_sha256"))),
             ("device", about.get("device")),
             ("threads", about.get("threads")),
             ("protocol", f"{about['protocol']}, SHA-256 {about['protocol_sha256'][:16]}"),
@@ -240,6 +248,10 @@ def _notes() -> list[Raw]:
             "quiet",
         )
     ]
+
+
+def _hash(value: str | None) -> str | None:
+    return f"SHA-256 {value[:16]}" if value else None
 
 
 def _number(value: float | None) -> str:

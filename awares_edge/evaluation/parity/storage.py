@@ -160,6 +160,7 @@ def _row(row: dict[str, Any]) -> Row:
         called=bool(row["called"]),
         calls=calls,
         answer=str(row["answer"]),
+        right=None if row["right"] is None else bool(row["right"]),
         warm=bool(row["warm"]),
         replies=tuple(tuple(map(int, reply)) for reply in row["replies"]),
         margins=tuple(tuple(map(float, margins)) for margins in row["margins"]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -14,7 +15,7 @@ from tempfile import TemporaryFile
 from typing import Any
 
 from awares_edge.errors import AwaresError, InputError
-from awares_edge.evaluation.machine import describe_machine, load_average, versions
+from awares_edge.evaluation.machine import describe_machine, load_average, manifest_sha256, versions
 from awares_edge.evaluation.profile.job import Job
 from awares_edge.evaluation.profile.summary import summarise
 from awares_edge.evaluation.profile.work import Shape
@@ -56,6 +57,7 @@ def profile(jobs: Sequence[Job], progress: Progress) -> dict[str, Any]:
         )
         result["summary"] = summarise(result, shapes[job.variant.path], limits[threads])
         result["model"] = asdict(shapes[job.variant.path].spec)
+        result["manifest_sha256"] = manifest_sha256(Path(job.variant.path))
         variants.append(result)
     return {
         "format": FORMAT,
@@ -108,11 +110,20 @@ def in_process(
             if (result := _follow(process, task, progress)) is not None:
                 return result
             log.seek(0)
-            last = (log.read().strip().splitlines() or ["no message"])[-1]
-            raise AwaresError(f"the measuring process ended with {process.wait()}: {last}")
+            raise _died(process.wait(), log.read())
         finally:
             process.kill()
             process.wait()
+
+
+def _died(code: int, log: str) -> AwaresError:
+    if code == -signal.SIGKILL:
+        return AwaresError(
+            "the system killed the measuring process, most likely for memory: use a smaller model "
+            "or smaller pictures"
+        )
+    last = (log.strip().splitlines() or ["no message"])[-1]
+    return AwaresError(f"the measuring process ended with {code}: {last}")
 
 
 def _follow(

@@ -20,6 +20,7 @@ def test_rows_are_what_the_model_answers(nano, questions, recording):
     for row, asked in zip(recording.rows, questions.asked, strict=True):
         answer = nano.ask(asked.load(), asked.text)
         assert row.answer == answer.text
+        assert row.right == (answer.text.lower() == asked.expected.lower())
         assert [region for call in row.calls for region in call] == [
             (crop.id, crop.box) for crop in answer.crops
         ]
@@ -126,10 +127,15 @@ class TestQuestions:
         from PIL import Image
 
         Image.new("RGB", (40, 30), "red").save(tmp_path / "a.png")
-        lines = ['{"image": "a.png", "question": "What?"}', "", '{"image":"a.png","question":"?"}']
+        lines = [
+            '{"image": "a.png", "question": "What?", "answer": "red"}',
+            "",
+            '{"image":"a.png","question":"?"}',
+        ]
         (tmp_path / "q.jsonl").write_text("\n".join(lines))
         found = read_questions(tmp_path / "q.jsonl")
         assert [asked.text for asked in found.asked] == ["What?", "?"]
+        assert [asked.expected for asked in found.asked] == ["red", None]
         assert found.asked[0].load().size == (40, 30)
         assert len(read_questions(tmp_path / "q.jsonl", 1).asked) == 1
         assert found.asked[0].sha256 != found.asked[1].sha256
@@ -153,6 +159,7 @@ class TestQuestions:
             ("\n\n", "has no questions"),
             ("{", "line 1: must be an object"),
             ('"text"', "line 1: must be an object"),
+            ('{"image": "a.png", "question": "What?", "answer": 3}', "line 1: must be an object"),
             ('{"image": 3, "question": "What?"}', "line 1: must be an object"),
             ('\n{"question": "What?"}', "line 2: must be an object"),
             ('{"image": "none.png", "question": "What?"}', "no such image"),

@@ -44,6 +44,20 @@ def test_a_recording_agrees_with_itself(recording):
     assert [stage["min"] for stage in found["stages"]] == [1.0] * 4
 
 
+def test_accuracy_is_over_the_questions_whose_answer_is_known(recording):
+    wrong = with_rows(recording, right=False)
+    unknown = with_rows(recording, right=None)
+    count = len(recording.rows)
+    right = sum(row.right for row in recording.rows)
+    assert recording.rows[0].right
+    assert compare(recording, wrong, Limits())["right"]["candidate"]["count"] == right - 1
+    found = compare(recording, unknown, Limits())["right"]["candidate"]
+    assert found["share"] == pytest.approx((right - 1) / (count - 1), abs=1e-4)
+    rows = tuple(replace(row, right=None) for row in recording.rows)
+    none = Recording(recording.about, rows, {})
+    assert compare(none, none, Limits())["right"] == {"reference": None, "candidate": None}
+
+
 def test_another_answer_counts_against_answers_alone(recording):
     found = compare(recording, with_rows(recording, answer="else"), Limits())
     assert found["answers"]["count"] == len(recording.rows) - 1

@@ -26,7 +26,7 @@ def test_a_table_and_a_page(tmp_path, capsys):
     page = tmp_path / "profile.html"
     assert main(["profile", "--mode", "awares", *SHORT, "--html", str(page)]) == 0
     out = capsys.readouterr().out
-    assert "limits with 1 thread(s): fp32" in out
+    assert "limits, threads 1: fp32" in out
     assert "2: crop vision" in out
     assert "CPU governor" in out
     assert "nano" in check_page(page.read_text())

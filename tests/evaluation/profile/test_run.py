@@ -23,6 +23,7 @@ def test_a_run_carries_its_provenance_and_its_raw_rows(run):
     assert len(awares["rows"]) == len(full["rows"]) == 3
     assert awares["memory"]["peak"] >= awares["memory"]["loaded"] > 0
     assert awares["load_ms"] > 0
+    assert len(awares["manifest_sha256"]) == 64
     text = json.dumps(run)
     assert json.dumps(json.loads(text)) == text
 
@@ -168,6 +169,17 @@ def test_a_process_that_fails_is_one_error(tmp_path):
     task = {"what": "measure", **job(crops=("9",)).to_dict()}
     with pytest.raises(InputError, match="has no crop '9'"):
         in_process(task, 1, lambda *_: None)
+
+
+def test_a_process_that_is_killed_is_one_error(monkeypatch):
+    from awares_edge.evaluation.profile import run as module
+
+    def killed(process, *_):
+        process.kill()
+
+    monkeypatch.setattr(module, "_follow", killed)
+    with pytest.raises(AwaresError, match="killed the measuring process, most likely for memory"):
+        in_process({}, 1, lambda *_: None)
 
 
 def test_a_process_that_dies_is_one_error():
