@@ -14,21 +14,10 @@
 Names exported here are the public API; everything else may change.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from awares_edge._version import __version__
-from awares_edge.api import embedded_bundle, load, scripted
-from awares_edge.bundle import Bundle
-from awares_edge.controller import (
-    Answer,
-    AskOptions,
-    CropsRequested,
-    Event,
-    Model,
-    Picture,
-    Policies,
-    TextDelta,
-    TurnTrace,
-    ZoomedCrop,
-)
 from awares_edge.errors import (
     AwaresError,
     BundleError,
@@ -44,7 +33,23 @@ from awares_edge.errors import (
     RuntimeUnavailable,
     SessionError,
 )
-from awares_edge.protocol import PROFILES, ProtocolProfile
+
+if TYPE_CHECKING:
+    from awares_edge.api import embedded_bundle, load, scripted
+    from awares_edge.bundle import Bundle
+    from awares_edge.controller import (
+        Answer,
+        AskOptions,
+        CropsRequested,
+        Event,
+        Model,
+        Picture,
+        Policies,
+        TextDelta,
+        TurnTrace,
+        ZoomedCrop,
+    )
+    from awares_edge.protocol import PROFILES, ProtocolProfile
 
 __all__ = [
     "PROFILES",
@@ -78,3 +83,29 @@ __all__ = [
     "load",
     "scripted",
 ]
+
+_HOMES = {
+    "api": ("embedded_bundle", "load", "scripted"),
+    "bundle": ("Bundle",),
+    "controller": (
+        *("Answer", "AskOptions", "CropsRequested", "Event", "Model", "Picture", "Policies"),
+        *("TextDelta", "TurnTrace", "ZoomedCrop"),
+    ),
+    "protocol": ("PROFILES", "ProtocolProfile"),
+}
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        # Loaded on first use: the command line starts before numpy, and reports Ctrl-C itself.
+        for home, names in _HOMES.items():
+            if name in names:
+                value = getattr(import_module(f"{__name__}.{home}"), name)
+                globals()[name] = value
+                return value
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

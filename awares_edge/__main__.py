@@ -1,5 +1,27 @@
-"""`python -m awares_edge`."""
+"""`python -m awares_edge`, and the console script `awares-edge`."""
 
-from awares_edge.apps.cli import entry
+from __future__ import annotations
 
-entry()
+import sys
+import warnings
+
+
+def entry() -> None:
+    """Run the command line and exit."""
+    try:
+        # Imported here, so that Ctrl-C during the imports ends as it does later.
+        from awares_edge.apps.cli import main
+        from awares_edge.apps.streams import fill_closed_descriptors
+
+        fill_closed_descriptors()
+        # Pillow warns of odd tags and large pictures; here a picture is answered about or refused.
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        code = main()
+    except KeyboardInterrupt:
+        print("awares-edge: interrupted", file=sys.stderr)
+        code = 130
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    entry()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -21,7 +22,7 @@ def load(
     *,
     runtime: str | None = None,
     protocol: str | None = None,
-    device: str = "cpu",
+    device: str | None = None,
     threads: int | None = None,
     context: int | None = None,
     verify: bool = True,
@@ -35,8 +36,9 @@ def load(
         runtime: name of the runtime; None for the one that the bundle is made for.
         protocol: name of the profile to use in place of the bundle's own (checkpoints carry none;
             they use "paper").
-        device: where to compute, as the runtime names it.
-        threads: CPU threads; None lets the runtime choose.
+        device: where to compute: "cpu", "cuda", "cuda:1", ...; None for the best device that the
+            runtime can use here.
+        threads: CPU threads; None for one for each core that this process may use.
         context: most KV cells of a session (text and visual tokens); None for the runtime's limit.
         verify: compare the bundle's files with their hashes first.
         progress: told of each verified file.
@@ -49,8 +51,8 @@ def load(
     profile = get_profile(protocol) if protocol else None
     options = RuntimeOptions(device, threads, context)
     root = embedded_bundle() if path is None else Path(path)
-    if runtime is not None and get_runtime(runtime).reads != "bundle":
-        if path is None:
+    if runtime is not None and (reads := get_runtime(runtime).reads) != "bundle":
+        if path is None and reads == "checkpoint":
             raise InputError(
                 f"the {runtime} runtime reads a checkpoint folder: name one (--bundle)"
             )
@@ -69,9 +71,10 @@ def load(
             f"checkpoint for {entry.name}, or leave --runtime out"
         )
     entry.require()
+    tokenizer = _read_tokenizer(bundle)
     return Model(
-        entry.load(bundle, options),
-        TextTokenizer.from_file(bundle.path(TOKENIZER_NAME)),
+        entry.backend.load(bundle, options),
+        tokenizer,
         manifest.tokens,
         profile or manifest.protocol,
         manifest.preprocessing,
@@ -102,6 +105,20 @@ def embedded_bundle() -> Path:
     return Path(str(files("awares_edge") / "assets" / "nano"))
 
 
+def _read_tokenizer(bundle: Bundle) -> TextTokenizer:
+    """The bundle's tokenizer, once it agrees with the manifest."""
+    tokenizer = TextTokenizer.from_file(bundle.path(TOKENIZER_NAME))
+    manifest = bundle.manifest
+    if tokenizer.vocabulary > manifest.model.vocabulary:
+        raise BundleError(
+            f"{TOKENIZER_NAME} has {tokenizer.vocabulary:,} tokens, the model "
+            f"{manifest.model.vocabulary:,}: export the bundle again"
+        )
+    if replace(tokenizer.special_tokens(), eos=manifest.tokens.eos) != manifest.tokens:
+        raise BundleError(f"{TOKENIZER_NAME} has other special tokens than the manifest says")
+    return tokenizer
+
+
 def _load_checkpoint(root: Path, runtime: str, protocol: str, options: RuntimeOptions) -> Model:
     entry = get_runtime(runtime)
     entry.require()
@@ -109,7 +126,7 @@ def _load_checkpoint(root: Path, runtime: str, protocol: str, options: RuntimeOp
         raise CheckpointError(f"no such checkpoint: {root}")
     from awares_edge.checkpoint.preprocessor import read_eos, read_preprocessing
 
-    loaded = entry.load(root, options)
+    loaded = entry.backend.load(root, options)
     tokenizer = TextTokenizer.from_file(root / TOKENIZER_NAME)
     special = tokenizer.special_tokens(read_eos(root))
     return Model(loaded, tokenizer, special, get_profile(protocol), read_preprocessing(root))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 MANIFEST_NAME = "manifest.json"
 TOKENIZER_NAME = "tokenizer.json"
 EMBEDDING_NAME = "embedding.npy"
+GRAPH_SUFFIX = ".onnx"
 
 
 @dataclass(frozen=True, slots=True)

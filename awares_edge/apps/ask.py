@@ -12,9 +12,10 @@ from awares_edge.apps.console import (
     describe_path,
     describe_time,
     describe_tokens,
-    err,
+    note,
     print_json,
-    printable,
+    show_answer,
+    warn,
 )
 from awares_edge.apps.options import (
     BundleOption,
@@ -31,7 +32,9 @@ from awares_edge.controller.picture import Picture
 from awares_edge.controller.policies import InvalidCallPolicy, Policies, TooManyPolicy
 from awares_edge.controller.trace import Answer, CropsRequested, Mode, TextDelta
 from awares_edge.errors import InputError
+from awares_edge.files import check_output
 from awares_edge.protocol.prompt import check_question
+from awares_edge.vision.limits import FORMAT_NAMES
 from awares_edge.vision.load import load_image
 
 EPILOG = """
@@ -69,7 +72,7 @@ class TooManyName(str, Enum):
 
 
 def ask(
-    image: Annotated[Path, typer.Argument(help="Picture: any format that Pillow reads.")],
+    image: Annotated[Path, typer.Argument(help=f"Picture: {FORMAT_NAMES}.")],
     question: Annotated[str, typer.Argument(help="What to ask about it.")],
     bundle: BundleOption = None,
     runtime: RuntimeOption = None,
@@ -97,7 +100,7 @@ def ask(
     ] = None,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Most tokens of one turn.")] = 512,
     timeout: Annotated[float | None, typer.Option(help="Seconds after which to give up.")] = None,
-    device: DeviceOption = "cpu",
+    device: DeviceOption = None,
     threads: ThreadsOption = None,
     context: ContextOption = None,
     json: JsonOption = False,
@@ -116,13 +119,19 @@ def ask(
     chosen_mode: Mode = mode.value
     invalid: InvalidCallPolicy = on_invalid_call.value
     too_many: TooManyPolicy = on_too_many_crops.value
+    if mode is not ModeName.awares and not (max_crops is None and max_rtr is None):
+        raise InputError(
+            f"--mode {mode.value} fetches no crops: leave --max-crops and --max-rtr out"
+        )
     options = AskOptions(
         mode=chosen_mode,
         max_new_tokens=max_new_tokens,
         timeout=timeout,
         policies=Policies(invalid, max_crops, too_many, max_rtr),
-        crops=tuple(part.strip() for part in crops.split(",")) if crops else (),
+        crops=() if crops is None else _crop_ids(crops),
     )
+    if save_view:
+        check_output(save_view)
     # Opened before the model is loaded, so that a bad picture is reported at once.
     pixels = load_image(image)
     with (
@@ -133,28 +142,35 @@ def ask(
         if json:
             print_json(answer.to_dict())
         elif not stream:
-            print(printable(answer.text))
+            show_answer(answer.text)
         if not json:
             summary = (describe_path(answer), describe_tokens(answer), describe_time(answer))
-            err.print(" · ".join(summary), style="dim", markup=False, soft_wrap=True)
+            note(" · ".join(summary))
             for policy in answer.policies:
-                err.print(f"policy {policy}", style="yellow", markup=False)
+                warn(f"policy {policy}")
         if save_view:
             from awares_edge.apps.view import answer_panel, save_png
 
             save_png(answer_panel(picture, question, answer), save_view)
             if not json:
-                err.print(f"view written to {save_view}", style="dim", markup=False)
+                note(f"view written to {save_view}")
+
+
+def _crop_ids(text: str) -> tuple[str, ...]:
+    """Ids of `--crops`: "0,5" or "all"."""
+    ids = tuple(part.strip() for part in text.split(","))
+    if not all(ids) or ("all" in ids and len(ids) > 1) or len(set(ids)) < len(ids):
+        raise InputError(f"--crops {text!r} does not name crops: give ids such as 0,5, or all")
+    return ids
 
 
 def _stream(picture: Picture, question: str, options: AskOptions) -> Answer:
     for event in picture.stream(question, options):
         if isinstance(event, TextDelta):
-            print(printable(event.text), end="", flush=True)
+            show_answer(event.text, end="")
         elif isinstance(event, CropsRequested):
-            names = ", ".join(crop.name for crop in event.crops)
-            err.print(f"looking closer: {names}", style="dim", markup=False)
+            note(f"looking closer: {', '.join(crop.name for crop in event.crops)}")
         else:
-            print()
+            show_answer("")
             return event
     raise AssertionError("a stream ends with its answer")

@@ -1,4 +1,4 @@
-"""`awares-edge build-engine`: the engines of a TensorRT bundle, on the device they are for."""
+"""`awares-edge build-engine`: build the engines of a TensorRT bundle on the device."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from awares_edge.apps.console import err, print_json, progress_bar, say, verify_progress
+from awares_edge.apps.console import note, print_json, progress_bar, say, verify_progress
 from awares_edge.apps.options import JsonOption
 from awares_edge.bundle.store import Bundle
 from awares_edge.errors import BundleError, InputError
@@ -34,10 +34,10 @@ def build_engine(
         str | None,
         typer.Option(help="TensorRT-RTX: build without a GPU for this SM: 86, 89, 120, ..."),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Build again what is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Build even if they exist.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Build the engines of a TensorRT bundle, unless they are there already."""
+    """Build the engines of a TensorRT bundle, unless they exist already."""
     capability = None if ahead_for is None else _capability(ahead_for)
     with verify_progress() as progress:
         opened = Bundle.open(bundle, progress=progress)
@@ -49,7 +49,7 @@ def build_engine(
     from awares_edge.runtimes.tensorrt import Plan, build_engines
 
     if (needs := Plan.read(opened).describe_memory()) and not json:
-        err.print(f"{bundle}: {needs}", markup=False)
+        note(f"{bundle}: {needs}", style=None)
     with progress_bar() as progress:
         built = build_engines(
             opened, engines=engines, ahead_for=capability, force=force, progress=progress

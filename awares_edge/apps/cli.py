@@ -1,11 +1,10 @@
-"""The `awares-edge` command: errors become one line and exit code 2."""
+"""The `awares-edge` command: errors, wrong usage included, become one line and exit code 2."""
 
 from __future__ import annotations
 
 import errno
-import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -21,9 +20,12 @@ from awares_edge.apps import (
     parity,
     profile,
     runtimes,
+    score,
     train,
 )
 from awares_edge.apps.console import printable
+from awares_edge.apps.stopping import EXIT_CODES, stop_on_signals
+from awares_edge.apps.streams import lasting_streams
 from awares_edge.errors import AwaresError
 
 app = typer.Typer(
@@ -42,6 +44,7 @@ app.command("build-engine", epilog=build_engine.EPILOG)(build_engine.build_engin
 app.command("importance", epilog=importance.EPILOG)(importance.importance)
 app.command("inspect", epilog=inspect.EPILOG)(inspect.inspect)
 app.command("runtimes", epilog=runtimes.EPILOG)(runtimes.runtimes)
+app.command("score", epilog=score.EPILOG)(score.score)
 app.command("parity", epilog=parity.EPILOG)(parity.parity)
 app.command("profile", epilog=profile.EPILOG)(profile.profile)
 app.add_typer(evaluate.app)
@@ -50,7 +53,7 @@ app.add_typer(train.app)
 
 def _version(value: bool) -> None:
     if value:
-        typer.echo(f"awares-edge {__version__}")
+        print(f"awares-edge {__version__}")
         raise typer.Exit
 
 
@@ -69,57 +72,74 @@ def _options(
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; the exit code."""
+    """Run the command line; the exit code.
+
+    0: done, or the reader of the output has gone. 2: not done, or its result could not be printed.
+    130: Ctrl-C. 143: SIGTERM.
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
-    debug = "--debug" in arguments
-    # Accepted anywhere, because people append it to the command that failed.
-    arguments = [a for a in arguments if a != "--debug"]
+    with lasting_streams() as out:
+        with stop_on_signals():
+            code = _run(*_split_debug(arguments))
+        out.flush()
+        if code == 0 and out.failure and not out.reader_has_gone:
+            reason = getattr(out.failure, "strerror", None) or out.failure
+            return _fail(f"the result could not be written to standard output: {reason}")
+        return code
+
+
+def _split_debug(arguments: list[str]) -> tuple[list[str], bool]:
+    """`--debug` is accepted anywhere before `--`: people append it to the command that failed."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    options = [a for a in arguments[:end] if a != "--debug"]
+    return options + arguments[end:], len(options) < end
+
+
+def _run(arguments: list[str], debug: bool) -> int:
     try:
-        code = app(arguments, standalone_mode=False)
-        sys.stdout.flush()
+        code = app(arguments, standalone_mode=False, prog_name="awares-edge")
         # typer turns Ctrl-C into a return value.
         return _fail("interrupted", 130) if code == 130 else code or 0
     except (AwaresError, OSError, MemoryError) as error:
         if debug:
             raise
-        if isinstance(error, BrokenPipeError):
-            # The reader of our output has gone: nothing is wrong, and nothing can be printed.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 0
         return _fail(_explain(error))
     except (KeyboardInterrupt, typer.Abort):
         return _fail("interrupted", 130)
+    except SystemExit as stop:
+        if stop.code not in EXIT_CODES:
+            raise
+        return _fail("terminated", stop.code)
     except typer.Exit as stop:
         return int(stop.exit_code)
     except Exception as error:
-        # typer's own usage errors print themselves; they need not be told from click's version.
-        if debug or not hasattr(error, "show"):
+        # Wrong usage: typer has classes of its own for it, or click's, depending on its version.
+        if not hasattr(error, "format_message"):
             raise
-        error.show()
+        return _usage(error)
+
+
+def _usage(error: Any) -> int:
+    """One line for wrong usage; nothing after the help that a command without arguments prints."""
+    message = str(error.format_message()).strip().rstrip(".")
+    if not message:
         return 2
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else "awares-edge"
+    return _fail(f"{message} (see {command} --help)")
 
 
 def _explain(error: BaseException) -> str:
     if isinstance(error, MemoryError):
         return "not enough memory: use a smaller model, precision or --context"
     if isinstance(error, OSError) and not isinstance(error, AwaresError):
-        if error.errno == errno.ENOSPC:
-            return "no space left on the device: free some, or write somewhere else"
         where = f"{error.filename}: " if error.filename else ""
+        if error.errno == errno.ENOSPC:
+            return f"{where}no space left on the device: free some, or write somewhere else"
         return f"{where}{error.strerror or error}"
     return str(error)
 
 
 def _fail(message: str, code: int = 2) -> int:
-    line = " ".join(message.split())
-    print(f"awares-edge: {printable(line)}", file=sys.stderr)
+    print(f"awares-edge: {printable(' '.join(message.split()))}", file=sys.stderr)
     return code
-
-
-def entry() -> None:
-    """Console script."""
-    sys.exit(main())
-
-
-if __name__ == "__main__":
-    entry()

@@ -1,8 +1,14 @@
-"""What the commands print: one style for all of them. Results go to stdout, the rest to stderr."""
+"""What the commands print: one style for all of them. Results go to stdout, the rest to stderr.
+
+Untrusted text (names, answers, whatever a bundle says) is printed through `printable` alone, and
+never as Rich markup: by `show_answer`, `say`, `note`, `warn` and `cell`.
+"""
 
 from __future__ import annotations
 
 import json
+import sys
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,6 +22,7 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
 )
+from rich.text import Text
 
 from awares_edge.bundle.store import Progress as ProgressCallback
 from awares_edge.controller.trace import PHASES, Answer
@@ -26,41 +33,91 @@ err = Console(stderr=True, highlight=False, emoji=False)
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on stdout, without colours; control characters escaped, none lost."""
+    """One JSON document on stdout, without colours.
+
+    Control characters are escaped, and what the terminal's character set lacks: nothing is lost.
+    """
     text = json.dumps(value, ensure_ascii=False)
-    print("".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text), flush=True)
+    encoding = sys.stdout.encoding or "utf-8"
+    print("".join(c if _goes_through(c, encoding) else json.dumps(c)[1:-1] for c in text))
 
 
-def printable(text: str) -> str:
-    """Generated text without control characters, which could command a terminal."""
-    return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text)
+def _goes_through(character: str, encoding: str) -> bool:
+    if character.isascii():
+        return character.isprintable()
+    try:
+        character.encode(encoding)
+    except UnicodeEncodeError:
+        return False
+    return character.isprintable()
 
 
-def say(line: str) -> None:
-    """A result on stdout, never wrapped: a path in two pieces cannot be copied."""
-    out.print(printable(line), markup=False, soft_wrap=True)
+def printable(text: str, keep: str = "") -> str:
+    """Untrusted text in a form that cannot command a terminal or break a line.
+
+    Control and format characters (escapes, line ends, bidi overrides, private and lone surrogate
+    code points) become escapes as Python writes them: `\\x1b`, `\\u202e`. All spaces stay, and the
+    joiners that Persian and Indic text needs.
+
+    Args:
+        keep: control characters that stay.
+    """
+    return "".join(c if c in keep or _is_harmless(c) else _escape(c) for c in text)
+
+
+def _is_harmless(character: str) -> bool:
+    return (
+        character.isprintable()
+        or unicodedata.category(character) == "Zs"
+        or character in "\u200c\u200d"
+    )
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
+
+
+def show_answer(text: str, end: str = "\n") -> None:
+    """Generated text on stdout, its line ends kept."""
+    print(printable(text, keep="\n\t"), end=end, flush=True)
+
+
+def say(line: str, style: str | None = None) -> None:
+    """A line of results on stdout, never wrapped: a path in two pieces cannot be copied."""
+    out.print(printable(line), style=style, markup=False, soft_wrap=True)
+
+
+def note(line: str, style: str | None = "dim") -> None:
+    """A line on stderr about how it went."""
+    err.print(printable(line), style=style, markup=False, soft_wrap=True)
 
 
 def warn(line: str) -> None:
-    """A warning on stderr; it may quote data."""
-    err.print(printable(line), style="yellow", markup=False, soft_wrap=True)
+    """A warning on stderr."""
+    note(line, style="yellow")
+
+
+def cell(text: str, style: str = "") -> Text:
+    """Text for a cell of a table."""
+    return Text(printable(text), style=style)
 
 
 @contextmanager
 def progress_bar() -> Iterator[ProgressCallback]:
     """A progress bar on stderr, fed with (what, done, total); shown to terminals alone."""
     bar = Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         console=err,
         transient=True,
-        disable=not err.is_terminal,
     )
     tasks: dict[str, TaskID] = {}
 
     def update(what: str, done: int, total: int) -> None:
+        if not err.is_terminal:
+            return
         # Started on first use: a bar without a task would print an empty line.
         bar.start()
         if what not in tasks:

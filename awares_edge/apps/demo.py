@@ -9,16 +9,17 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
+from rich.text import Text
 
 from awares_edge.apps.console import (
+    cell,
     describe_path,
     describe_time,
     describe_tokens,
-    err,
+    note,
     out,
     print_json,
-    printable,
+    say,
 )
 from awares_edge.apps.options import (
     BundleOption,
@@ -31,6 +32,7 @@ from awares_edge.apps.options import (
 from awares_edge.apps.view import answer_panel, save_png, sheet
 from awares_edge.controller.trace import Answer
 from awares_edge.evaluation.answers import is_right
+from awares_edge.files import check_output
 
 EPILOG = """
 Examples:
@@ -63,11 +65,12 @@ def demo(
     ] = Path("awares-demo.png"),
     bundle: BundleOption = None,
     runtime: RuntimeOption = None,
-    device: DeviceOption = "cpu",
+    device: DeviceOption = None,
     threads: ThreadsOption = None,
     json: JsonOption = False,
 ) -> None:
     """Answer the packaged sample pictures with the embedded nano model, and draw what it saw."""
+    check_output(output)
     answers, panels = [], []
     samples = load_samples()
     with load_model(bundle, runtime, None, device, threads, None) as model:
@@ -79,19 +82,20 @@ def demo(
                 panels.append(answer_panel(picture, sample.question, answer))
             answers.append(answer)
         runtime_name, precision = model.runtime.name, model.runtime.precision
-    save_png(sheet(panels), output)
     if json:
         print_json([_row(*pair) for pair in zip(samples, answers, strict=True)])
+    else:
+        for sample, answer in zip(samples, answers, strict=True):
+            _print(sample, answer)
+    save_png(sheet(panels), output)
+    if json:
         return
-    for sample, answer in zip(samples, answers, strict=True):
-        _print(sample, answer)
     mean = sum(answer.rtr for answer in answers) / len(answers)
     correct = sum(is_right(a.text, s.expected) for s, a in zip(samples, answers, strict=True))
-    err.print(
+    note(
         f"{correct} of {len(samples)} right at a mean RTR of {mean:.2f} "
         f"({runtime_name}, {precision}); picture written to {output}",
-        soft_wrap=True,
-        markup=False,
+        style=None,
     )
 
 
@@ -103,8 +107,8 @@ def _row(sample: Sample, answer: Answer) -> dict[str, Any]:
 def _print(sample: Sample, answer: Answer) -> None:
     """A few lines that fit any terminal."""
     right = is_right(answer.text, sample.expected)
-    mark = "[green]✓[/]" if right else f"[red]✗ it is {escape(sample.expected)}[/]"
-    out.print(f"[bold]{sample.path.stem}[/]: {escape(sample.question)}")
-    out.print(f"  [bold cyan]{escape(printable(answer.text))}[/] {mark}")
-    out.print(f"  {describe_path(answer)}, {describe_tokens(answer)}", style="dim")
-    out.print(f"  {describe_time(answer)}", style="dim")
+    mark = cell("✓", "green") if right else cell(f"✗ it is {sample.expected}", "red")
+    out.print(Text.assemble(cell(sample.path.stem, "bold"), ": ", cell(sample.question)))
+    out.print(Text.assemble("  ", cell(answer.text, "bold cyan"), " ", mark))
+    say(f"  {describe_path(answer)}, {describe_tokens(answer)}", style="dim")
+    say(f"  {describe_time(answer)}", style="dim")

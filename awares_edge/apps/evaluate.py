@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from awares_edge.apps.console import err, out, print_json, printable, progress_bar
+from awares_edge.apps.console import note, print_json, printable, progress_bar, say, warn
 from awares_edge.apps.options import (
     BundleOption,
     DeviceOption,
@@ -22,10 +22,9 @@ from awares_edge.apps.options import (
 )
 from awares_edge.errors import InputError
 from awares_edge.evaluation import plot
-from awares_edge.evaluation.output import check_writable
 from awares_edge.evaluation.report import Report
 from awares_edge.evaluation.synthetic import MODES, EvalMode, evaluate
-from awares_edge.files import whole_file
+from awares_edge.files import check_output, whole_file
 from awares_edge.synth.generate import FAMILIES, HELD_BACK
 
 app = typer.Typer(
@@ -77,7 +76,7 @@ def synth(
         typer.Option(help="Show a blank or another picture instead, to see what guessing gives."),
     ] = ControlName.right,
     protocol: ProtocolOption = None,
-    device: DeviceOption = "cpu",
+    device: DeviceOption = None,
     threads: ThreadsOption = None,
     save: Annotated[
         Path | None, typer.Option(help="Write every question's outcome to this JSONL file.")
@@ -99,7 +98,7 @@ def synth(
     if picture:
         plot.check(picture)
     if save:
-        check_writable(save)
+        check_output(save)
     reports: list[Report] = []
     with load_model(bundle, runtime, protocol, device, threads, None) as model:
         for name in modes:
@@ -114,21 +113,20 @@ def synth(
                     control=control.value,
                     progress=lambda done, total, name=name: update(name, done, total),  # type: ignore[misc]
                 )
+            for reason in report.skipped:
+                warn(f"{name}: picture skipped: {reason}")
             reports.append(report)
     results = [report.to_dict() for report in reports]
-    # A file that fails must not cost the printed results, nor a reader that has gone the files.
-    try:
-        _print(results, json)
-    finally:
-        if save:
-            _save(reports, save)
-        if picture:
-            plot.draw(results, picture, _title(bundle, split, families, control, results))
+    # A file that fails must not cost the printed results.
+    _print(results, json)
+    if save:
+        _save(reports, save)
+    if picture:
+        plot.draw(results, picture, _title(bundle, split, families, control, results))
     if not json:
         for what, path in (("outcomes", save), ("picture", picture)):
             if path:
-                line = f"{what} written to {printable(str(path))}"
-                err.print(line, style="dim", markup=False, soft_wrap=True)
+                note(f"{what} written to {path}")
 
 
 def _save(reports: list[Report], path: Path) -> None:
@@ -158,6 +156,8 @@ def _title(
 
 def _modes(mode: list[str] | None, all_modes: bool) -> list[EvalMode]:
     if all_modes:
+        if mode:
+            raise InputError("--all-modes measures every mode: leave --mode out")
         return list(MODES)
     chosen: list[EvalMode] = []
     for name in mode or ["awares"]:
@@ -198,7 +198,7 @@ def _print_table(results: list[dict[str, Any]]) -> None:
     for row in rows:
         cells = (cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))
         line = " ".join([row[0].ljust(widths[0]), *cells])
-        out.print(line, style="bold" if row is rows[0] else None, markup=False, soft_wrap=True)
+        say(line, style="bold" if row is rows[0] else None)
 
 
 def _cell(value: float | None, decimals: int) -> str:
@@ -209,4 +209,4 @@ def _cell(value: float | None, decimals: int) -> str:
 def _print_kinds(result: dict[str, Any]) -> None:
     for kind, row in result["by_kind"].items():
         text = f"  {kind:24} {row['accuracy']:.3f}  zoomed {row['zoomed']:.2f}"
-        out.print(f"{text}  of {row['questions']}", markup=False, soft_wrap=True)
+        say(f"{text}  of {row['questions']}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -75,6 +76,8 @@ def export(
 ) -> None:
     """Export a checkpoint to a bundle that a device runs without torch."""
     profile = get_profile(protocol)
+    if os.path.lexists(output) and not overwrite:
+        raise InputError(f"{output} exists: choose another folder or pass --overwrite")
     if importance and format != "gguf":
         raise InputError(f"--importance is for --format gguf, not for {format}: leave it out")
     options: dict[str, Any] = {"importance": importance} if importance else {}

@@ -11,6 +11,7 @@ from awares_edge.apps.console import print_json, progress_bar, say
 from awares_edge.apps.demo import load_samples
 from awares_edge.apps.options import JsonOption
 from awares_edge.extras import require
+from awares_edge.files import check_output
 from awares_edge.protocol.profiles import get_profile
 
 if TYPE_CHECKING:
@@ -52,11 +53,14 @@ def importance(
     protocol: Annotated[
         str, typer.Option(help="Profile the model was trained with: paper, readme, evaluator.")
     ] = "paper",
-    device: Annotated[str, typer.Option(help="Where torch computes: cpu, cuda, ...")] = "cpu",
+    device: Annotated[
+        str | None, typer.Option(help="Where torch computes: cpu, cuda, ... Default: the best.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Measure an importance matrix for `export --format gguf` on two-turn questions."""
     get_profile(protocol)
+    check_output(output)
     require("an importance matrix", _NEEDS)
     from awares_edge.calibration.importance import measure, read_questions
     from awares_edge.export.gguf.importance import save_importance

@@ -10,10 +10,12 @@ import typer
 from rich.table import Table
 
 from awares_edge.api import embedded_bundle
-from awares_edge.apps.console import out, print_json, verify_progress
+from awares_edge.apps.console import cell, out, print_json, say, verify_progress
 from awares_edge.apps.options import JsonOption
 from awares_edge.bundle.manifest import FORMAT_VERSION, Manifest
 from awares_edge.bundle.store import Bundle
+
+_SHOWN = 5
 
 EPILOG = """
 Examples:
@@ -33,14 +35,22 @@ def inspect(
     """Verify every hash of a bundle and print what is inside."""
     root = bundle or embedded_bundle()
     with verify_progress() as progress:
-        manifest = Bundle.open(root, progress=progress).manifest
+        opened = Bundle.open(root, progress=progress)
+    manifest, unlisted = opened.manifest, opened.unlisted()
     if json:
-        extra = {"format_version": FORMAT_VERSION, "protocol_sha256": manifest.protocol_sha256}
+        extra = {
+            "format_version": FORMAT_VERSION,
+            "protocol_sha256": manifest.protocol_sha256,
+            "unlisted": unlisted,
+        }
         print_json({**asdict(manifest), **extra, "verified": True})
         return
     out.print(_summary(root, manifest))
     out.print(_files(manifest))
-    out.print(f"all {len(manifest.files)} files verified", style="green")
+    say(f"all {len(manifest.files)} listed files verified", style="green")
+    if unlisted:
+        names = ", ".join(map(repr, unlisted[:_SHOWN])) + (", ..." if unlisted[_SHOWN:] else "")
+        say(f"{len(unlisted)} more in the folder are not listed and are never read: {names}")
 
 
 def _summary(root: Path, manifest: Manifest) -> Table:
@@ -60,10 +70,10 @@ def _summary(root: Path, manifest: Manifest) -> Table:
         f"{protocol.min_pixels}-{protocol.max_pixels} pixels",
         "crops": ", ".join(protocol.crop_ids),
         "protocol hash": manifest.protocol_sha256,
-        **manifest.provenance,
     }
-    for name, value in rows.items():
-        table.add_row(name, value)
+    # Not one mapping: provenance must not replace a row of ours.
+    for name, value in (*rows.items(), *manifest.provenance.items()):
+        table.add_row(cell(name), cell(value))
     return table
 
 
@@ -73,5 +83,5 @@ def _files(manifest: Manifest) -> Table:
     table.add_column("MB", justify="right")
     table.add_column("sha256")
     for name, entry in manifest.files.items():
-        table.add_row(name, f"{entry.bytes / 1e6:.2f}", entry.sha256[:16] + "…")
+        table.add_row(cell(name), f"{entry.bytes / 1e6:.2f}", cell(f"{entry.sha256[:16]}…"))
     return table

@@ -41,14 +41,18 @@ ProtocolOption: TypeAlias = Annotated[
     typer.Option(help="Protocol profile in place of the bundle's own: paper, readme, evaluator."),
 ]
 DeviceOption: TypeAlias = Annotated[
-    str, typer.Option(help="Where to compute, as `awares-edge runtimes` lists it.")
+    str | None,
+    typer.Option(
+        help="Where to compute: cpu, cuda, cuda:1, ... Default: the first that "
+        "`awares-edge runtimes` lists."
+    ),
 ]
 ThreadsOption: TypeAlias = Annotated[
     int | None,
     typer.Option(
         min=1,
         callback=_threads,
-        help="CPU threads, 4 a core at most. Default: the runtime's choice.",
+        help="CPU threads, 4 a core at most. Default: one for each core that this process may use.",
     ),
 ]
 ContextOption: TypeAlias = Annotated[
@@ -64,7 +68,7 @@ def load_model(
     bundle: Path | None,
     runtime: str | None,
     protocol: str | None,
-    device: str,
+    device: str | None,
     threads: int | None,
     context: int | None,
 ) -> Model:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from awares_edge.apps.console import err, print_json, printable, progress_bar
+from awares_edge.apps.console import note, print_json, progress_bar
 from awares_edge.apps.evaluate import SplitName
 from awares_edge.apps.options import (
     DeviceOption,
@@ -20,7 +20,6 @@ from awares_edge.apps.options import (
 from awares_edge.apps.parity_table import print_results
 from awares_edge.errors import InputError
 from awares_edge.evaluation.machine import describe_machine, manifest_sha256, versions
-from awares_edge.evaluation.output import check_writable
 from awares_edge.evaluation.parity import Limits, Recording, compare, load, record, save
 from awares_edge.evaluation.parity.questions import (
     Questions,
@@ -28,7 +27,7 @@ from awares_edge.evaluation.parity.questions import (
     synthetic_questions,
 )
 from awares_edge.evaluation.parity.report import html
-from awares_edge.files import whole_file
+from awares_edge.files import check_output, whole_file
 from awares_edge.spec import MANIFEST_NAME
 
 EPILOG = """
@@ -102,7 +101,7 @@ def parity(
         float, typer.Option(min=0, max=1, help="A stage below this has diverged.")
     ] = _LIMITS.cosine,
     protocol: ProtocolOption = None,
-    device: DeviceOption = "cpu",
+    device: DeviceOption = None,
     threads: ThreadsOption = None,
     html_file: Annotated[
         Path | None, typer.Option("--html", help="Write a self-contained report to this file.")
@@ -117,7 +116,7 @@ def parity(
         raise InputError("--html needs a candidate to compare with the reference")
     for path in (save_reference, html_file):
         if path:
-            check_writable(path)
+            check_output(path)
     saved = load(reference) if reference.is_file() else None
     if saved is not None and save_reference is not None:
         raise InputError(f"{reference} is a saved reference already: leave --save-reference out")
@@ -138,12 +137,7 @@ def parity(
     ground = saved or ask(reference, None)
     if save_reference:
         save(ground, save_reference)
-        err.print(
-            f"reference written to {printable(str(save_reference))}",
-            style="dim",
-            markup=False,
-            soft_wrap=True,
-        )
+        note(f"reference written to {save_reference}")
     results = [
         compare(ground, kept or ask(path, ground), limits)
         for path, kept in zip(paths, loaded, strict=True)
@@ -159,19 +153,9 @@ def parity(
             with whole_file(html_file) as file:
                 file.write(html(results).encode())
     if html_file and not json:
-        err.print(
-            f"report written to {printable(str(html_file))}",
-            style="dim",
-            markup=False,
-            soft_wrap=True,
-        )
+        note(f"report written to {html_file}")
     if not all(result["agrees"] for result in results):
         raise typer.Exit(1)
-
-
-def _written(what: str, path: Path) -> None:
-    line = f"{what} written to {printable(str(path))}"
-    err.print(line, style="dim", markup=False, soft_wrap=True)
 
 
 def _check_source(path: Path) -> None:

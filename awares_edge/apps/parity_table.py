@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from awares_edge.apps.console import out, printable, say
+from awares_edge.apps.console import say
 from awares_edge.evaluation.parity import Recording
 from awares_edge.evaluation.parity.report import check_line
 
@@ -21,17 +21,11 @@ def print_results(reference: Recording, results: Sequence[dict[str, Any]]) -> No
 
 def _print_result(result: dict[str, Any]) -> None:
     candidate, decisions = result["candidate"], result["decisions"]
-    out.print(
-        f"{printable(candidate['model'])} ({candidate['runtime']}, {candidate.get('precision')})",
-        style="bold", markup=False, soft_wrap=True,
-    )  # fmt: skip
+    kind = f"{candidate['runtime']}, {candidate.get('precision')}"
+    say(f"{candidate['model']} ({kind})", style="bold")
     for check in result["checks"]:
-        out.print(
-            f"  {'✓' if check['ok'] else '✗'} {check_line(check)}",
-            style=None if check["ok"] else "red",
-            markup=False,
-            soft_wrap=True,
-        )
+        mark, style = ("✓", None) if check["ok"] else ("✗", "red")
+        say(f"  {mark} {check_line(check)}", style=style)
     overlap = "" if decisions["iou"] is None else f", regions overlap {decisions['iou']:.3f} (IoU)"
     say(
         f"  call or no call the same: {decisions['same_call']['share']:.2%}{overlap}, "

@@ -11,18 +11,17 @@ from typing import Annotated, Any, TypeAlias
 import typer
 
 from awares_edge.api import embedded_bundle
-from awares_edge.apps.console import err, print_json, printable, progress_bar
+from awares_edge.apps.console import note, print_json, progress_bar
 from awares_edge.apps.options import DeviceOption, JsonOption, ProtocolOption
 from awares_edge.apps.profile_table import print_comparison, print_run
 from awares_edge.errors import InputError
-from awares_edge.evaluation.output import check_writable
 from awares_edge.evaluation.profile.compare import compare_runs, read_run
 from awares_edge.evaluation.profile.compare_report import comparison_html
 from awares_edge.evaluation.profile.job import MODES, Job, ProfileMode, Variant
 from awares_edge.evaluation.profile.report import run_html
 from awares_edge.evaluation.profile.run import profile as measure
 from awares_edge.evaluation.profile.work import Shape
-from awares_edge.files import whole_file
+from awares_edge.files import check_output, whole_file
 from awares_edge.runtimes.registry import get_runtime
 from awares_edge.runtimes.threads import check_threads
 from awares_edge.spec import MANIFEST_NAME
@@ -56,7 +55,7 @@ def profile(
     ] = None,
     threads: Annotated[
         str | None,
-        typer.Option(help="CPU threads, or several: 1,2. Default: the runtime's choice, unpinned."),
+        typer.Option(help="CPU threads, or several: 1,2. Default: one a core, unpinned."),
     ] = None,
     max_pixels: Annotated[
         str | None,
@@ -86,7 +85,7 @@ def profile(
     ] = 0.0,
     seed: Annotated[int, typer.Option(min=0, help="Seed of pictures and questions.")] = 0,
     protocol: ProtocolOption = None,
-    device: DeviceOption = "cpu",
+    device: DeviceOption = None,
     html_file: Annotated[
         Path | None, typer.Option("--html", help="Write a self-contained report to this file.")
     ] = None,
@@ -98,7 +97,7 @@ def profile(
 ) -> None:
     """Measure time by turn and phase, tokens, memory and energy of bundles."""
     if html_file:
-        check_writable(html_file)
+        check_output(html_file)
     if compare:
         if bundles:
             raise InputError("--compare reads two files: leave the bundles out")
@@ -139,7 +138,7 @@ def _variants(
     paths: list[Path],
     reference: Path | None,
     protocol: str | None,
-    device: str,
+    device: str | None,
     threads: list[int | None],
     pixels: list[int | None],
     modes: list[ProfileMode],
@@ -197,5 +196,4 @@ def _finish(
             with whole_file(html_file) as file:
                 file.write(page.encode())
     if html_file and not json:
-        line = f"report written to {printable(str(html_file))}"
-        err.print(line, style="dim", markup=False, soft_wrap=True)
+        note(f"report written to {html_file}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from awares_edge.apps.console import out, say, warn
+from awares_edge.apps.console import say, warn
 from awares_edge.evaluation.profile.report import variant_name
 
 
@@ -19,7 +19,7 @@ def print_run(run: dict[str, Any]) -> None:
         say(f"limits, threads {threads}: {_limits(limits)}")
     _print_table([_TITLES, *map(_figures, run["variants"])])
     for variant in run["variants"]:
-        out.print(variant_name(variant), style="bold", markup=False, soft_wrap=True)
+        say(variant_name(variant), style="bold")
         _print_phases(variant["summary"]["phases"])
         if sustained := variant["summary"]["sustained"]:
             say(f"  sustained: {_sustained(sustained)}")
@@ -79,7 +79,7 @@ def _print_table(rows: list[tuple[str, ...]]) -> None:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
-        out.print(" ".join([row[0].ljust(widths[0]), *cells]), markup=False, soft_wrap=True)
+        say(" ".join([row[0].ljust(widths[0]), *cells]).rstrip())
 
 
 def _median(quantiles: dict[str, float] | None, digits: int) -> str:

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from awares_edge.apps.console import out, print_json
 from awares_edge.apps.options import JsonOption
-from awares_edge.runtimes.registry import RUNTIMES, RuntimeEntry
+from awares_edge.runtimes.registry import RUNTIMES, Entry
 
 EPILOG = """
 Examples:
@@ -18,7 +18,7 @@ Examples:
 
     awares-edge runtimes --json
 
-Devices of llamacpp: cpu; gpu for all layers; gpu:20 for 20 of them.
+The first device of a runtime is the one that is taken where none is named.
 """
 
 # Distributions whose modules have another name; the first one that is installed counts.
@@ -47,13 +47,13 @@ def runtimes(json: JsonOption = False) -> None:
             print(f"{row['name']} needs {missing}: {row['install']}")
 
 
-def _row(entry: RuntimeEntry) -> dict[str, Any]:
+def _row(entry: Entry) -> dict[str, Any]:
     usable = not entry.missing
     return {
         "name": entry.name,
         "usable": usable,
-        "devices": list(entry.devices()) if usable else [],
-        "versions": {m: _version(m) for m in entry.modules if m not in entry.missing},
+        "devices": list(entry.backend.usable_devices()) if usable else [],
+        "versions": {m: _version(m) for m in entry.needs if m not in entry.missing},
         "missing": list(entry.missing),
         "install": None if usable else entry.install,
         "reads": entry.reads,

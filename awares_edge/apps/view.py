@@ -11,7 +11,6 @@ from PIL import Image, ImageDraw, ImageFont
 from awares_edge.apps.console import describe_path, describe_tokens
 from awares_edge.controller.picture import Picture
 from awares_edge.controller.trace import Answer
-from awares_edge.errors import InputError
 from awares_edge.files import whole_file
 
 _SIDE = 336
@@ -62,13 +61,10 @@ def save_png(image: Image.Image, path: Path) -> None:
     """Write a PNG whole or not at all.
 
     Raises:
-        InputError: it cannot be written there.
+        OSError: it cannot be written there.
     """
-    try:
-        with whole_file(path) as file:
-            image.save(file, "PNG")
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
+    with whole_file(path) as file:
+        image.save(file, "PNG")
 
 
 def _fit(image: Image.Image) -> Image.Image:

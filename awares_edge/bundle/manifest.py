@@ -7,7 +7,9 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from awares_edge.bundle.schema import read_dataclass
+from awares_edge.bundle.limits import LIMITS
+from awares_edge.bundle.rules import check_rules
+from awares_edge.bundle.schema import parse_json, read_dataclass
 from awares_edge.errors import BundleError
 from awares_edge.protocol.profiles import ProtocolProfile
 from awares_edge.protocol.tokenizer import SpecialTokens
@@ -46,34 +48,39 @@ class Manifest:
     provenance: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> str:
-        """Canonical text: the same bundle gives the same bytes on every machine."""
+        """Canonical text: the same bundle gives the same bytes on every machine.
+
+        Raises:
+            BundleError: a value that `from_json` would refuse.
+        """
         body: dict[str, Any] = {"format": FORMAT, "version": FORMAT_VERSION, **asdict(self)}
-        return json.dumps(body, indent=1, sort_keys=True, ensure_ascii=True) + "\n"
+        text = json.dumps(body, indent=1, sort_keys=True, ensure_ascii=True) + "\n"
+        self.from_json(text)
+        return text
 
     @classmethod
     def from_json(cls, text: str) -> Manifest:
         """Read a manifest.
 
         Raises:
-            BundleError: it is not one, or of another version.
+            BundleError: not a manifest of this version, or a value out of range
+                (`bundle.limits`, `bundle.rules`).
         """
-        try:
-            body = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise BundleError(
-                f"{MANIFEST_NAME} is not valid JSON: export the bundle again"
-            ) from error
-        if not isinstance(body, dict) or body.pop("format", None) != FORMAT:
+        body = parse_json(text, MANIFEST_NAME)
+        if body.pop("format", None) != FORMAT:
             raise BundleError(f"{MANIFEST_NAME} does not describe an awares-edge bundle")
         version = body.pop("version", None)
-        if version != FORMAT_VERSION:
-            newer = isinstance(version, int) and version > FORMAT_VERSION
+        if type(version) is not int or version != FORMAT_VERSION:
+            newer = type(version) is int and version > FORMAT_VERSION
             advice = "update awares-edge" if newer else "export the checkpoint again"
+            found = str(version)[:20] if type(version) is int else "unknown"
             raise BundleError(
-                f"the bundle has format version {version!r}, this awares-edge reads "
+                f"the bundle has format version {found}, this awares-edge reads "
                 f"{FORMAT_VERSION}: {advice}"
             )
-        return read_dataclass(cls, body, "manifest")
+        manifest = read_dataclass(cls, body, "manifest", LIMITS)
+        check_rules(manifest)
+        return manifest
 
     @property
     def protocol_sha256(self) -> str:

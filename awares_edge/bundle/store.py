@@ -1,22 +1,20 @@
-"""Bundles on disk: written whole or not at all, read only after every hash agrees."""
+"""Bundles on disk, read only after every hash agrees."""
 
 from __future__ import annotations
 
 import hashlib
-import shutil
-import tempfile
+import os
+import stat
 from collections.abc import Callable
-from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TypeAlias
 
+from awares_edge.bundle.graph_files import check_graph_file
 from awares_edge.bundle.manifest import FileEntry, Manifest
-from awares_edge.errors import BundleError, ExportError
-from awares_edge.files import move_into_place
-from awares_edge.spec import MANIFEST_NAME, TOKENIZER_NAME
+from awares_edge.errors import BundleError
+from awares_edge.spec import GRAPH_SUFFIX, MANIFEST_NAME, TOKENIZER_NAME
 
-_MAX_MANIFEST_BYTES = 4 << 20
-_MAX_FILES = 4096
+MAX_MANIFEST_BYTES = 4 << 20
 
 Progress: TypeAlias = Callable[[str, int, int], None]
 """Called with (what, done, total) as long work goes on."""
@@ -24,7 +22,7 @@ Progress: TypeAlias = Callable[[str, int, int], None]
 
 def hash_file(path: Path) -> FileEntry:
     """Size and SHA-256 of a file, read in pieces."""
-    with path.open("rb") as file:
+    with path.open("rb", buffering=0) as file:
         digest = hashlib.file_digest(file, "sha256") if hasattr(hashlib, "file_digest") else None
         if digest is None:  # Python 3.10
             digest = hashlib.sha256()
@@ -51,29 +49,25 @@ class Bundle:
     ) -> Bundle:
         """Open a bundle.
 
+        Only files that the manifest lists are ever read, weights that a graph names included.
+
         Args:
             root: its folder.
             verify: compare every file with its hash; False compares sizes alone.
-            progress: told of each verified file.
+            progress: called with (name, done, total) after each verified file.
 
         Raises:
-            BundleError: there is none, a file is missing, changed or not listed, a path leaves the
-                folder, or the format version is another.
+            BundleError: there is none; the format version is another; a value of the manifest is
+                out of range; a file is missing, changed, or a link; a graph reads a file that is
+                not listed.
         """
         root = Path(root)
-        path = root / MANIFEST_NAME
-        if not root.exists():
-            raise BundleError(f"no such bundle: {root}")
-        if not path.is_file():
-            raise BundleError(f"{root} is not a bundle: it has no {MANIFEST_NAME}")
-        if path.stat().st_size > _MAX_MANIFEST_BYTES:
-            raise BundleError(f"{path} is too large for a manifest: export the bundle again")
         try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise BundleError(f"{path} cannot be read: {error}") from error
-        bundle = cls(root, Manifest.from_json(text))
-        bundle._check_files(verify, progress)
+            bundle = cls(root, _read_manifest(root))
+            bundle._check_files(verify, progress)
+        except OSError as error:
+            where = error.filename or root
+            raise BundleError(f"{where} cannot be read: {error.strerror or error}") from error
         return bundle
 
     def path(self, name: str) -> Path:
@@ -86,111 +80,74 @@ class Bundle:
             raise BundleError(f"the bundle in {self.root} has no file {name}")
         return self.root / name
 
+    def unlisted(self) -> list[str]:
+        """Names of files in the folder that the manifest does not list; they are never read."""
+        found: list[str] = []
+        for folder, _, names in os.walk(self.root):
+            inner = Path(folder).relative_to(self.root)
+            found += [(inner / name).as_posix() for name in names]
+        return sorted(set(found) - set(self.manifest.files) - {MANIFEST_NAME})
+
     def _check_files(self, verify: bool, progress: Progress | None) -> None:
         files = self.manifest.files
-        if len(files) > _MAX_FILES:
-            raise BundleError(f"the manifest lists {len(files)} files: not a bundle of this tool")
         if TOKENIZER_NAME not in files:
             raise BundleError(f"the manifest lists no {TOKENIZER_NAME}: export the bundle again")
-        for name in files:
-            _check_name(name)
-            path = self.root / name
-            if path.is_symlink() or not path.resolve().is_relative_to(self.root.resolve()):
-                raise BundleError(f"{name} leaves the bundle's folder: do not trust this bundle")
         for done, (name, expected) in enumerate(files.items()):
-            path = self.root / name
-            if not path.is_file():
-                raise BundleError(f"{name} is missing from the bundle: copy or export it again")
-            if path.stat().st_size != expected.bytes:
-                raise BundleError(
-                    f"{name} has {path.stat().st_size} bytes, the manifest says {expected.bytes}: "
-                    "the bundle is incomplete or changed; copy or export it again"
-                )
-            if verify and hash_file(path).sha256 != expected.sha256:
-                raise BundleError(
-                    f"{name} does not have the hash that the manifest says: the bundle is corrupt "
-                    "or was changed; copy or export it again"
-                )
+            _check_file(self.root, name, expected, verify)
             if progress:
                 progress(name, done + 1, len(files))
+        sizes = {name: entry.bytes for name, entry in files.items()}
+        for name in files:
+            if name.endswith(GRAPH_SUFFIX):
+                check_graph_file(self.root, name, sizes)
 
 
-def _check_name(name: str) -> None:
-    pure = PurePosixPath(name)
-    bad = pure.is_absolute() or ".." in pure.parts or "\\" in name or ":" in name or "\0" in name
-    if bad or str(pure) != name or name in ("", ".", MANIFEST_NAME):
-        raise BundleError(f"the manifest lists {name!r}, which is no file inside the bundle")
+def _read_manifest(root: Path) -> Manifest:
+    path = root / MANIFEST_NAME
+    if not root.exists():
+        raise BundleError(f"no such bundle: {root}")
+    if not path.exists():
+        raise BundleError(f"{root} is not a bundle: it has no {MANIFEST_NAME}")
+    _require(root, MANIFEST_NAME, stat.S_ISREG)
+    with path.open("rb") as file:
+        data = file.read(MAX_MANIFEST_BYTES + 1)
+    if len(data) > MAX_MANIFEST_BYTES:
+        raise BundleError(f"{path} is too large for a manifest: export the bundle again")
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise BundleError(f"{path} is not UTF-8 text: export the bundle again") from error
+    return Manifest.from_json(text)
 
 
-class BundleWriter:
-    """Writes a bundle into a temporary folder beside its target and renames it when complete.
-
-    Use as a context manager; leaving it without `commit` removes everything:
-
-        with BundleWriter(target) as writer:
-            ...write files to writer.path(name)...
-            writer.commit(manifest)
-    """
-
-    def __init__(self, target: str | Path, *, overwrite: bool = False) -> None:
-        """
-        Raises:
-            ExportError: the target exists (and is not a bundle to overwrite), or its parent
-                folder cannot be written to.
-        """
-        self.target = Path(target)
-        self._overwrite = overwrite
-        if self.target.exists():
-            if not overwrite:
-                raise ExportError(
-                    f"{self.target} exists: choose another folder or pass --overwrite"
-                )
-            if not (self.target / MANIFEST_NAME).is_file():
-                raise ExportError(f"{self.target} is not a bundle: it will not be overwritten")
-        self._temporary: Path | None = None
-
-    def __enter__(self) -> BundleWriter:
-        parent = self.target.absolute().parent
-        try:
-            parent.mkdir(parents=True, exist_ok=True)
-            prefix = f".{self.target.name}."
-            self._temporary = Path(tempfile.mkdtemp(prefix=prefix, suffix=".tmp", dir=parent))
-        except OSError as error:
-            raise ExportError(f"cannot write to {parent}: {error.strerror or error}") from error
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._temporary is not None:
-            shutil.rmtree(self._temporary, ignore_errors=True)
-            self._temporary = None
-
-    def path(self, name: str) -> Path:
-        """Where to write the file that the bundle will call `name`."""
-        if self._temporary is None:
-            raise ExportError("the bundle writer is closed")
-        path = self._temporary / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path
-
-    def commit(self, manifest: Manifest, progress: Progress | None = None) -> Path:
-        """Hash every written file, add the manifest and move the folder to its target.
-
-        Args:
-            manifest: its `files` are filled in here.
-        """
-        temporary = self._temporary
-        if temporary is None:
-            raise ExportError("the bundle writer is closed")
-        names = sorted(
-            p.relative_to(temporary).as_posix() for p in temporary.rglob("*") if p.is_file()
+def _check_file(root: Path, name: str, expected: FileEntry, verify: bool) -> None:
+    parts = name.split("/")
+    for i in range(1, len(parts)):
+        _require(root, "/".join(parts[:i]), stat.S_ISDIR)
+    size = _require(root, name, stat.S_ISREG).st_size
+    if size != expected.bytes:
+        raise BundleError(
+            f"{name} has {size} bytes, the manifest says {expected.bytes}: "
+            "the bundle is incomplete or changed; copy or export it again"
         )
-        files = {}
-        for done, name in enumerate(names):
-            files[name] = hash_file(temporary / name)
-            if progress:
-                progress("hashing", done + 1, len(names))
-        text = replace(manifest, files=files).to_json()
-        (temporary / MANIFEST_NAME).write_text(text, encoding="utf-8")
-        move_into_place(temporary, self.target)
-        self._temporary = None
-        return self.target
+    if verify and hash_file(root / name) != expected:
+        raise BundleError(
+            f"{name} does not have the hash that the manifest says: the bundle is corrupt "
+            "or was changed; copy or export it again"
+        )
+
+
+def _require(root: Path, name: str, kind: Callable[[int], bool]) -> os.stat_result:
+    """Status of a file or folder that must be itself: no link, and no pipe that never ends."""
+    try:
+        status = os.lstat(root / name)
+    except (FileNotFoundError, NotADirectoryError):
+        raise BundleError(f"{name} is missing from the bundle: copy or export it again") from None
+    if stat.S_ISLNK(status.st_mode):
+        raise BundleError(
+            f"{name} leaves the bundle's folder by a symbolic link: if you trust what it leads "
+            "to, copy the bundle with cp -rL"
+        )
+    if not kind(status.st_mode):
+        raise BundleError(f"{name} is not a regular file: copy or export the bundle again")
+    return status

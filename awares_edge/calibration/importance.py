@@ -11,14 +11,15 @@ import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from awares_edge.api import load
+from awares_edge.checkpoint.checkpoint import Checkpoint
+from awares_edge.checkpoint.lora import Adapter, merge
 from awares_edge.checkpoint.names import EMBEDDING, HEAD, canonical
-from awares_edge.controller.model import Model
 from awares_edge.controller.options import AskOptions
 from awares_edge.errors import InputError
 from awares_edge.vision.load import ImageSource
@@ -62,27 +63,56 @@ class Importance:
         self.counts[name] = self.counts.get(name, 0) + len(inputs)
 
 
+class Observer(Protocol):
+    """Is shown the inputs of each matrix of a text model."""
+
+    def add(self, name: str, inputs: NDArray[np.float32]) -> None:
+        """Inputs float32 [n, row length] of the matrix of a canonical name; a tied head goes by the
+        embedding's."""
+        ...
+
+
 def measure(
     checkpoint: Path,
     questions: Iterable[CalibrationQuestion],
     *,
     protocol: str = "paper",
-    device: str = "cpu",
+    device: str | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Importance:
-    """Ask each question of a checkpoint and sum up.
+    """Ask each question of a checkpoint and sum up; see `observe` for arguments and errors."""
+    importance = Importance()
+    observe(checkpoint, questions, importance, protocol=protocol, device=device, progress=progress)
+    return importance
+
+
+def observe(
+    checkpoint: Path,
+    questions: Iterable[CalibrationQuestion],
+    observer: Observer,
+    *,
+    adapter: Path | None = None,
+    protocol: str = "paper",
+    device: str | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> None:
+    """Ask each question of a checkpoint and show an observer what goes through it.
 
     Args:
-        progress: told how many questions are done.
+        adapter: LoRA folder to merge first.
+        progress: called with how many questions are done.
 
     Raises:
         InputError: there is no question.
         CheckpointError, ImageError, QuestionError: an input cannot be used.
         RuntimeUnavailable: torch or transformers is missing.
     """
-    importance = Importance()
+    done = 0
     with load(checkpoint, runtime="torch", protocol=protocol, device=device) as model:
-        handles = _hook(model, importance)
+        network: Any = getattr(model.runtime, "model")  # noqa: B009 - TorchRuntime alone has it
+        if adapter is not None:
+            _merge(network, checkpoint, adapter)
+        handles = _hook(network, observer)
         try:
             for done, asked in enumerate(questions, 1):
                 model.ask(asked.image, asked.question, _options(asked))
@@ -91,9 +121,8 @@ def measure(
         finally:
             for handle in handles:
                 handle.remove()
-    if not importance.sums:
-        raise InputError("an importance matrix needs at least one question: give some")
-    return importance
+    if not done:
+        raise InputError("calibration needs at least one question: give some")
 
 
 def noise_questions(count: int = 12) -> list[CalibrationQuestion]:
@@ -144,24 +173,37 @@ def _options(asked: CalibrationQuestion) -> AskOptions:
     return AskOptions(crops=asked.crops, max_new_tokens=_ANSWER_TOKENS)
 
 
-def _hook(model: Model, importance: Importance) -> list[Any]:
+def _merge(network: Any, checkpoint: Path, adapter: Path) -> None:
+    """Put the weights of a checkpoint with an adapter into a loaded network."""
+    import torch
+
+    source = Checkpoint.open(checkpoint)
+    merged = merge(source, Adapter.open(adapter, source))
+    with torch.no_grad():
+        for stored, parameter in network.named_parameters():
+            if name := canonical(stored):
+                tensor = merged.tensor(name)
+                rows = torch.from_numpy(tensor.rows(0, tensor.shape[0]))
+                parameter.copy_(rows.reshape(parameter.shape))
+
+
+def _hook(network: Any, observer: Observer) -> list[Any]:
     """A hook on each matrix of the text model, the head included."""
     import torch
 
-    network: Any = getattr(model.runtime, "model")  # noqa: B009 - TorchRuntime alone has it
     tied = network.lm_head.weight is network.get_input_embeddings().weight
     handles = []
     for name, module in network.named_modules():
         source = canonical(f"{name}.weight")
         if isinstance(module, torch.nn.Linear) and source and not source.startswith("visual."):
             target = EMBEDDING if source == HEAD and tied else source
-            handles.append(module.register_forward_hook(_hook_for(target, importance)))
+            handles.append(module.register_forward_hook(_hook_for(target, observer)))
     return handles
 
 
-def _hook_for(name: str, importance: Importance) -> Callable[[Any, tuple[Any, ...], Any], None]:
+def _hook_for(name: str, observer: Observer) -> Callable[[Any, tuple[Any, ...], Any], None]:
     def hook(_: Any, inputs: tuple[Any, ...], __: Any) -> None:
         values = inputs[0].detach().float().cpu()
-        importance.add(name, values.reshape(-1, values.shape[-1]).numpy())
+        observer.add(name, values.reshape(-1, values.shape[-1]).numpy())
 
     return hook

@@ -36,8 +36,11 @@ class Checkpoint:
         self.parameters = sum(math.prod(stored.shape) for stored in tensors.values())
 
     @classmethod
-    def open(cls, root: Path) -> Checkpoint:
+    def open(cls, root: Path, *, name: str | None = None) -> Checkpoint:
         """Read and verify a folder's configuration and tensor headers (no tensor data).
+
+        Args:
+            name: of the model; None for the folder's.
 
         Raises:
             CheckpointError: no folder, another architecture, pickled weights, tensors missing,
@@ -47,7 +50,7 @@ class Checkpoint:
             raise CheckpointError(f"no such checkpoint folder: {root}")
         JsonObject.read(root / "config.json")
         stored = _collect(root)
-        spec = read_spec(root, has_head=HEAD in stored)
+        spec = read_spec(root, has_head=HEAD in stored, name=name)
         if not (root / TOKENIZER_NAME).is_file():
             raise CheckpointError(
                 f"{root} has no {TOKENIZER_NAME}: save the fast tokenizer beside the weights"

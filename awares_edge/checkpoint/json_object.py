@@ -2,39 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from awares_edge.errors import CheckpointError
+from awares_edge.errors import CheckpointError, InputError
+from awares_edge.schema import parse_json
 
-_MAX_BYTES = 64 << 20
-
-
-def parse_json(text: bytes) -> Any:
-    """Parse JSON in UTF-8, strictly: no duplicate keys, no NaN or Infinity.
-
-    Raises:
-        ValueError: it is not such a document, or is nested too deeply.
-    """
-    try:
-        return json.loads(
-            text.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant
-        )
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    fields = dict(pairs)
-    if len(fields) != len(pairs):
-        raise ValueError("duplicate keys")
-    return fields
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
+MAX_JSON_BYTES = 64 << 20
 
 
 class JsonObject:
@@ -62,18 +37,16 @@ class JsonObject:
                     f"{path.parent} has no {path.name}: give a Hugging Face checkpoint folder"
                 )
             return cls({}, path.name)
-        if path.stat().st_size > _MAX_BYTES:
-            raise CheckpointError(f"{path} is over {_MAX_BYTES >> 20} MiB: not a configuration")
+        if path.stat().st_size > MAX_JSON_BYTES:
+            raise CheckpointError(f"{path} is over {MAX_JSON_BYTES >> 20} MiB: not a configuration")
         try:
-            data = parse_json(path.read_bytes())
+            data = parse_json(path.read_text(encoding="utf-8"), str(path))
         except OSError as error:
             raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
-        except ValueError as error:
-            raise CheckpointError(
-                f"{path} is not valid JSON: download the checkpoint again"
-            ) from error
-        if not isinstance(data, dict):
-            raise CheckpointError(f"{path} must hold a JSON object")
+        except UnicodeDecodeError as error:
+            raise CheckpointError(f"{path} is not valid JSON: it is not UTF-8") from error
+        except InputError as error:
+            raise CheckpointError(f"{error}: download the checkpoint again") from error
         return cls(data, path.name)
 
     def __contains__(self, key: str) -> bool:

@@ -17,7 +17,7 @@ import string
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-_MAX_LENGTH = 512
+MAX_LENGTH = 512
 _NAME = frozenset(string.ascii_letters + string.digits + "_-")
 _DIGITS = frozenset(string.digits)
 
@@ -38,8 +38,8 @@ def matches(pattern: str, module: str) -> bool:
         ValueError: the pattern is too long, or uses another feature of regular expressions; the
             text completes a sentence that begins with the pattern.
     """
-    if len(pattern) > _MAX_LENGTH or len(module) > _MAX_LENGTH:
-        raise ValueError(f"is over {_MAX_LENGTH} characters")
+    if len(pattern) > MAX_LENGTH or len(module) > MAX_LENGTH:
+        raise ValueError(f"is over {MAX_LENGTH} characters")
     return any(_matches(alternative, module) for alternative in pattern.split("|"))
 
 

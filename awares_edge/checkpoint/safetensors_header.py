@@ -11,11 +11,11 @@ import struct
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from awares_edge.checkpoint.json_object import parse_json
 from awares_edge.checkpoint.tensorfile import ITEM_BYTES, Stored
 from awares_edge.errors import CheckpointError
+from awares_edge.schema import parse_json
 
-_MAX_HEADER_BYTES = 100_000_000
+MAX_HEADER_BYTES = 100_000_000
 """The official library's limit."""
 
 
@@ -30,16 +30,17 @@ def read_header(path: Path) -> dict[str, Stored]:
         with path.open("rb") as file:
             prefix = file.read(8)
             length = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else 0
-            if not 2 <= length <= min(_MAX_HEADER_BYTES, size - 8):
+            if not 2 <= length <= min(MAX_HEADER_BYTES, size - 8):
                 raise CheckpointError(f"{path} is not a complete safetensors file")
             text = file.read(length)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
     try:
-        header = parse_json(text)
+        header = parse_json(text.decode("utf-8"), str(path))
+    # Bytes that are not UTF-8, or not JSON.
     except ValueError as error:
         raise _broken(path) from error
-    if not text.startswith(b"{") or not isinstance(header, dict):
+    if not text.startswith(b"{"):
         raise _broken(path)
     metadata = header.pop("__metadata__", None)
     if metadata is not None and not _texts(metadata):

@@ -13,12 +13,13 @@ ARCHITECTURE = "qwen2_5_vl"
 VISION_ROPE_THETA = 10_000.0
 
 
-def read_spec(checkpoint: Path, *, has_head: bool) -> ModelSpec:
+def read_spec(checkpoint: Path, *, has_head: bool, name: str | None = None) -> ModelSpec:
     """The model's shape.
 
     Args:
         has_head: whether the tensors include an output head; decides where the config is silent
             about tying.
+        name: of the model; None for the folder's.
 
     Raises:
         CheckpointError: another architecture, or an option that is not supported here.
@@ -51,7 +52,7 @@ def read_spec(checkpoint: Path, *, has_head: bool) -> ModelSpec:
     vision = _read_vision(config.child("vision_config"), hidden)
     card = _read_card(checkpoint)
     return ModelSpec(
-        name=checkpoint.resolve().name,
+        name=name or checkpoint.resolve().name,
         license=card.get("license", ""),
         base_model=card.get("base_model", ""),
         hidden_size=hidden,

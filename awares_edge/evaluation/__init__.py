@@ -1,1 +1,1 @@
-"""How well models do: questions with known answers, what became of each, tables and pictures."""
+"""Measures models: questions with known answers, outcomes, reports and plots."""

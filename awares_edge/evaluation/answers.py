@@ -1,4 +1,4 @@
-"""When an answer is right."""
+"""Whether an answer is right."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ def normalise(text: str) -> str:
 
 
 def is_right(answer: str, expected: str) -> bool:
-    """Is this the expected answer, but for case and white space?"""
+    """Whether this is the expected answer, apart from case and white space."""
     return normalise(answer) == normalise(expected)

@@ -1,4 +1,4 @@
-"""How far a measured share may be from the true one."""
+"""Confidence intervals of measured shares."""
 
 from __future__ import annotations
 

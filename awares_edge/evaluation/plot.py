@@ -1,4 +1,4 @@
-"""A picture of accuracy against RTR: what a mode costs, and what it gives."""
+"""A plot of accuracy against RTR (share of visual tokens spent), one point a mode."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ from typing import Any
 
 from awares_edge.errors import InputError
 from awares_edge.evaluation.intervals import wilson
-from awares_edge.evaluation.output import check_writable
 from awares_edge.extras import require
-from awares_edge.files import whole_file
+from awares_edge.files import check_output, whole_file
 
 FORMATS = ("png", "svg", "pdf")
 
 _INK, _QUIET = "#1c2733", "#5b6875"
 _HIGHLIGHT, _ACCENT = "awares", "#c2410c"
-# A point and its label share a colour, so that crowded points can be told apart.
+# A point and its label share a colour, so that crowded points can be distinguished.
 _COLOURS = ("#1f4e79", "#2e6b34", "#6a3d9a", "#7a4a1e", "#0f6e6e", "#8c1d5a", "#4a4a4a")
 # Where a label may stand: points away from its point, and the directions tried in this order.
 _DISTANCES = (9, 20, 34, 50, 70)
@@ -28,7 +27,7 @@ _LEADER_FROM = 20
 
 
 def check(path: Path) -> None:
-    """Find out now whether a picture can be written to ``path`` later; makes its folder.
+    """Check that a picture can be written to ``path`` later.
 
     Raises:
         RuntimeUnavailable: matplotlib is not installed.
@@ -37,17 +36,18 @@ def check(path: Path) -> None:
     require("a picture", {"matplotlib": "matplotlib>=3.9"})
     if path.suffix[1:].lower() not in FORMATS:
         raise InputError(f"cannot draw {path}: end its name with .{', .'.join(FORMATS)}")
-    check_writable(path)
+    check_output(path)
 
 
 def draw(results: Sequence[Mapping[str, Any]], path: Path, title: str) -> None:
-    """Draw one labelled point per result to ``path`` (PNG, SVG or PDF), whole or not at all.
+    """Draw one labelled point per result to ``path`` (PNG, SVG or PDF); no partial file is left.
 
     ``results`` are what ``evaluate synth --json`` prints; of each, "mode" (its label),
     "accuracy", "rtr" and "questions" are read. Bars are 95% Wilson intervals of accuracy.
 
     Raises:
-        RuntimeUnavailable, InputError: as `check` says; nothing to draw; or it cannot be written.
+        RuntimeUnavailable: matplotlib is not installed.
+        InputError: `check` refuses the path, there are no results, or writing fails.
     """
     check(path)
     if not results:
@@ -67,7 +67,7 @@ def draw(results: Sequence[Mapping[str, Any]], path: Path, title: str) -> None:
             fmt="o", ms=7, color=point.colour, mec="white", mew=0.8,
             elinewidth=1.2, capsize=3, clip_on=False, zorder=4 if point.label == _HIGHLIGHT else 3,
         )  # fmt: skip
-    canvas.draw()  # The layout must stand before labels can be measured.
+    canvas.draw()  # Labels can be measured only once the layout is done.
     figure.set_layout_engine("none")
     _place_labels(axes, canvas.get_renderer(), points)
     _save(figure, path)
@@ -126,7 +126,7 @@ def _place_labels(axes: Any, renderer: Any, points: Sequence[_Point]) -> None:
         for distance, (right, up) in product(_DISTANCES, _DIRECTIONS):
             text = _annotate(axes, p, distance, right, up)
             text.update_positions(renderer)
-            # Of the text alone: an annotation's own extent holds its leader too.
+            # The text's own extent: an annotation's includes its leader line.
             box = Text.get_window_extent(text, renderer).padded(1.5 * pixel)
             cost = sum(_overlap(box, other) for other in taken) + _outside(box, inside)
             if best is not None and cost >= best[0]:

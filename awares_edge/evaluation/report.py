@@ -1,4 +1,4 @@
-"""What became of each question, and what is reported of them together."""
+"""The outcome of each question, and their sums."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from awares_edge.evaluation.intervals import wilson
 
 @dataclass
 class Outcome:
-    """What became of one question.
+    """The outcome of one question.
 
     Attributes:
         needs_zoom: by the drawn size of what must be read.
@@ -39,12 +39,17 @@ class Outcome:
 class Report:
     """Sums over outcomes; ``to_dict`` is what ``evaluate synth --json`` prints.
 
-    ``accuracy_ci`` is the 95% Wilson interval of ``accuracy``. A share of nothing is None: the
-    precision of calls where nothing was called, the recall where no call was needed.
+    ``accuracy_ci`` is the 95% Wilson interval of ``accuracy``. A share with a zero
+    denominator is None: precision without calls, recall where no call was needed.
+
+    Attributes:
+        skipped: pictures that could not be used, each with the reason; their remaining questions
+            were not asked and are not counted.
     """
 
     mode: str
     outcomes: list[Outcome] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         o = self.outcomes
@@ -53,6 +58,8 @@ class Report:
         return {
             "mode": self.mode,
             "questions": len(o),
+            "skipped": len(self.skipped),
+            "skipped_pictures": self.skipped,
             "accuracy": accuracy,
             "accuracy_ci": [round(x, 4) for x in wilson(accuracy or 0.0, len(o))],
             "rtr": _mean([x.visual_tokens / x.full_tokens for x in o]),
@@ -76,7 +83,7 @@ class Report:
         }
 
     def _calls(self) -> dict[str, float | None]:
-        """How the model's calls agree with what is needed."""
+        """Precision, recall and validity of the model's calls."""
         o = self.outcomes
         called = [x for x in o if x.crops or x.call_status not in ("none", "")]
         wanted = [x for x in o if x.needs_zoom]

@@ -1,9 +1,9 @@
 """Measures a model on the synthetic suite, through the public controller API.
 
 Modes: ``awares`` (the model decides), ``full`` and ``low`` (baselines that never
-zoom), ``always-full`` (the model decides when, the whole picture is what it gets:
-VisionThink's way), ``random-crop`` (the model decides when, chance decides where)
-and ``oracle-crop`` (known evidence decides both).
+zoom), ``always-full`` (the model decides when, and is shown the whole picture, as in
+VisionThink), ``random-crop`` (the model decides when; the crop is random) and
+``oracle-crop`` (known evidence decides both).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from awares_edge.controller.model import Model
 from awares_edge.controller.options import AskOptions
 from awares_edge.controller.picture import Picture
 from awares_edge.controller.trace import Answer
-from awares_edge.errors import InputError
+from awares_edge.errors import ImageError, InputError
 from awares_edge.evaluation.answers import is_right
 from awares_edge.evaluation.report import Outcome, Report
 from awares_edge.synth.generate import Split, generate
@@ -80,7 +80,7 @@ def evaluate(
     """Ask every question of a split and score the answers (`is_right`).
 
     ``control`` replaces the picture by a blank one or by the one before, to show
-    what guessing gives.
+    what guessing gives. A picture that cannot be used is skipped, and named in the report.
     """
     if mode not in MODES:
         raise InputError(f"no mode {mode!r}: choose one of {', '.join(MODES)}")
@@ -94,12 +94,15 @@ def evaluate(
         elif control == "other":
             shown = before or Image.new("RGB", (SIDE, SIDE), (238, 238, 238))
         before = image
-        with model.open(shown) as picture:
-            for question in chosen:
-                answer = _ask(picture, question, mode, rng)
-                report.outcomes.append(_outcome(family, question, answer))
-                if progress:
-                    progress(len(report.outcomes), limit)
+        try:
+            with model.open(shown) as picture:
+                for question in chosen:
+                    answer = _ask(picture, question, mode, rng)
+                    report.outcomes.append(_outcome(family, question, answer))
+                    if progress:
+                        progress(len(report.outcomes), limit)
+        except ImageError as error:
+            report.skipped.append(f"{family}: {error}")
     return report
 
 

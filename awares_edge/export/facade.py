@@ -12,7 +12,8 @@ from typing import Any
 
 from awares_edge._version import __version__
 from awares_edge.bundle.manifest import Manifest
-from awares_edge.bundle.store import BundleWriter, Progress
+from awares_edge.bundle.store import Progress
+from awares_edge.bundle.writer import BundleWriter
 from awares_edge.checkpoint.checkpoint import Checkpoint
 from awares_edge.checkpoint.json_object import JsonObject
 from awares_edge.checkpoint.lora import Adapter, merge

@@ -10,10 +10,17 @@ from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
 
 from awares_edge.errors import BundleError
+from awares_edge.protocol.tokenizer_file import failures, read_tokenizer
 
 IM_START, IM_END = "<|im_start|>", "<|im_end|>"
 VISION_START, VISION_END = "<|vision_start|>", "<|vision_end|>"
 IMAGE_PAD, END_OF_TEXT = "<|image_pad|>", "<|endoftext|>"
+
+QWEN2_PATTERN = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+"""How Qwen2's tokenizer cuts text before it merges bytes (`pre_tokenizer` of tokenizer.json)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,20 +57,17 @@ class TextTokenizer:
         """Read a `tokenizer.json`.
 
         Raises:
-            BundleError: it is not one.
+            BundleError: it is not one, or not of Qwen2.5-VL's kind.
         """
-        try:
-            return cls(Tokenizer.from_file(str(path)))
-        # tokenizers raises bare Exception for whatever it cannot read.
-        except Exception as error:
-            raise BundleError(f"{path.name} is not a tokenizer: {error}") from error
+        return cls(read_tokenizer(path))
 
     @property
     def vocabulary(self) -> int:
         return int(self._tokenizer.get_vocab_size())
 
     def encode(self, text: str) -> list[int]:
-        return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
+        with failures("the bundle's tokenizer cannot encode this text"):
+            return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of `ids`, special tokens left out."""

@@ -1,8 +1,8 @@
 """The narrow seam between the controller and what computes: `Runtime` and `Session`.
 
 A `Runtime` is a loaded model: it encodes pictures and opens sessions. A `Session` is one KV cache
-that only grows at its end and can be cut back: prefill, decode, mark, rewind, fork. Cells and
-M-RoPE positions are counted here, once, for every backend; a backend implements the four private
+that only grows at its end and can be cut back: prefill, decode, mark, rewind, fork. Checks,
+positions and the cutting of long prompts are done here, once; a backend implements the private
 hooks and nothing else.
 """
 
@@ -10,74 +10,41 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, TypeAlias
+from typing import ClassVar, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from awares_edge.errors import ContextOverflow, SessionError
-from awares_edge.vision.geometry import Grid
+from awares_edge.runtimes.options import choose_context
+from awares_edge.runtimes.segments import (
+    CallLimits,
+    EncodedImage,
+    ImagePart,
+    ImageSegment,
+    Mark,
+    Piece,
+    Segment,
+    TextSegment,
+    cut,
+)
 from awares_edge.vision.patches import Patches
-from awares_edge.vision.positions import image_advance, image_positions, text_positions
+
+__all__ = [
+    "CallLimits",
+    "EncodedImage",
+    "ImagePart",
+    "ImageSegment",
+    "Logits",
+    "Mark",
+    "Piece",
+    "Runtime",
+    "Segment",
+    "Session",
+    "TextSegment",
+]
 
 Logits: TypeAlias = NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True)
-class EncodedImage:
-    """A picture after the vision tower; reusable in any session of the runtime that made it.
-
-    Attributes:
-        features: what the runtime splices in for the picture's tokens; for most of them float32
-            [grid.tokens, hidden], in raster order.
-        grid: size in patches.
-    """
-
-    features: Any
-    grid: Grid
-
-
-@dataclass(frozen=True, slots=True)
-class TextSegment:
-    """Token ids to append, as they are."""
-
-    ids: tuple[int, ...]
-
-    @property
-    def cells(self) -> int:
-        return len(self.ids)
-
-
-@dataclass(frozen=True, slots=True)
-class ImageSegment:
-    """An encoded picture to append (without its surrounding vision tokens, which are text)."""
-
-    image: EncodedImage
-
-    @property
-    def cells(self) -> int:
-        return self.image.grid.tokens
-
-
-Segment: TypeAlias = TextSegment | ImageSegment
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """A point in a session's past to rewind to.
-
-    Attributes:
-        cells: KV cells in use at that point.
-        position: the next M-RoPE position at that point.
-    """
-
-    cells: int
-    position: int
-
-    def after_text(self, tokens: int) -> Mark:
-        """The point that lies `tokens` text tokens after this one."""
-        return Mark(self.cells + tokens, self.position + tokens)
 
 
 class Session(ABC):
@@ -85,10 +52,15 @@ class Session(ABC):
 
     Attributes:
         context: KV cells this session can hold.
+        vocabulary: length of a row of logits; token ids are below it.
+        limits: what one call of the backend takes.
     """
 
-    def __init__(self, context: int, mark: Mark | None = None) -> None:
+    limits: CallLimits = CallLimits()
+
+    def __init__(self, context: int, vocabulary: int, mark: Mark | None = None) -> None:
         self.context = context
+        self.vocabulary = vocabulary
         self._mark = mark or Mark(0, 0)
         self._closed = False
 
@@ -114,27 +86,31 @@ class Session(ABC):
 
         Raises:
             ContextOverflow: the cells do not fit; the session is unchanged.
-            SessionError: the session is closed, or nothing was given.
+            SessionError: the session is closed, nothing was given, or a token id is outside the
+                vocabulary; the session is unchanged.
         """
         self._require_open()
         segments = [segment for segment in segments if segment.cells]
-        count = sum(segment.cells for segment in segments)
+        after = self._mark.after(segments)
+        count = after.cells - self.cells
         if not 1 <= keep_logits <= count:
             raise SessionError(f"cannot give logits of {keep_logits} of {count} appended tokens")
-        if self.cells + count > self.context:
+        if after.cells > self.context:
             raise ContextOverflow(
                 f"{self.cells} + {count} tokens exceed the context of {self.context}: use a "
-                "smaller picture, fewer crops, or a larger --context"
+                "smaller picture, fewer crops, or a larger context"
             )
-        before, after = self._mark, self.mark_after(segments)
-        positions = self._positions(segments)
+        self._check_ids(segments)
         try:
-            logits = self._forward(segments, positions, keep_logits)
+            rows = [
+                self._forward(piece)
+                for piece in cut(segments, self._mark, keep_logits, self.limits)
+            ]
         except BaseException:
-            self._truncate(before.cells)
+            self._truncate(self.cells)
             raise
         self._mark = after
-        return logits
+        return rows[0] if len(rows) == 1 else np.concatenate(rows)
 
     def decode(self, token: int) -> Logits:
         """Append one token; float32 [vocabulary] logits of what follows it."""
@@ -147,15 +123,7 @@ class Session(ABC):
 
     def mark_after(self, segments: Sequence[Segment]) -> Mark:
         """The point that would be reached by appending `segments` now."""
-        cells, position = self.cells, self.position
-        for segment in segments:
-            cells += segment.cells
-            position += (
-                segment.cells
-                if isinstance(segment, TextSegment)
-                else image_advance(segment.image.grid)
-            )
-        return Mark(cells, position)
+        return self._mark.after(segments)
 
     def rewind(self, mark: Mark) -> None:
         """Forget every cell after `mark`. Costs no computation.
@@ -170,7 +138,7 @@ class Session(ABC):
         self._mark = mark
 
     def fork(self) -> Session:
-        """A new session that starts as a copy of this one; the two then go their own ways."""
+        """A new session that starts as a copy of this one; the two are then independent."""
         self._require_open()
         return self._fork()
 
@@ -190,50 +158,37 @@ class Session(ABC):
         if self._closed:
             raise SessionError("this session is closed: open another one")
 
-    def _positions(self, segments: Sequence[Segment]) -> NDArray[np.int64]:
-        parts, position = [], self.position
+    def _check_ids(self, segments: Sequence[Segment]) -> None:
         for segment in segments:
-            if isinstance(segment, TextSegment):
-                parts.append(text_positions(position, segment.cells))
-                position += segment.cells
-            else:
-                parts.append(image_positions(position, segment.image.grid))
-                position += image_advance(segment.image.grid)
-        return np.concatenate(parts, axis=1)
+            if not isinstance(segment, TextSegment):
+                continue
+            low, high = min(segment.ids), max(segment.ids)
+            if low < 0 or high >= self.vocabulary:
+                raise SessionError(
+                    f"token ids must be between 0 and {self.vocabulary - 1}, "
+                    f"not {low if low < 0 else high}: use this model's own tokenizer"
+                )
 
-    # What a backend implements. `self.cells` is the number of cells before the call.
+    # What a backend implements.
 
     @abstractmethod
-    def _forward(
-        self, segments: Sequence[Segment], positions: NDArray[np.int64], keep_logits: int
-    ) -> Logits:
-        """Append non-empty segments at int64 [3, cells] positions; see `prefill`."""
+    def _forward(self, piece: Piece) -> Logits:
+        """Append one piece, which respects `limits`; float32 [piece.keep, vocabulary].
+
+        A prompt of several pieces is a series of calls. Where one fails, `_truncate` follows.
+        """
 
     @abstractmethod
     def _truncate(self, cells: int) -> None:
         """Keep the first `cells` cells only."""
 
     @abstractmethod
-    def _fork(self) -> Session: ...
+    def _fork(self) -> Session:
+        """A session that starts with a copy of this one's `self.cells` cells."""
 
     @abstractmethod
-    def _close(self) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Capabilities:
-    """What a runtime can do, declared before it runs.
-
-    Attributes:
-        keep_logits: logits of several appended tokens at once, so that a tool call's fixed text
-            can be checked in one step.
-        fork: sessions can be copied, so that the system prompt is computed once per model.
-        concurrent: sessions of one runtime may compute in several threads at once.
-    """
-
-    keep_logits: bool = True
-    fork: bool = True
-    concurrent: bool = True
+    def _close(self) -> None:
+        """Give the cache's memory back; called once."""
 
 
 class Runtime(ABC):
@@ -241,15 +196,13 @@ class Runtime(ABC):
 
     Attributes:
         name: the name in the registry.
-        capabilities: what this runtime can do.
         precision: of the weights, as the bundle names it.
         device: where it computes, for people ("cpu", "cuda:0", ...).
-        vocabulary: length of a logits row.
+        vocabulary: length of a row of logits.
         context: most KV cells a session may have.
     """
 
     name: ClassVar[str]
-    capabilities: ClassVar[Capabilities] = Capabilities()
     precision: str
     device: str
     vocabulary: int
@@ -259,13 +212,24 @@ class Runtime(ABC):
     def encode_image(self, patches: Patches) -> EncodedImage:
         """Run the vision tower on one picture."""
 
-    @abstractmethod
     def open_session(self, context: int | None = None) -> Session:
-        """A session with an empty cache of `context` cells (default: the runtime's own limit)."""
+        """A session with an empty cache.
+
+        Args:
+            context: KV cells it can hold; None for the runtime's own limit.
+
+        Raises:
+            InputError: the context is out of range.
+        """
+        return self._open(choose_context(context, self.context))
 
     @abstractmethod
     def close(self) -> None:
         """Give the model's memory back. Its sessions must not be used any more."""
+
+    @abstractmethod
+    def _open(self, context: int) -> Session:
+        """A session with an empty cache of `context` cells."""
 
     def __enter__(self) -> Runtime:
         return self

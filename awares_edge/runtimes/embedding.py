@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from awares_edge.bundle.arrays import map_matrix
 from awares_edge.bundle.store import Bundle
-from awares_edge.errors import BundleError, SessionError
-from awares_edge.runtimes.base import Segment, TextSegment
+from awares_edge.runtimes.base import Piece, TextSegment
 from awares_edge.spec import EMBEDDING_NAME
 
 
@@ -25,36 +24,20 @@ class Embedding:
         """Map a bundle's embedding.
 
         Raises:
-            BundleError: it is no array, or not of the manifest's model.
+            BundleError: the file is not an array, or not the manifest's model's.
         """
         path, model = bundle.path(EMBEDDING_NAME), bundle.manifest.model
-        try:
-            table: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError) as error:
-            raise BundleError(f"{path} is not an array: export the bundle again") from error
-        if table.shape != (model.vocabulary, model.hidden_size) or table.dtype.kind != "f":
-            raise BundleError(f"{path} does not fit the manifest: export the bundle again")
-        return cls(table)
+        return cls(map_matrix(path, (model.vocabulary, model.hidden_size)))
 
-    def of(self, segments: Sequence[Segment], count: int) -> NDArray[np.float32]:
-        """float32 [count, hidden]: token rows, and features of pictures in their places.
-
-        Raises:
-            SessionError: a token id that the vocabulary does not have.
-        """
-        vocabulary, hidden = self._table.shape
-        embeds = np.empty((count, hidden), dtype=np.float32)
+    def of(self, piece: Piece) -> NDArray[np.float32]:
+        """float32 [piece.cells, hidden]: token rows, and features of pictures in their places."""
+        embeds = np.empty((piece.cells, self._table.shape[1]), dtype=np.float32)
         start = 0
-        for segment in segments:
-            stop = start + segment.cells
-            if isinstance(segment, TextSegment):
-                ids = np.asarray(segment.ids, dtype=np.int64)
-                if ids.min() < 0 or ids.max() >= vocabulary:
-                    raise SessionError(
-                        f"token ids must be from 0 to {vocabulary - 1}: another tokenizer?"
-                    )
-                embeds[start:stop] = self._table[ids]
+        for part in piece.parts:
+            stop = start + part.cells
+            if isinstance(part, TextSegment):
+                embeds[start:stop] = self._table[np.asarray(part.ids)]
             else:
-                embeds[start:stop] = segment.image.features
+                embeds[start:stop] = part.features
             start = stop
         return embeds

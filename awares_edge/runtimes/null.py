@@ -8,7 +8,7 @@ assert answer.text == "42" and answer.crops[0].name == "bottom-right"
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, TypeAlias
+from typing import ClassVar, NoReturn, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,12 +25,11 @@ from awares_edge.protocol.tokenizer import (
     TextTokenizer,
 )
 from awares_edge.runtimes.base import (
-    Capabilities,
     EncodedImage,
     Logits,
     Mark,
+    Piece,
     Runtime,
-    Segment,
     Session,
     TextSegment,
 )
@@ -43,6 +42,16 @@ Script: TypeAlias = "str | Sequence[Reply]"
 """One reply, or one a turn."""
 
 _IMAGE_CELL = -1
+
+
+def load(source: object, options: object) -> NoReturn:  # noqa: ARG001
+    """Refused: a script is no file. See `awares_edge.scripted`."""
+    raise InputError("the null runtime reads no model: use awares_edge.scripted() in your tests")
+
+
+def usable_devices() -> list[str]:
+    """It computes nothing, anywhere."""
+    return ["cpu"]
 
 
 def byte_tokenizer() -> TextTokenizer:
@@ -74,7 +83,6 @@ class NullRuntime(Runtime):
     """
 
     name: ClassVar[str] = "null"
-    capabilities: ClassVar[Capabilities] = Capabilities()
 
     def __init__(
         self,
@@ -115,8 +123,8 @@ class NullRuntime(Runtime):
         self.images.append((grid.rows, grid.columns))
         return EncodedImage(None, grid)
 
-    def open_session(self, context: int | None = None) -> NullSession:
-        return NullSession(self, min(context or self.context, self.context))
+    def _open(self, context: int) -> NullSession:
+        return NullSession(self, context)
 
     def close(self) -> None:
         pass
@@ -126,23 +134,20 @@ class NullSession(Session):
     """Remembers what was appended, and which reply each assistant message got."""
 
     def __init__(self, runtime: NullRuntime, context: int, mark: Mark | None = None) -> None:
-        super().__init__(context, mark)
+        super().__init__(context, runtime.vocabulary, mark)
         self._runtime = runtime
         self.ids: list[int] = []
         self._replies: dict[int, list[list[int]]] = {}
 
-    def _forward(
-        self, segments: Sequence[Segment], positions: NDArray[np.int64], keep_logits: int
-    ) -> Logits:
-        assert positions.shape[0] == 3
-        for segment in segments:
-            text = isinstance(segment, TextSegment)
-            self.ids += segment.ids if text else [_IMAGE_CELL] * segment.cells  # type: ignore[union-attr]
-        self._runtime.forwarded += positions.shape[1]
+    def _forward(self, piece: Piece) -> Logits:
+        for part in piece.parts:
+            text = isinstance(part, TextSegment)
+            self.ids += part.ids if text else [_IMAGE_CELL] * part.cells  # type: ignore[union-attr]
+        self._runtime.forwarded += piece.cells
         opening = self._runtime.opening
         if self.ids[-len(opening) :] == opening:
             self._replies[len(self.ids)] = self._runtime.next_reply()
-        lengths = range(len(self.ids) - keep_logits + 1, len(self.ids) + 1)
+        lengths = range(len(self.ids) - piece.keep + 1, len(self.ids) + 1)
         return np.stack([self._logits(length) for length in lengths])
 
     def _logits(self, length: int) -> NDArray[np.float32]:

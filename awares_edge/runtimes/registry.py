@@ -1,59 +1,70 @@
-"""Every runtime by name: what it reads, what it needs, and how to load it, imported on demand."""
+"""Every runtime by name: the module that holds it, what it reads, and what it needs.
+
+A runtime's module has two functions, found by their names (`Backend`), and is imported when one of
+them is called.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol, cast
 
 from awares_edge.bundle.store import Bundle
 from awares_edge.errors import InputError
 from awares_edge.extras import install_line, missing, require
 from awares_edge.runtimes.base import Runtime
-from awares_edge.runtimes.threads import check_threads
+from awares_edge.runtimes.options import RuntimeOptions
+
+__all__ = ["RUNTIMES", "Backend", "Entry", "RuntimeOptions", "get_runtime"]
+
+
+class Backend(Protocol):
+    """What a runtime's module offers."""
+
+    def load(self, source: Bundle | Path, options: RuntimeOptions, /) -> Runtime:
+        """Load a model from what the runtime reads: a bundle, or a checkpoint folder.
+
+        Raises:
+            InputError: the runtime cannot honour an option.
+        """
+        ...
+
+    def usable_devices(self) -> Sequence[str]:
+        """Devices that are usable here, best first; the first is taken where none is named."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
-class RuntimeOptions:
-    """How to load a model.
-
-    Attributes:
-        device: "cpu", "cuda", "cuda:1", "tensorrt", ...; what exists depends on the runtime.
-        threads: CPU threads; None lets the runtime choose.
-        context: most KV cells of a session; None for the runtime's own limit.
-    """
-
-    device: str = "cpu"
-    threads: int | None = None
-    context: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class RuntimeEntry:
+class Entry:
     """One runtime of the registry.
 
     Attributes:
+        module: where its `Backend` functions are.
         summary: what it is, in a few words.
         reads: a bundle that names this runtime, or a Hugging Face checkpoint folder.
-        modules: packages that must be importable; "a or b" where either will do.
+        needs: packages that must be importable; "a or b" where either will do.
         extra: what to install where they are not: `pip install 'awares-edge[extra]'`.
-        load: makes the runtime from what it reads.
-        devices: devices that are usable here.
     """
 
     name: str
+    module: str
     summary: str
     reads: Literal["bundle", "checkpoint", "nothing"]
-    modules: tuple[str, ...]
-    extra: str
-    load: Callable[[Bundle | Path, RuntimeOptions], Runtime]
-    devices: Callable[[], Sequence[str]]
+    needs: tuple[str, ...] = ()
+    extra: str = ""
+
+    @property
+    def backend(self) -> Backend:
+        """The runtime's module. Importing it needs what the runtime needs."""
+        return cast("Backend", import_module(self.module))
 
     @property
     def missing(self) -> tuple[str, ...]:
         """Packages that are not installed."""
-        return missing(self.modules)
+        return missing(self.needs)
 
     @property
     def install(self) -> str:
@@ -65,131 +76,58 @@ class RuntimeEntry:
         Raises:
             RuntimeUnavailable: a package is missing; the message says how to install it.
         """
-        require(f"the {self.name} runtime", dict.fromkeys(self.modules, self._requirement))
+        require(f"the {self.name} runtime", dict.fromkeys(self.needs, self._requirement))
 
     @property
     def _requirement(self) -> str:
         return f"awares-edge[{self.extra}]" if self.extra else "awares-edge"
 
 
-def _load_onnx(source: Bundle | Path, options: RuntimeOptions) -> Runtime:
-    from awares_edge.runtimes.onnx import OnnxRuntime
-
-    assert isinstance(source, Bundle)
-    return OnnxRuntime.load(
-        source, device=options.device, threads=options.threads, context=options.context
-    )
-
-
-def _onnx_devices() -> Sequence[str]:
-    from awares_edge.runtimes.onnx import usable_devices
-
-    return usable_devices()
-
-
-def _load_torch(source: Bundle | Path, options: RuntimeOptions) -> Runtime:
-    from awares_edge.runtimes.torch_reference import TorchRuntime
-
-    assert isinstance(source, Path)
-    if options.threads is not None:
-        import torch
-
-        check_threads(options.threads)
-        torch.set_num_threads(options.threads)
-    return TorchRuntime.load(source, device=options.device, context=options.context)
-
-
-def _torch_devices() -> Sequence[str]:
-    import torch
-
-    return ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
-
-
-def _load_llamacpp(source: Bundle | Path, options: RuntimeOptions) -> Runtime:
-    from awares_edge.runtimes.llamacpp import LlamaRuntime
-
-    assert isinstance(source, Bundle)
-    return LlamaRuntime.load(
-        source, device=options.device, threads=options.threads, context=options.context
-    )
-
-
-def _llamacpp_devices() -> Sequence[str]:
-    from awares_edge.runtimes.llamacpp import usable_devices
-
-    return usable_devices()
-
-
-def _load_tensorrt(source: Bundle | Path, options: RuntimeOptions) -> Runtime:
-    from awares_edge.runtimes.tensorrt import load_runtime
-
-    assert isinstance(source, Bundle)
-    return load_runtime(source, device=options.device, context=options.context)
-
-
-def _tensorrt_devices() -> Sequence[str]:
-    from awares_edge.runtimes.tensorrt import usable_devices
-
-    return usable_devices()
-
-
-def _load_null(source: Bundle | Path, options: RuntimeOptions) -> Runtime:  # noqa: ARG001
-    raise InputError("the null runtime reads no model: use awares_edge.scripted() in your tests")
-
-
-RUNTIMES: dict[str, RuntimeEntry] = {
+RUNTIMES = {
     entry.name: entry
     for entry in (
-        RuntimeEntry(
+        Entry(
             "onnx",
+            "awares_edge.runtimes.onnx",
             "onnxruntime: CPU, CUDA and TensorRT execution providers",
             "bundle",
             ("onnxruntime",),
-            "",
-            _load_onnx,
-            _onnx_devices,
         ),
-        RuntimeEntry(
+        Entry(
             "torch",
+            "awares_edge.runtimes.torch_reference",
             "transformers: the reference for parity, reads checkpoints",
             "checkpoint",
             ("torch", "transformers"),
             "torch",
-            _load_torch,
-            _torch_devices,
         ),
-        RuntimeEntry(
+        Entry(
             "llamacpp",
+            "awares_edge.runtimes.llamacpp",
             "llama.cpp: GGUF files, quantized, on CPU and GPU",
             "bundle",
             ("llama_cpp",),
             "gguf",
-            _load_llamacpp,
-            _llamacpp_devices,
         ),
-        RuntimeEntry(
+        Entry(
             "tensorrt",
+            "awares_edge.runtimes.tensorrt",
             "TensorRT and TensorRT-RTX engines: Jetson and NVIDIA GPUs",
             "bundle",
             ("tensorrt or tensorrt_rtx", "cuda"),
             "tensorrt",
-            _load_tensorrt,
-            _tensorrt_devices,
         ),
-        RuntimeEntry(
+        Entry(
             "null",
+            "awares_edge.runtimes.null",
             "scripted replies, for tests of your own code",
             "nothing",
-            (),
-            "",
-            _load_null,
-            lambda: ["cpu"],
         ),
     )
 }
 
 
-def get_runtime(name: str) -> RuntimeEntry:
+def get_runtime(name: str) -> Entry:
     """The registered runtime of this name.
 
     Raises:

@@ -1,4 +1,4 @@
-"""How many CPU threads a runtime may be given."""
+"""How many CPU threads a runtime uses."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _PER_CORE = 4
 
 
 def cores() -> int:
-    """Cores that this process may use."""
+    """Cores that this process may use: its affinity mask (`taskset`, a container's cpuset)."""
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
@@ -19,11 +19,24 @@ def cores() -> int:
 def check_threads(count: int | None) -> None:
     """
     Raises:
-        InputError: ``count`` is not within 1 and what the machine can run.
+        InputError: `count` is not between 1 and four for each core.
     """
     most = _PER_CORE * cores()
     if count is not None and not 1 <= count <= most:
         raise InputError(
-            f"{count} threads are not within 1 and {most}, {_PER_CORE} a core: "
-            f"give {cores()}, one a core"
+            f"threads must be between 1 and {most} ({_PER_CORE} for each core), not {count}: "
+            f"{cores()} is one for each core"
         )
+
+
+def choose_threads(count: int | None) -> int:
+    """`count`, or one thread for each core that this process may use.
+
+    Libraries left to themselves count the cores of the whole machine, and their threads then wait
+    for each other on the few that the process has.
+
+    Raises:
+        InputError: as `check_threads`.
+    """
+    check_threads(count)
+    return count or cores()

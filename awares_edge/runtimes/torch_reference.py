@@ -7,38 +7,55 @@ silently reuse the position offset of the first picture.
 from __future__ import annotations
 
 import copy
-import re
-from collections.abc import Sequence
+import inspect
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from transformers import DynamicCache, Qwen2_5_VLForConditionalGeneration
+from transformers import DynamicCache, Qwen2_5_VLForConditionalGeneration, Qwen2_5_VLTextModel
 
 from awares_edge.checkpoint.checkpoint import Checkpoint
-from awares_edge.errors import CheckpointError, InputError, RuntimeUnavailable, SessionError
+from awares_edge.errors import CheckpointError, InputError
 from awares_edge.runtimes.base import (
     EncodedImage,
+    ImagePart,
     Logits,
     Mark,
+    Piece,
     Runtime,
-    Segment,
     Session,
     TextSegment,
 )
+from awares_edge.runtimes.devices import Device, choose_device
+from awares_edge.runtimes.options import RuntimeOptions, choose_context
+from awares_edge.runtimes.threads import check_threads, cores
 from awares_edge.vision.patches import Patches
 
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+_KINDS = ("cuda", "cpu")
+# transformers before 5.24 has the older name, 5.40 is to drop it.
+_PARAMETERS = inspect.signature(Qwen2_5_VLTextModel.forward).parameters
+_CACHE = "cache" if "cache" in _PARAMETERS else "past_key_values"
+
+
+def load(checkpoint: Path, options: RuntimeOptions) -> TorchRuntime:
+    """Load a checkpoint as the registry does."""
+    return TorchRuntime.load(
+        checkpoint, device=options.device, threads=options.threads, context=options.context
+    )
+
+
+def usable_devices() -> list[str]:
+    """Devices that torch can use here, best first."""
+    return [*(f"cuda:{i}" for i in range(torch.cuda.device_count())), "cpu"]
 
 
 class TorchRuntime(Runtime):
     """A checkpoint in transformers, on CPU or CUDA."""
 
-    name = "torch"
+    name: ClassVar[str] = "torch"
 
-    def __init__(self, model: Any, device: torch.device, dtype: str, context: int) -> None:
+    def __init__(self, model: Any, device: Device, dtype: str, context: int) -> None:
         self.model = model
         self.precision = dtype
         self.device = str(device)
@@ -50,25 +67,29 @@ class TorchRuntime(Runtime):
         cls,
         checkpoint: Path,
         *,
-        device: str = "cpu",
+        device: str | None = None,
         dtype: str = "float32",
+        threads: int | None = None,
         context: int | None = None,
     ) -> TorchRuntime:
         """Load a checkpoint folder (safetensors alone).
 
         Args:
-            device: as torch names it.
+            device: "cpu", "cuda" or "cuda:N"; None for the first GPU, else the CPU.
             dtype: float32, float16 or bfloat16.
+            threads: CPU threads, of all that torch does in this process; None leaves torch's
+                number, up to one for each core that this process may use.
             context: most KV cells of a session; None for what the checkpoint declares.
 
         Raises:
             CheckpointError: not a readable Qwen2.5-VL checkpoint.
-            InputError: no such dtype or device, or a context out of range.
+            InputError: no such dtype or device, or a number out of range.
             RuntimeUnavailable: the device is not usable here.
         """
         if dtype not in _DTYPES:
             raise InputError(f"no dtype {dtype!r}: choose one of {', '.join(_DTYPES)}")
-        place = _device(device)
+        place = choose_device(device, _KINDS, _usable, missing=_seen())
+        _set_threads(threads)
         Checkpoint.open(checkpoint)  # transformers would leave what is missing random
         try:
             model = Qwen2_5_VLForConditionalGeneration.from_pretrained(
@@ -81,24 +102,18 @@ class TorchRuntime(Runtime):
         except (OSError, ValueError, RuntimeError) as error:
             reason = str(error).strip().splitlines()[0]
             raise CheckpointError(f"transformers cannot load {checkpoint}: {reason}") from error
-        declared = int(model.config.text_config.max_position_embeddings)
-        if context is not None and not 1 <= context <= declared:
-            raise InputError(f"a context of {context} is not within 1 and the model's {declared}")
-        return cls(model.eval().to(place), place, dtype, context or declared)
+        size = choose_context(context, int(model.config.text_config.max_position_embeddings))
+        return cls(model.eval().to(str(place)), place, dtype, size)
 
     @torch.inference_mode()
     def encode_image(self, patches: Patches) -> EncodedImage:
         grid = torch.tensor([[1, patches.grid.height, patches.grid.width]], device=self.device)
         visual = self.model.model.visual
         pixels = torch.from_numpy(patches.pixels).to(self.device, visual.dtype)
-        output = visual(pixels, grid_thw=grid)
-        # transformers before 5 returns the features themselves.
-        return EncodedImage(getattr(output, "pooler_output", output), patches.grid)
+        return EncodedImage(visual(pixels, grid_thw=grid).pooler_output, patches.grid)
 
-    def open_session(self, context: int | None = None) -> TorchSession:
-        if context is not None and not 1 <= context <= self.context:
-            raise InputError(f"a context of {context} is not within 1 and {self.context}")
-        return TorchSession(self, context or self.context, DynamicCache())
+    def _open(self, context: int) -> TorchSession:
+        return TorchSession(self.model, context, self.vocabulary, DynamicCache())
 
     def close(self) -> None:
         self.model = None
@@ -108,42 +123,38 @@ class TorchSession(Session):
     """A `DynamicCache`: rewinding crops it, a fork copies it."""
 
     def __init__(
-        self, runtime: TorchRuntime, context: int, cache: DynamicCache, mark: Mark | None = None
+        self,
+        model: Any,
+        context: int,
+        vocabulary: int,
+        cache: DynamicCache,
+        mark: Mark | None = None,
     ) -> None:
-        super().__init__(context, mark)
-        self._runtime = runtime
+        super().__init__(context, vocabulary, mark)
+        self._model = model
         self._cache: Any = cache
 
     @torch.inference_mode()
-    def _forward(
-        self, segments: Sequence[Segment], positions: NDArray[np.int64], keep_logits: int
-    ) -> Logits:
-        model, device = self._runtime.model, self._runtime.device
-        embeds = torch.cat([self._embed(segment) for segment in segments])
-        cells = torch.arange(self.cells, self.cells + len(embeds), device=device)
+    def _forward(self, piece: Piece) -> Logits:
+        model = self._model
+        embeds = torch.cat([self._embed(part) for part in piece.parts])
         output = model.model.language_model(
             inputs_embeds=embeds[None],
-            position_ids=torch.from_numpy(positions).to(device)[:, None],
-            past_key_values=self._cache,
-            cache_position=cells,
+            position_ids=torch.from_numpy(piece.positions).to(model.device)[:, None],
             use_cache=True,
+            **{_CACHE: self._cache},
         )
-        logits = model.lm_head(output.last_hidden_state[0, -keep_logits:])
+        logits = model.lm_head(output.last_hidden_state[0, -piece.keep :])
         array: Logits = logits.float().cpu().numpy()
         return array
 
-    def _embed(self, segment: Segment) -> torch.Tensor:
+    def _embed(self, part: TextSegment | ImagePart) -> torch.Tensor:
         """[cells, hidden] input of the language model."""
-        model = self._runtime.model
-        if not isinstance(segment, TextSegment):
-            features: torch.Tensor = segment.image.features
+        if isinstance(part, ImagePart):
+            features: torch.Tensor = part.features
             return features
-        if not 0 <= min(segment.ids) <= max(segment.ids) < self._runtime.vocabulary:
-            raise SessionError(
-                f"token ids must be from 0 to {self._runtime.vocabulary - 1}: another tokenizer?"
-            )
-        ids = torch.tensor(segment.ids, device=self._runtime.device)
-        embedded: torch.Tensor = model.get_input_embeddings()(ids)
+        ids = torch.tensor(part.ids, device=self._model.device)
+        embedded: torch.Tensor = self._model.get_input_embeddings()(ids)
         return embedded
 
     def _truncate(self, cells: int) -> None:
@@ -153,17 +164,23 @@ class TorchSession(Session):
             self._cache.crop(-extra)
 
     def _fork(self) -> Session:
-        return TorchSession(self._runtime, self.context, copy.deepcopy(self._cache), self.mark())
+        cache = copy.deepcopy(self._cache)
+        return TorchSession(self._model, self.context, self.vocabulary, cache, self.mark())
 
     def _close(self) -> None:
-        self._cache = None
+        self._cache = self._model = None
 
 
-def _device(name: str) -> torch.device:
-    # torch itself keeps 8 bits of an index: its cuda:256 is cuda:0.
-    match = re.fullmatch(r"cpu|cuda(?::(0|[1-9][0-9]{0,3}))?", name)
-    if not match:
-        raise InputError(f"no device {name!r}: choose cpu, cuda or cuda:N")
-    if name != "cpu" and int(match[1] or 0) >= torch.cuda.device_count():
-        raise RuntimeUnavailable(f"no {name} here: torch sees {torch.cuda.device_count()} GPUs")
-    return torch.device(name)
+def _usable(device: Device) -> bool:
+    return device.on_cpu or device.index < torch.cuda.device_count()
+
+
+def _seen() -> str:
+    return f"torch sees {torch.cuda.device_count()} CUDA devices"
+
+
+def _set_threads(count: int | None) -> None:
+    """torch's threads are the whole process's, so its number is kept where it does no harm."""
+    check_threads(count)
+    if count is not None or torch.get_num_threads() > cores():
+        torch.set_num_threads(count or cores())

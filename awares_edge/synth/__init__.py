@@ -1,4 +1,4 @@
-"""Synthetic pictures whose questions, answers and evidence are known (numpy and Pillow alone).
+"""Synthetic pictures whose questions, answers and evidence are known (numpy and Pillow only).
 
 Scenes, charts and documents are for training and for evaluation. A sample's `drills` and
 `bindings`, and the question `READ_ALL`, are for training only.

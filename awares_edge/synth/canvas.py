@@ -149,7 +149,7 @@ class Canvas:
 
 
 def title(canvas: Canvas, y: int, ink: Colour | None = None) -> Question:
-    """Draw a title with its top at ``y``; it may stand left, right or in the middle."""
+    """Draw a title with its top at ``y``; it is placed left, right or in the middle."""
     rng = canvas.rng
     small = bool(rng.random() < 0.5)
     size = canvas.size(small)

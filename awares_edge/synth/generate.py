@@ -1,4 +1,4 @@
-"""Samples by split and index: a sample is a function of (split, seed, index) alone."""
+"""Samples by split and index: a sample depends on (split, seed, index) only."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def _box(crop_id: str) -> Box:
 def slack(evidence: Box, crop_id: str) -> int:
     """Pixels between the evidence and the nearest cutting edge of a crop; negative if cut.
 
-    Edges of the crop that are edges of the picture cut nothing.
+    Crop edges that are picture edges do not cut.
     """
     box = _box(crop_id)
     room = [SIDE]

@@ -1,4 +1,4 @@
-"""What a synthetic sample is: a picture, its questions, and where each answer stands."""
+"""A synthetic sample: a picture, its questions, and where the evidence for each answer is."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SIDE = 224
 """Side of every synthetic picture in pixels."""
 
 READ_ALL = "What is written here?"
-"""A dense reading exercise, in training alone; what is to be read are a sample's `bindings`."""
+"""A dense reading exercise, for training only; the answer is a sample's `bindings`."""
 
 Size = Literal["small", "large", "none"]
 
@@ -50,7 +50,7 @@ class Thing:
 
 @dataclass(frozen=True)
 class Binding:
-    """What belongs together: the words that name a thing, and the text written at it."""
+    """The words that name a thing, and the text written at it."""
 
     name: str
     text: str
@@ -61,7 +61,7 @@ class Binding:
 class Sample:
     """A picture [224, 224, 3] with its questions.
 
-    For training alone: ``drills`` ask where each thing is ("locate": the answer is the crops of
+    For training only: ``drills`` ask where each thing is ("locate": the answer is the crops of
     its evidence) and what goes with each colour and shape ("match"); ``bindings`` are what
     `READ_ALL` reads out.
     """

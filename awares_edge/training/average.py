@@ -1,4 +1,4 @@
-"""Averages two checkpoints' weights: what fine-tuning taught, with less of what it forgot.
+"""Averages the weights of two checkpoints, which keeps what fine-tuning taught and forgets less.
 
 WiSE-FT (Wortsman et al., 2022, arXiv 2109.01903): between a model and its fine-tuned self the loss
 is flat, and a point in between is often better than either end at old and new tasks together.
@@ -25,12 +25,12 @@ WEIGHTS = "model.safetensors"
 def average(start: Path, tuned: Path, out: Path, share: float = 0.5) -> Path:
     """Write ``start`` to ``out`` with each weight moved by ``share`` towards ``tuned``.
 
-    Dtypes and all other files are the start's, but for its card and recipe; ``average.json`` says
-    what was averaged. The folder appears whole or not at all.
+    Dtypes and all other files come from ``start``, except its card and recipe; ``average.json``
+    records what was averaged. Nothing is written if this fails.
 
     Raises:
-        CheckpointError: a folder holds no single weights file, their tensors differ, or one holds
-            what is no number.
+        CheckpointError: a folder has no single weights file, their tensors differ, or one has
+            weights that are NaN or infinite.
         TrainingError: ``out`` exists.
     """
     if out.exists():
@@ -38,16 +38,18 @@ def average(start: Path, tuned: Path, out: Path, share: float = 0.5) -> Path:
     first, second = _read(start), _read(tuned)
     shapes = [{name: tuple(x.shape) for name, x in weights.items()} for weights in (first, second)]
     if shapes[0] != shapes[1]:
-        raise CheckpointError(f"{start} and {tuned} hold different tensors: nothing to average")
+        raise CheckpointError(
+            f"{start} and {tuned} hold different tensors: they cannot be averaged"
+        )
     for folder, weights in ((start, first), (tuned, second)):
         if not all_finite(list(weights.values())):
-            raise CheckpointError(f"{folder} holds weights that are not numbers: not averaged")
+            raise CheckpointError(f"{folder} has weights that are NaN or infinite: not averaged")
     mixed = {
         name: torch.lerp(x.float(), second[name].float(), share).to(x.dtype).contiguous()
         for name, x in first.items()
     }
     with whole_folder(out) as folder:
-        unfit = shutil.ignore_patterns("README.md", "recipe.json")  # they tell of the start
+        unfit = shutil.ignore_patterns("README.md", "recipe.json")  # they describe the start
         shutil.copytree(start, folder, dirs_exist_ok=True, ignore=unfit)
         save_file(mixed, folder / WEIGHTS, metadata={"format": "pt"})
         made = {"start": str(start), "tuned": str(tuned), "share": share}

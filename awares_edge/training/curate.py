@@ -1,9 +1,10 @@
 """Curation: when to look closer, from outcomes; where, from an oracle's evidence.
 
 For every row the model answers at low and at full resolution; a judge compares both
-with the reference. Tie or low-res right: LR (answer at once). Otherwise HR, with the
-crops that hold the oracle's boxes under a named rule. The result is appended row by
-row, so an interrupted run goes on where it stopped.
+answers with the reference. On a tie, or where the low-resolution answer is right, the
+label is LR (answer at once). Otherwise it is HR, with the crops that contain the oracle's
+boxes under a named rule. Each row is appended when it is done, so an interrupted run
+resumes where it stopped.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from awares_edge.training.endpoint import Patience
 from awares_edge.training.errors import ReplyError, TrainingError
 from awares_edge.training.judges import Judge
 from awares_edge.training.oracles import Oracle
+from awares_edge.training.skipped import listed
 from awares_edge.training.trajectories import (
     Row,
     Trajectory,
@@ -41,21 +43,27 @@ class Answerer(Protocol):
 
 @dataclass
 class CurationReport:
-    """Counts of a run; ``tell`` hears of every row that is left out, as it is.
+    """Counts of a run; ``tell`` is called with the id and reason of each row that is left out.
 
     Attributes:
         resumed: rows that the output held already.
+        reasons: what ``tell`` was called with.
     """
 
     tell: Callable[[str], None] = lambda _reason: None
     kept: int = 0
     resumed: int = 0
     labels: dict[str, int] = field(default_factory=lambda: {"LR": 0, "HR": 0})
-    skipped: int = 0
+    reasons: list[str] = field(default_factory=list)
+
+    @property
+    def skipped(self) -> int:
+        """Rows that were left out."""
+        return len(self.reasons)
 
     def skip(self, reason: str) -> None:
         """Count a row that is left out."""
-        self.skipped += 1
+        self.reasons.append(reason)
         self.tell(reason)
 
 
@@ -74,18 +82,21 @@ def curate(
 ) -> CurationReport:
     """Label ``rows`` (image paths relative to ``folder``) and append them to ``out``.
 
-    Rows that ``out`` already holds are not done again. Paths are written relative to ``out``.
+    Rows that ``out`` already holds are not done again. Paths are written relative to ``out``. Rows
+    that cannot be used are counted in the report, and listed beside ``out`` in
+    ``<name>.skipped.json``.
 
     Raises:
-        EndpointError: a judge or oracle server stayed away, or gave nothing that can be used;
-            what was done is kept.
-        TrainingError: ``out`` is a file of something else, or in no folder.
+        EndpointError: a judge or oracle server cannot be reached, or gives no usable reply; the
+            rows written so far are kept.
+        TrainingError: ``out`` is a file of something else, or its folder does not exist.
     """
     report = report or CurationReport()
     there = finished(out)
     new: set[str] = set()
     patience = Patience()
-    with out.open("a", encoding="utf-8") as file:
+    listing = out.with_name(f"{out.name}.skipped.json")
+    with listed(report.reasons, listing), out.open("a", encoding="utf-8") as file:
         for row in rows:
             if row.id in new:
                 report.skip(f"{row.id}: another row has this id")
@@ -128,7 +139,7 @@ def label_row(
     rule: CropRule = "coverage",
     threshold: float | None = None,
 ) -> Trajectory | None:
-    """The trajectory of one row; None where it needs crops and none are found."""
+    """The trajectory of one row; None if it needs crops and the rule finds none."""
     image = open_image(row.image, folder)
     low, full = answer(image, row.question)
     zoom = judge.needs_zoom(row.question, row.answer, low, full)
@@ -157,13 +168,13 @@ def label_row(
 
 
 def finished(out: Path) -> set[str]:
-    """Ids of the trajectories in ``out``; a line that a crash cut off is removed.
+    """Ids of the trajectories in ``out``; an incomplete last line is removed.
 
     Raises:
-        TrainingError: it holds anything else, which is left as it is.
+        TrainingError: it holds anything else; the file is not changed.
     """
     if not out.parent.is_dir() or out.is_dir():
-        raise TrainingError(f"{out} is no file in a folder that is there: give another output")
+        raise TrainingError(f"{out} is not a file in an existing folder: give another output")
     if not out.exists():
         return set()
     strange: list[str] = []
@@ -174,7 +185,7 @@ def finished(out: Path) -> set[str]:
     torn = bool(tail) and tail.startswith(_START[: len(tail)]) and not tail.endswith(b"}")
     if len(strange) > torn:
         raise TrainingError(
-            f"{out} holds what is no trajectory ({strange[0]}): give another output"
+            f"{out} holds lines that are not trajectories ({strange[0]}): give another output"
         )
     if torn:
         os.truncate(out, end)

@@ -1,7 +1,7 @@
 """Conversations as model inputs, built by the protocol code that inference uses.
 
 One trajectory becomes one sequence: turn 1, and for HR rows the call, the crops and
-the answer. Only assistant tokens are supervised; the call's weigh ``tool_weight``.
+the answer. Only assistant tokens are supervised; those of the call weigh ``tool_weight``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from awares_edge.protocol import (
     SpecialTokens,
     TextTokenizer,
 )
-from awares_edge.vision import Preprocessing, extract_patches
+from awares_edge.vision import Preprocessing, extract_patches, smart_resize
 
 IGNORE = -100
 
@@ -32,7 +32,7 @@ class Conversation:
     """A conversation under construction; positions are left to the model.
 
     Attributes:
-        ids, labels, weights: one item a token; labels are ``IGNORE`` where nothing is learnt.
+        ids, labels, weights: one item a token; labels are ``IGNORE`` for tokens without a loss.
         pixels, grids: patches [n, 1176] and (1, height, width) in patches of every view.
     """
 
@@ -75,8 +75,23 @@ class Encoder:
         self.prompt = PromptBuilder(tokenizer, special, profile)
         self.preprocessing = preprocessing or Preprocessing()
 
+    def check(self, image: Image.Image) -> None:
+        """Refuse a picture that the first turn cannot show.
+
+        Raises:
+            ImageError: its low-resolution view is too narrow.
+        """
+        width, height = self.profile.low_res_view(self.profile.source_view(image)).size
+        smart_resize(
+            width,
+            height,
+            min_pixels=self.profile.min_pixels,
+            max_pixels=self.profile.max_pixels,
+            factor=self.preprocessing.factor,
+        )
+
     def first_turn(self, image: Image.Image, question: str, *, full: bool = False) -> Conversation:
-        """Up to where the model begins to answer."""
+        """The prompt of turn 1, up to where the model starts to answer."""
         source = self.profile.source_view(image)
         conversation = Conversation()
         conversation.given([*self.prompt.system(), *self.prompt.open_picture()])
@@ -87,7 +102,7 @@ class Encoder:
     def second_turn(
         self, conversation: Conversation, image: Image.Image, crops: Sequence[str]
     ) -> None:
-        """Append the crops behind a call whose ``<|im_end|>`` is there already."""
+        """Append the crops after a call that already ends with ``<|im_end|>``."""
         source = self.profile.source_view(image)
         text = list(self.prompt.open_crops())[1:]
         for crop_id in crops:

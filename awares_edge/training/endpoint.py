@@ -19,9 +19,9 @@ from PIL import Image
 from awares_edge.errors import InputError
 from awares_edge.training.errors import EndpointError, ReplyError
 
-# Worth another try: timeouts, rate limits, servers that restart.
+# Tried again: timeouts, rate limits, servers that restart.
 _TRANSIENT = {408, 409, 425, 429, 500, 502, 503, 504}
-# Of this request alone: malformed, too long, or refused for what it says.
+# Concern one request only: malformed, too long, or refused because of its content.
 _REFUSED = {400, 413, 422}
 _ADVICE = {
     "HTTP 401": "give its key",
@@ -29,7 +29,7 @@ _ADVICE = {
     "HTTP 404": "check the address (up to /v1) and the model's name",
 }
 MOST_UNUSABLE = 20
-"""Replies in a row that cannot be used, after which the set-up is at fault."""
+"""Unusable replies in a row after which the run stops: the set-up must be wrong."""
 _MAX_REPLY_BYTES = 4 << 20
 _LONGEST_WAIT = 120.0
 
@@ -56,7 +56,7 @@ class Endpoint:
     def __post_init__(self) -> None:
         """
         Raises:
-            InputError: ``url`` is no HTTP address, or ``key`` cannot be sent.
+            InputError: ``url`` is not an HTTP address, or ``key`` cannot be sent in a header.
         """
         try:
             address = urllib.parse.urlsplit(self.url)
@@ -64,9 +64,11 @@ class Endpoint:
         except ValueError:
             known = False
         if not known:
-            raise InputError(f"{self.url!r} is no address of a server: write http://HOST:PORT/v1")
+            raise InputError(
+                f"{self.url!r} is not the address of a server: write http://HOST:PORT/v1"
+            )
         if not (self.key.isascii() and self.key.isprintable()):
-            raise InputError("the endpoint's key holds characters that no key has")
+            raise InputError("the endpoint's key must be printable ASCII")
 
     def chat(
         self,
@@ -79,8 +81,8 @@ class Endpoint:
         """The reply to one user message, temperature 0.
 
         Raises:
-            EndpointError: the server is away after all attempts, or refuses every request.
-            ReplyError: it answers, but not to this request.
+            EndpointError: the server cannot be reached in all attempts, or refuses all requests.
+            ReplyError: the server works, but refused this request.
         """
         content: list[dict[str, Any]] = [{"type": "text", "text": prompt}]
         if image is not None:
@@ -106,11 +108,11 @@ class Endpoint:
             except (OSError, http.client.HTTPException) as error:
                 reason = str(getattr(error, "reason", error)) or type(error).__name__
             except (ValueError, KeyError, IndexError, TypeError, RecursionError):
-                reason = "a reply that is no chat completion"
+                reason = "the reply is not a chat completion"
         advice = _ADVICE.get(reason, "check that it runs")
         raise EndpointError(
             f"{self.url} gave no usable answer ({reason}): {advice}, then start again; "
-            "what is done is kept"
+            "finished rows are kept"
         )
 
     def _post(self, body: dict[str, Any]) -> Any:
@@ -123,7 +125,7 @@ class Endpoint:
         data = b""
         late = time.monotonic() + self.timeout
         with _OPENER.open(request, timeout=self.timeout) as response:
-            # The socket's timeout is for each piece: a server may drip.
+            # The socket's timeout applies to each read: a slow server could go on without end.
             while piece := response.read1(1 << 16):
                 data += piece
                 if len(data) > _MAX_REPLY_BYTES:
@@ -134,7 +136,7 @@ class Endpoint:
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """A redirected request would take the key along to wherever it is sent."""
+    """Refuses redirects, which would send the key to another server."""
 
     def redirect_request(self, *_: Any) -> None:
         return None
@@ -144,17 +146,17 @@ _OPENER = urllib.request.build_opener(_NoRedirects)
 
 
 class Patience:
-    """Lets single replies of judge or oracle pass that cannot be used, but not many in a row."""
+    """Tolerates unusable replies of a judge or oracle, but not many in a row."""
 
     def __init__(self) -> None:
         self.unusable = 0
 
     def used(self) -> None:
-        """A reply was of use."""
+        """Note a usable reply."""
         self.unusable = 0
 
     def lost(self, error: ReplyError) -> None:
-        """A reply was not.
+        """Note an unusable reply.
 
         Raises:
             EndpointError: ``MOST_UNUSABLE`` of them in a row.
@@ -167,7 +169,7 @@ class Patience:
 
 
 def _retry_after(error: urllib.error.HTTPError) -> float:
-    """Seconds that the server asks us to wait, within bounds; 0 where it does not say."""
+    """Seconds to wait as the server asks, at most ``_LONGEST_WAIT``; 0 if it does not say."""
     text = error.headers.get("Retry-After", "")
     return min(_LONGEST_WAIT, float(text)) if text.isdigit() else 0.0
 

@@ -6,12 +6,12 @@ from awares_edge.errors import AwaresError
 
 
 class TrainingError(AwaresError):
-    """A training run cannot start or go on; the message says what to do."""
+    """A training run cannot start or continue; the message says what to do."""
 
 
 class EndpointError(TrainingError):
-    """An OpenAI-compatible endpoint is away, or refuses to serve: no use in going on."""
+    """An OpenAI-compatible endpoint cannot be reached or used; the run stops."""
 
 
 class ReplyError(TrainingError):
-    """An endpoint gave no usable answer to one request; others may do."""
+    """An endpoint gave no usable answer to one request; others may work."""

@@ -1,6 +1,6 @@
 """GRPO on the two-turn protocol: group advantages, clipped ratio, KL to the reference.
 
-Our own loop, not trl's: docs/training.md says why. Only sampled tokens carry gradient. One step
+Our own loop, not trl's (see docs/training.md). Only sampled tokens carry gradient. One step
 samples ``group`` conversations for each of ``prompts`` rows; ``inner`` passes over them share
 the sampling policy's likelihoods.
 """
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from awares_edge.files import whole_file
@@ -32,6 +33,7 @@ from awares_edge.training.run import (
     save_final,
     usable_rows,
 )
+from awares_edge.training.skipped import SKIPPED, Skipped, readable
 from awares_edge.training.trajectories import Trajectory, open_image
 
 _STATE = "state.pt"
@@ -41,12 +43,12 @@ _STATE = "state.pt"
 class GrpoConfig:
     """Settings; defaults as published where they are (G, beta, costs, lr); clip is PPO's 0.2.
 
-    The rate falls linearly to nothing over ``steps``: groups are small, and without that the
-    last steps' noise is what is kept.
+    The learning rate falls linearly to 0 over ``steps``: groups are small, and the noise of the
+    last steps would otherwise stay in the weights.
 
     Attributes:
         prompts, group: questions a step, and conversations for each.
-        batch: conversations on the device at a time; it changes memory and speed alone.
+        batch: conversations on the device at a time; changes only memory and speed.
         checkpointing: recompute activations in the backward pass: a fraction of the memory.
     """
 
@@ -75,7 +77,7 @@ class GrpoConfig:
 def advantages(rewards: Tensor, known: Tensor | None = None) -> Tensor:
     """Rewards [prompts, group], centred and scaled within each group.
 
-    Where ``known`` is 0 there is no reward: nothing is learnt from that conversation.
+    Where ``known`` is 0 there is no reward, and the advantage is 0.
     """
     known = torch.ones_like(rewards) if known is None else known
     count = known.sum(1, keepdim=True).clamp(min=1)
@@ -103,11 +105,14 @@ def grpo_loss(
 
 
 class GrpoRun:
-    """A run that can be stopped and resumed bit for bit (weights, optimiser, random state)."""
+    """A run that can be stopped and resumed exactly (weights, optimiser, random state)."""
 
-    def __init__(self, config: GrpoConfig, judge: Judge | None = None) -> None:
+    def __init__(
+        self, config: GrpoConfig, judge: Judge | None = None, skipped: Skipped | None = None
+    ) -> None:
         self.config = config
         self.judge = judge or ExactJudge()
+        self.skipped = skipped or Skipped()
         torch.manual_seed(config.seed)
         self.loaded = load_for_training(
             config.checkpoint, config.protocol, lora_rank=config.lora_rank, dtype=config.dtype
@@ -146,8 +151,9 @@ class GrpoRun:
         """Sample, score and update once; returns what was logged."""
         c = self.config
         picked = torch.randint(len(rows), (c.prompts,)).tolist()
-        chosen = [rows[i] for i in picked]
-        prompts = [(open_image(r.image, folder), r.question) for r in chosen]
+        read = [readable(rows, i, lambda r: self._image(r, folder), self.skipped) for i in picked]
+        chosen = [row for row, _ in read]
+        prompts = [(image, row.question) for row, image in read]
         groups = roll_out(
             self.loaded, prompts, c.group, max_new_tokens=c.max_new_tokens, batch=c.batch
         )
@@ -179,10 +185,16 @@ class GrpoRun:
         self.log.write(step=self.step, **line)
         return line
 
+    def _image(self, row: Trajectory, folder: Path) -> Image.Image:
+        """The row's picture; raises `ImageError` if it cannot be read or shown."""
+        image = open_image(row.image, folder)
+        self.loaded.encoder.check(image)
+        return image
+
     def _score(self, row: Trajectory, rollout: Rollout) -> float | None:
         try:
             score = self.judge.score(row.question, row.answer, rollout.answer)
-        except ReplyError as error:  # one odd reply of a judge must not end a run of days
+        except ReplyError as error:  # one unusable reply must not end a run of days
             self.patience.lost(error)
             return None
         self.patience.used()
@@ -221,12 +233,12 @@ class GrpoRun:
 
     def _diverged(self, what: str) -> TrainingError:
         return TrainingError(
-            f"the {what} not a number at step {self.step}: what was saved last stays in "
-            f"{self.config.out}; lower the learning rate, in another output"
+            f"the {what} NaN or infinite at step {self.step}: the last saved state is in "
+            f"{self.config.out}; start again with a lower learning rate and another output"
         )
 
     def save(self) -> None:
-        """Write the resumable state; the old one stays until the new one is whole."""
+        """Write the resumable state; the old one is kept until the new one is complete."""
         state: dict[str, Any] = {
             "step": self.step,
             "weights": [p.detach().cpu() for p in self.trainable],
@@ -248,7 +260,7 @@ class GrpoRun:
             if torch.cuda.is_available():
                 torch.cuda.set_rng_state_all(state["cuda random"])
             self.step = int(state["step"])
-        # A damaged file raises whatever its decoder happens to; code in a pickle is not run.
+        # A damaged file can raise anything; `weights_only` runs no code of a pickle.
         except Exception as error:
             raise TrainingError(
                 f"{self.state_path} is damaged, or of another run: remove it to begin again"
@@ -263,18 +275,22 @@ def run_grpo(
 ) -> Path:
     """Train and write the result to ``out/final``; returns that folder.
 
+    Rows that cannot be used are reported, and listed in ``out/skipped.json``.
+
     Raises:
         TrainingError: no usable rows, other settings than the run began with, or a loss or a
-            gradient that is no number.
-        EndpointError: the judge's server stayed away; the last saved state is kept.
+            gradient that is NaN or infinite.
+        EndpointError: the judge's server cannot be reached; the last saved state is kept.
     """
-    rows = usable_rows(config.trajectories, report)
+    skipped = Skipped(report)
+    rows = usable_rows(config.trajectories, skipped.add)
     judge = judge or ExactJudge()
     pinned = {**asdict(config), "out": "", "judge": judge.name, "rows": fingerprint(rows)}
     config.out.mkdir(parents=True, exist_ok=True)
     pin_settings(config.out / "run.json", pinned, begun=(config.out / _STATE).exists())
-    run = GrpoRun(config, judge)
+    run = GrpoRun(config, judge, skipped)
     run.train(rows, config.trajectories.parent, progress)
     final = save_final(run.loaded, config.out / "final")
     run.log.plot("reward", "accuracy", "called", "kl")
+    skipped.save(config.out / SKIPPED)
     return final

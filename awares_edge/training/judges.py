@@ -50,7 +50,7 @@ class Judge(ABC):
         return "low" if a > b else "high"
 
     def needs_zoom(self, question: str, reference: str, low: str, high: str) -> bool:
-        """HR label: the full-resolution answer is better, and the low-resolution one not right."""
+        """HR label: the full-resolution answer is better, and the other one is not right."""
         verdict = self.compare(question, reference, low, high)
         return verdict == "high" and self.score(question, reference, low) < 1.0
 
@@ -86,7 +86,7 @@ class AnlsJudge(Judge):
 class SemanticJudge(Judge):
     """Cosine similarity of sentence embeddings (mean-pooled, normalised), clipped to [0, 1].
 
-    It tells a paraphrase from another answer, not one code or number from another.
+    It recognises paraphrases, but cannot distinguish two codes or two numbers.
 
     Attributes:
         embed: unit vector of a text; the last few thousand are kept.

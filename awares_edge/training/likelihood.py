@@ -1,4 +1,4 @@
-"""Logits of the tokens that a model generated, and of no others."""
+"""Logits of the generated tokens only."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def label_logits(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Logits [rows, n, vocabulary] in fp32, labels and weights [rows, n], where any row has labels.
 
-    The head runs on those places alone: over whole conversations, pictures included, a 7B model's
-    logits would take tens of gigabytes.
+    The head runs on those positions only: over whole conversations, image tokens included, a 7B
+    model's logits would take tens of gigabytes.
     """
     labels = batch["labels"][:, 1:]
     places = (labels != IGNORE).any(0).nonzero()[:, 0]
@@ -54,5 +54,5 @@ def weighted_nll(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
 
 
 def all_finite(tensors: Sequence[Tensor | None]) -> bool:
-    """Whether every number in ``tensors`` is one."""
+    """Whether no value in ``tensors`` is NaN or infinite."""
     return all(bool(torch.isfinite(x).all()) for x in tensors if x is not None)

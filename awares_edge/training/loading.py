@@ -45,17 +45,17 @@ class Loaded:
 
     @property
     def pad(self) -> int:
-        """Id that fills rows up."""
+        """Id of the padding token."""
         found = self.encoder.tokenizer.id_of("<|endoftext|>")
         return self.encoder.special.im_end if found is None else found
 
     def inputs(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """What of a batch the model's forward takes; labels stay with us."""
+        """The parts of a batch that the model's forward takes; labels are not passed on."""
         return {k: v for k, v in batch.items() if k in self.accepted and k != "labels"}
 
     def reference(self) -> Reference:
-        """The start of training: a frozen copy, the model without its new adapter, or the adapter
-        that training began with."""
+        """The model at the start of training: a frozen copy, the model without its new adapter, or
+        the adapter that training began with."""
         model = self.model
         if not self.adapted:
             frozen = copy.deepcopy(model).eval().requires_grad_(False)
@@ -69,16 +69,17 @@ class Loaded:
 def load_for_training(
     folder: Path, protocol: str, *, lora_rank: int = 0, dtype: str = "float32"
 ) -> Loaded:
-    """Read a checkpoint folder, or an adapter's, whose training then goes on.
+    """Read a checkpoint folder, or an adapter's folder whose training continues.
 
     Args:
-        lora_rank: of a new adapter, which alone is trained; 0 trains every weight. An adapter
-            that goes on keeps its own rank; with 0 it is merged first.
+        lora_rank: rank of a new adapter, the only weights trained; 0 trains every weight. An
+            existing adapter keeps its own rank; with 0 it is merged first.
         dtype: float32 or bfloat16 (weights; a new adapter stays in float32).
 
     Raises:
-        CheckpointError: the folder holds neither, or an adapter whose base is not at hand.
-        InputError: no such dtype, or every weight in bfloat16, which loses small updates.
+        CheckpointError: the folder holds neither, or an adapter whose base is missing.
+        InputError: the dtype is unknown, or every weight would be trained in bfloat16, which
+            loses small updates.
     """
     from transformers import GenerationConfig
 
@@ -86,15 +87,15 @@ def load_for_training(
         raise InputError(f"no dtype {dtype!r}: choose one of {', '.join(DTYPES)}")
     if dtype != "float32" and not lora_rank:
         raise InputError(
-            "bfloat16 weights would lose small updates: train every weight in float32, or give "
-            "--lora a rank"
+            "bfloat16 weights would lose small updates: train every weight in float32, or a LoRA "
+            "adapter"
         )
     adapted = (folder / _ADAPTER).is_file()
     base = _base_of(folder) if adapted else folder
     model = _read(base, DTYPES[dtype])
     accepted = frozenset(inspect.signature(model.forward).parameters)
     # Sampling is from the model's whole distribution: a checkpoint's own defaults (Qwen ships a
-    # repetition penalty) would hit the call's words, and likelihoods would not know of it.
+    # repetition penalty) would change the call's words, and the likelihoods would not match.
     model.generation_config = GenerationConfig()
     if adapted:
         model = _adapter(model, folder, trainable=bool(lora_rank))
@@ -111,7 +112,7 @@ def _read(folder: Path, dtype: torch.dtype) -> Any:
     from transformers import Qwen2_5_VLForConditionalGeneration
     from transformers.utils.logging import disable_progress_bar
 
-    Checkpoint.open(folder)  # transformers would leave what is missing random
+    Checkpoint.open(folder)  # transformers would initialise missing weights at random
     disable_progress_bar()
     try:
         # Absolute, since an adapter remembers it as its base.
@@ -132,7 +133,7 @@ def _base_of(folder: Path) -> Path:
         raise CheckpointError(f"{folder / _ADAPTER} does not name its base model") from error
     if not (base / "config.json").is_file():
         raise CheckpointError(
-            f"{folder} is an adapter of {name}, which is no checkpoint folder here: correct "
+            f"{folder} is an adapter of {name}, which is not a checkpoint folder here: correct "
             f"base_model_name_or_path in its {_ADAPTER}"
         )
     return base

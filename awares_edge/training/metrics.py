@@ -29,7 +29,7 @@ class MetricsLog:
         for line in self.path.read_text(encoding="utf-8").splitlines():
             try:
                 value = json.loads(line)
-            except ValueError:  # a crash cut it off; the resumed run writes it again
+            except ValueError:  # incomplete after a crash; the resumed run writes it again
                 break
             if isinstance(value, dict):
                 lines.append(value)

@@ -1,4 +1,4 @@
-"""Oracles: where in the picture the evidence for an answer stands."""
+"""Oracles: where in the picture the evidence for an answer is."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Oracle(ABC):
     def boxes(
         self, image: Image.Image, question: str, answer: str, known: Sequence[BoxF]
     ) -> list[BoxF]:
-        """Boxes (left, top, right, bottom); ``known`` is what the row itself says."""
+        """Boxes (left, top, right, bottom); ``known`` are the row's own boxes."""
 
 
 class KnownBoxes(Oracle):
@@ -83,7 +83,7 @@ def parse_boxes(reply: str, size: tuple[int, int]) -> list[BoxF]:
     if not raw:
         raw = [[float(v) for v in m] for m in _NUMBERS.findall(reply)]
     out: list[BoxF] = []
-    for x1, y1, x2, y2 in raw:  # comparisons drop what is no number
+    for x1, y1, x2, y2 in raw:  # the comparison below is false for NaN
         left, top, right, bottom = (min(1000.0, max(0.0, v)) / 1000 for v in (x1, y1, x2, y2))
         if right > left and bottom > top:
             w, h = size

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from awares_edge.errors import ImageError
 from awares_edge.protocol import CropCall
 from awares_edge.training.encoding import Conversation, collate
 from awares_edge.training.errors import TrainingError
@@ -25,7 +26,7 @@ class Rollout:
     """One sampled conversation; its labels mark exactly the sampled tokens.
 
     Attributes:
-        crops: what was shown: those of a call that was finished.
+        crops: those that were shown: the call was complete, and they can be cut.
     """
 
     conversation: Conversation
@@ -59,8 +60,14 @@ def roll_out(
         ended = bool(ids) and ids[-1] == encoder.special.im_end
         crops = call.ids if ended else ()
         if crops:
-            encoder.second_turn(conversations[n], prompts[n // group][0], crops)
-            second.append(n)
+            shown = conversations[n].copy()
+            try:
+                encoder.second_turn(shown, prompts[n // group][0], crops)
+            except ImageError:  # a crop of a very long picture may be too narrow to show
+                crops = ()
+            else:
+                conversations[n] = shown
+                second.append(n)
         rollouts.append(Rollout(conversations[n], call, text, crops))
     answers = _sample(loaded, [conversations[n] for n in second], max_new_tokens, batch)
     for n, ids in zip(second, answers, strict=True):
@@ -72,7 +79,7 @@ def roll_out(
 def _sample(
     loaded: Loaded, conversations: Sequence[Conversation], max_new_tokens: int, batch: int
 ) -> list[list[int]]:
-    """Sampled ids behind each conversation, its end token included."""
+    """Sampled ids that follow each conversation, the end token included."""
     sampled: list[list[int]] = []
     for start in range(0, len(conversations), batch):
         sampled += _sample_batch(loaded, conversations[start : start + batch], max_new_tokens)
@@ -95,7 +102,7 @@ def _sample_batch(
         if "probability tensor" not in str(error):
             raise
         raise TrainingError(
-            "the model's probabilities are not numbers any more: lower the learning rate"
+            "the model's probabilities are NaN or infinite: lower the learning rate"
         ) from error
     finally:
         loaded.model.train(was_training)
@@ -108,7 +115,7 @@ def _sample_batch(
 
 
 def _generate(loaded: Loaded, inputs: dict[str, Any], max_new_tokens: int) -> Tensor:
-    # A picture's place in a reply has no picture: the forward pass of training would refuse it.
+    # An image token in a reply has no image: the forward pass of training would refuse it.
     named = (loaded.encoder.tokenizer.id_of(t) for t in ("<|image_pad|>", "<|video_pad|>"))
     out: Tensor = loaded.model.generate(
         **inputs,

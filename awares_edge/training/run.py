@@ -1,4 +1,4 @@
-"""What every training run does: pin its settings, read its rows, keep its result."""
+"""What every training run does: record its settings, read its rows, save its result."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from awares_edge.training.loading import Loaded
 from awares_edge.training.trajectories import Trajectory, open_image, read_trajectories
 
 Progress = Callable[[int, int], None]
-"""Told of steps done and their number."""
+"""Called with the number of steps done and of all steps."""
 
 _COPIED = (
     "tokenizer.json",
@@ -30,7 +30,7 @@ _COPIED = (
 
 
 def pin_settings(path: Path, settings: Mapping[str, Any], *, begun: bool) -> None:
-    """Write a new run's settings to ``path``, or hold a run that has ``begun`` to its own.
+    """Write a new run's settings to ``path``, or check that a run that has ``begun`` keeps its own.
 
     Raises:
         TrainingError: the file names other settings.
@@ -44,8 +44,8 @@ def pin_settings(path: Path, settings: Mapping[str, Any], *, begun: bool) -> Non
             raise TrainingError(f"{path} cannot be read: choose another output") from error
         if other:
             raise TrainingError(
-                f"{path} says that this was begun with "
-                f"{', '.join(f'{k} = {old.get(k)}' for k in other)}: give the same to go on, or "
+                f"{path} says that this run was begun with "
+                f"{', '.join(f'{k} = {old.get(k)}' for k in other)}: give the same to resume, or "
                 "another output"
             )
         return
@@ -74,7 +74,7 @@ def usable_rows(path: Path, report: Callable[[str], None]) -> list[Trajectory]:
 
 
 def fingerprint(rows: Sequence[Trajectory]) -> str:
-    """A hash of trajectories: a run that goes on must do so over the same ones."""
+    """A hash of trajectories: a run may only be resumed over the same ones."""
     digest = hashlib.sha256()
     for row in rows:
         digest.update(row.to_json().encode())
@@ -82,7 +82,7 @@ def fingerprint(rows: Sequence[Trajectory]) -> str:
 
 
 def save_final(loaded: Loaded, folder: Path) -> Path:
-    """Weights (or the adapter) with the tokenizer and configurations of the start, all at once."""
+    """Write the weights (or the adapter) and the start's tokenizer and configuration files."""
     model = loaded.model
     with whole_folder(folder) as staging:
         if loaded.adapted:

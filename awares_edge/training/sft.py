@@ -2,7 +2,7 @@
 
 Loss: weighted negative log-likelihood of the assistant's tokens, sum(w nll) / sum(w)
 over a batch, with w = ``tool_weight`` on the call (paper: w_t = 5). Optimiser, schedule,
-several GPUs (``accelerate launch``) and bit-for-bit resuming are the Trainer's.
+several GPUs (``accelerate launch``) and exact (bit-for-bit) resuming come from the Trainer.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from awares_edge.training.run import (
     save_final,
     usable_rows,
 )
+from awares_edge.training.skipped import SKIPPED, Skipped, readable
 from awares_edge.training.trajectories import Trajectory, open_image
 
 
@@ -69,16 +70,29 @@ class SftConfig:
 
 
 class TrajectoryDataset(Dataset[Conversation]):
-    """Encodes trajectories when they are asked for; pictures are not kept in memory."""
+    """Encodes each trajectory on access; pictures are not kept in memory.
 
-    def __init__(self, loaded: Loaded, rows: Sequence[Trajectory], folder: Path, weight: float):
+    A row whose picture cannot be used counts as ``skipped``; the next one takes its place.
+    """
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        rows: Sequence[Trajectory],
+        folder: Path,
+        weight: float,
+        skipped: Skipped | None = None,
+    ) -> None:
         self.loaded, self.rows, self.folder, self.weight = loaded, rows, folder, weight
+        self.skipped = skipped or Skipped()
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, index: int) -> Conversation:
-        row = self.rows[index]
+        return readable(self.rows, index, self._encoded, self.skipped)[1]
+
+    def _encoded(self, row: Trajectory) -> Conversation:
         image = open_image(row.image, self.folder)
         return self.loaded.encoder.trajectory(
             image, row.question, row.answer, row.crops, self.weight
@@ -86,13 +100,13 @@ class TrajectoryDataset(Dataset[Conversation]):
 
 
 class WeightedTrainer(Trainer):  # type: ignore[misc]
-    """Trainer whose loss is ``weighted_nll``; stops before numbers that are none."""
+    """Trainer whose loss is ``weighted_nll``; stops on a NaN or infinite loss."""
 
     loaded: Loaded
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
-        # Else the Trainer takes our mean for a sum over all accumulated batches, and adds them up.
+        # Otherwise the Trainer takes our means for sums over all accumulated batches.
         self.model_accepts_loss_kwargs = False
 
     def compute_loss(
@@ -104,12 +118,12 @@ class WeightedTrainer(Trainer):  # type: ignore[misc]
         return (loss, None) if return_outputs else loss
 
     def bad_number(self, what: str) -> TrainingError:
-        """What to tell where the loss or a gradient is NaN or infinite."""
+        """The error for a loss or gradient that is NaN or infinite."""
         last = latest_checkpoint(Path(self.args.output_dir))
         return TrainingError(
-            f"the {what} is not a number at step {self.state.global_step}: the last good "
-            f"checkpoint is {last or 'the one you started from'}; lower the learning rate, in "
-            "another output"
+            f"the {what} is NaN or infinite at step {self.state.global_step}: the last good "
+            f"checkpoint is {last or 'the one you started from'}; start again with a lower "
+            "learning rate and another output"
         )
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
@@ -123,7 +137,7 @@ class WeightedTrainer(Trainer):  # type: ignore[misc]
 
 
 class _Watch(TrainerCallback):  # type: ignore[misc]
-    """Logs, reports, and stops a step whose gradient is no number before it is taken."""
+    """Logs and reports; stops before a step whose gradient is NaN or infinite."""
 
     def __init__(self, log: MetricsLog, progress: Progress) -> None:
         self.log, self.progress = log, progress
@@ -154,13 +168,15 @@ def run_sft(
 ) -> Path:
     """Train and write the result to ``out/final``; returns that folder.
 
-    A run that was interrupted goes on from its last checkpoint in ``out``.
+    A run that was interrupted resumes from its last checkpoint in ``out``. Rows that cannot be
+    used are reported, and listed in ``out/skipped.json``.
 
     Raises:
         TrainingError: no usable rows, other settings than the run began with, or a loss or a
-            gradient that is no number.
+            gradient that is NaN or infinite.
     """
-    rows = usable_rows(config.trajectories, report)
+    skipped = Skipped(report)
+    rows = usable_rows(config.trajectories, skipped.add)
     loaded = load_for_training(
         config.checkpoint, config.protocol, lora_rank=config.lora_rank, dtype=config.dtype
     )
@@ -173,7 +189,8 @@ def run_sft(
         {**asdict(config), "out": "", "rows": fingerprint(rows)},
         begun=last is not None,
     )
-    trainer = _trainer(config, loaded, rows, log, progress)
+    data = TrajectoryDataset(loaded, rows, config.trajectories.parent, config.tool_weight, skipped)
+    trainer = _trainer(config, loaded, data, log, progress)
     if trainer.is_world_process_zero():
         log.truncate(_step(last) if last else 0)
     if last and _finished(last):  # the Trainer would take one step more
@@ -184,13 +201,14 @@ def run_sft(
     if trainer.is_world_process_zero():
         save_final(loaded, final)
         log.plot("loss", "grad_norm")
+        skipped.save(config.out / SKIPPED)
     return final
 
 
 def _trainer(
     config: SftConfig,
     loaded: Loaded,
-    rows: Sequence[Trajectory],
+    data: TrajectoryDataset,
     log: MetricsLog,
     progress: Progress,
 ) -> WeightedTrainer:
@@ -226,9 +244,7 @@ def _trainer(
         model=loaded.model,
         args=arguments,
         data_collator=together,
-        train_dataset=TrajectoryDataset(
-            loaded, rows, config.trajectories.parent, config.tool_weight
-        ),
+        train_dataset=data,
         callbacks=[watch],
     )
     trainer.remove_callback(PrinterCallback)  # stdout is for results
@@ -237,7 +253,7 @@ def _trainer(
 
 
 def latest_checkpoint(out: Path) -> Path | None:
-    """The newest Trainer checkpoint in ``out`` that is whole."""
+    """The newest complete Trainer checkpoint in ``out``."""
     found = [p for p in out.glob("checkpoint-*") if p.name.split("-", 1)[1].isdecimal()]
     return next((p for p in sorted(found, key=_step, reverse=True) if _whole(p)), None)
 
@@ -252,12 +268,12 @@ def _finished(checkpoint: Path) -> bool:
 
 
 def _whole(checkpoint: Path) -> bool:
-    """Whether all that a resumed run reads is there and was not cut off."""
+    """Whether all files that a resumed run reads exist and are complete."""
     try:
         TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
         weights = list(checkpoint.glob("*.safetensors"))
         for file in weights:
-            safe_open(file, framework="pt")  # its header says how long it is
+            safe_open(file, framework="pt")  # fails if the file is shorter than its header says
     except (OSError, ValueError, TypeError, SafetensorError):
         return False
     states = [*checkpoint.glob("rng_state*.pth"), checkpoint / "optimizer.pt"]

@@ -34,9 +34,9 @@ from awares_edge.vision import load_image
 
 SYNTH = "synth:"
 Skip = Callable[[str], None]
-"""Told of every bad row: file, line, reason."""
+"""Called with each bad row's file, line and reason."""
 MAX_LINE = 1 << 20
-"""Characters of a line that are read."""
+"""Longest line in characters; longer ones are bad rows."""
 T = TypeVar("T")
 
 
@@ -53,7 +53,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Trajectory:
-    """A curated row: what the model should do, and how that was found."""
+    """A curated row: what the model should do, and how that was decided."""
 
     id: str
     image: str
@@ -87,13 +87,15 @@ def open_image(name: str, folder: Path) -> Image.Image:
         or parts[0] not in SPLITS
         or not all(p.isascii() and p.isdigit() and len(p) < 10 for p in parts[1:])
     ):
-        raise ImageError(f"{name!r} is no synthetic picture: write {SYNTH}SPLIT:SEED:INDEX")
+        raise ImageError(
+            f"{name!r} does not name a synthetic picture: write {SYNTH}SPLIT:SEED:INDEX"
+        )
     sample = generate(parts[0], int(parts[1]), int(parts[2]))
     return Image.fromarray(sample.picture)
 
 
 def moved(name: str, source: Path, target: Path) -> str:
-    """What a file in ``target`` calls the picture that one in ``source`` calls ``name``."""
+    """The name, relative to ``target``, of the picture that is ``name`` relative to ``source``."""
     if name.startswith(SYNTH) or Path(name).is_absolute():
         return name
     return Path(os.path.relpath(source / name, target)).as_posix()
@@ -148,7 +150,7 @@ def _read(path: Path, skip: Skip, parse: Callable[[dict[str, Any]], T]) -> Itera
 
 
 def _lines(path: Path) -> Iterator[str]:
-    """Lines; of one that is too long, its beginning alone."""
+    """Lines of the file; a line that is too long is cut."""
     with path.open(encoding="utf-8-sig", errors="replace") as file:
         while line := file.readline(MAX_LINE + 1):
             rest = line
@@ -170,13 +172,13 @@ def _object(line: str) -> dict[str, Any]:
 
 
 def _row(value: dict[str, Any]) -> Row:
-    told = (_text(value, "image"), _text(value, "question"), _text(value, "answer"))
+    texts = (_text(value, "image"), _text(value, "question"), _text(value, "answer"))
     name = value.get("id")
-    if name is None:  # of its content: line numbers would change with the file
-        name = hashlib.sha256("\n".join(told).encode()).hexdigest()[:16]
+    if name is None:  # from the content: line numbers would change with the file
+        name = hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
     elif not isinstance(name, int):
         name = _text(value, "id")
-    return Row(str(name), *told, _boxes(value.get("boxes", [])))
+    return Row(str(name), *texts, _boxes(value.get("boxes", [])))
 
 
 def _trajectory(value: dict[str, Any]) -> Trajectory:

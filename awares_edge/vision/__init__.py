@@ -1,4 +1,4 @@
-"""Pictures as pure logic: loading, sizes, patches, positions (numpy and Pillow alone)."""
+"""Pictures: loading, sizes, patches, positions (numpy and Pillow only)."""
 
 from awares_edge.vision.geometry import Grid, smart_resize, visual_tokens
 from awares_edge.vision.load import ImageSource, load_image

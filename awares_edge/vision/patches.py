@@ -58,7 +58,7 @@ def extract_patches(
         image = image.resize((width, height), Image.Resampling.BICUBIC)
     grid = Grid(height // p.patch_size, width // p.patch_size, p.merge_size)
     m, side = p.merge_size, p.patch_size
-    # Patches of one merged token stand together; reordered as bytes, a quarter of the floats.
+    # Patches of one merged token are adjacent; bytes are reordered, a quarter of the floats.
     pixels = np.asarray(image, dtype=np.uint8).reshape(grid.rows, m, side, grid.columns, m, side, 3)
     blocks = pixels.transpose(0, 3, 1, 4, 6, 2, 5).reshape(grid.patches, 3, side * side)
     out = np.empty((grid.patches, 3, p.temporal_patch_size, side * side), dtype=np.float32)

@@ -18,11 +18,11 @@ def text_positions(start: int, count: int) -> NDArray[np.int64]:
 
 
 def image_positions(start: int, grid: Grid) -> NDArray[np.int64]:
-    """[3, grid.tokens] positions (t, h, w) of an image whose first token stands at `start`."""
+    """[3, grid.tokens] positions (t, h, w) of an image whose first token is at `start`."""
     rows, columns = np.divmod(np.arange(grid.tokens, dtype=np.int64), grid.columns)
     return start + np.stack([np.zeros_like(rows), rows, columns])
 
 
 def image_advance(grid: Grid) -> int:
-    """How far an image moves the next position."""
+    """By how much an image advances the next position."""
     return max(grid.rows, grid.columns)

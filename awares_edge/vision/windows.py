@@ -1,7 +1,7 @@
-"""The vision tower's bookkeeping, from a picture's grid alone: windows and rotary tables.
+"""Attention windows and rotary tables of the vision tower, computed from a picture's grid.
 
 Patches come in merge-block order (see `patches`). The tower works on them in window order, in which
-the patches of one attention window stand together; windows at the right and bottom edges may be
+the patches of one attention window are adjacent; windows at the right and bottom edges may be
 smaller, so they are gathered into rows of equal length with padding.
 """
 
@@ -24,8 +24,8 @@ class Windows:
         token_order: int64 [T], the raster index of the token at each place of window order.
         token_place: int64 [T], its inverse: the place in window order of each raster token.
         patch_order: int64 [P], the same as `token_order` for patches in merge-block order.
-        padded: int64 [W, L], for each place of each window the patch (in window order) that stands
-            there; 0 where the window is shorter.
+        padded: int64 [W, L], for each place of each window its patch (in window order); 0 where
+            the window is shorter.
         lengths: int32 [W], patches of each window.
         unpadded: int64 [P], for each patch in window order its place in the flattened `padded`.
     """

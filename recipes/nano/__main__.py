@@ -14,6 +14,7 @@ import typer
 from awares_edge.apps.console import err, printable, progress_bar, say
 from awares_edge.apps.train.options import RunOption, SmokeOption, amount, require_training
 from awares_edge.errors import AwaresError, RuntimeUnavailable
+from awares_edge.files import check_output_folder
 
 SHOWN = (
     "loss", "glyph", "thing", "row", "column", "full presence", "full small", "locate", "call",
@@ -65,6 +66,7 @@ def nano(
     """
     with one_line_errors(debug):
         require_training()
+        check_output_folder(output)
         import torch
 
         from recipes.nano.loop import LoopOptions

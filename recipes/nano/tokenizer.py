@@ -12,14 +12,10 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 from tokenizers.trainers import BpeTrainer
 
 from awares_edge.protocol import CROP_NAMES, get_profile
+from awares_edge.protocol.tokenizer import QWEN2_PATTERN
 from awares_edge.synth.canvas import COLOURS, SHAPES
 from recipes.nano.config import SPECIAL_IDS, VOCAB
 
-# Qwen2's own pre-tokenisation.
-PATTERN = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
-    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
 QUESTIONS = (
     "What is the label of the {c} {s}?",
     "What are the labels of the {c} {s} and the {c} {s}?",
@@ -63,7 +59,7 @@ def build_tokenizer() -> Tokenizer:
     trained = Tokenizer(models.BPE())
     split = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Split(Regex(PATTERN), "isolated"),
+            pre_tokenizers.Split(Regex(QWEN2_PATTERN), "isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )

@@ -30,7 +30,7 @@ def test_a_bundle_with_a_plan(export, tmp_path, capsys):
     assert export("--target", "orin-nano", "--cache-length", "512", "--json") == 0
     assert json.loads(capsys.readouterr().out)["precision"] == "fp16"
     plan = json.loads((tmp_path / "bundle" / "tensorrt-plan.json").read_text())
-    assert (plan["target"], plan["form"], plan["cache_length"]) == ("orin-nano", "trt-legacy", 512)
+    assert (plan["target"], plan["cache_length"]) == ("orin-nano", 512)
     assert main(["inspect", str(tmp_path / "bundle"), "--json"]) == 0
     manifest = json.loads(capsys.readouterr().out)
     assert (manifest["runtime"], manifest["precision"]) == ("tensorrt", "fp16")
@@ -44,14 +44,15 @@ def test_a_bundle_with_a_plan(export, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "say which device it is for: --target orin-nano"),
+        ([], "name the target device: one of orin-nano"),
         (["--target", "orin"], "no target 'orin': choose one of orin-nano"),
         (["--target", "rtx20", "--precision", "int4"], "does not take int4"),
         (["--target", "h100", "--precision", "q4"], "no precision 'q4' for tensorrt"),
         (["--target", "orin-nano", "--precision", "fp8"], "(SM 8.7) does not take fp8"),
-        (["--target", "h100", "--precision", "fp8"], "--ranges FILE"),
-        (["--target", "h100", "--precision", "fp8", "--ranges", "none"], "no file of measured"),
-        (["--target", "h100", "--cache-length", "1"], "a cache of 1 cells"),
+        (["--target", "h100", "--precision", "fp8"], "needs a file of input ranges"),
+        (["--target", "h100", "--precision", "fp8", "--ranges", "none"], "not a file of measured"),
+        (["--target", "h100", "--cache-length", "1"], "cells, not 1"),
+        (["--target", "h100", "--ranges", "none"], "fp16 uses no measured ranges: leave them out"),
     ],
 )
 def test_refusals_are_one_line_and_leave_nothing(export, tmp_path, capsys, arguments, message):

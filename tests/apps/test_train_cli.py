@@ -59,6 +59,9 @@ def test_sft_then_grpo_then_the_average(trajectories, tmp_path, capsys):
         (["curate", CHECKPOINT, "--judge", "endpoint"], "needs --judge-model"),
         (["curate", CHECKPOINT, "--judge", "endpoint", "--judge-model", "m"], "needs --endpoint"),
         (["curate", CHECKPOINT, "--oracle", "endpoint"], "needs --endpoint and --oracle-model"),
+        (["curate", CHECKPOINT, "--judge-model", "m"], "leave --judge-model out"),
+        (["curate", CHECKPOINT, "--oracle-model", "m"], "leave --oracle-model out"),
+        (["curate", CHECKPOINT, "--endpoint", "http://x"], "leave it out"),
         (["curate", CHECKPOINT], "export it first"),
         (["curate", CHECKPOINT, "--data", "gone.jsonl"], "no such file: gone.jsonl"),
         (["sft", "gone", "gone.jsonl"], "no such file: gone.jsonl"),
@@ -66,7 +69,7 @@ def test_sft_then_grpo_then_the_average(trajectories, tmp_path, capsys):
         (["average", CHECKPOINT, "gone"], "gone holds no model.safetensors"),
         (["sft", CHECKPOINT, "gone.jsonl", "--lr", "nan"], "greater than or equal to 0"),
         (["sft", CHECKPOINT, "gone.jsonl", "--seed", "-1"], "greater than or equal to 0"),
-        (["grpo", CHECKPOINT, "gone.jsonl", "--miss", "inf"], "not a number to go by"),
+        (["grpo", CHECKPOINT, "gone.jsonl", "--miss", "inf"], "inf must be finite"),
         (["curate", CHECKPOINT, "--threshold", "7"], "less than or equal to 1"),
     ],
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Bundles: pinned by hash, written whole or not at all, trusted in nothing."""
+"""Bundles: pinned by hash, written whole or not at all, and only listed files are read."""
 
 import json
 import os
@@ -33,7 +33,7 @@ MANIFEST = Manifest(
 def write(target, overwrite=False, content=b"weights"):
     with BundleWriter(target, overwrite=overwrite) as writer:
         writer.path(TOKENIZER_NAME).write_text("{}")
-        writer.path("graphs/text.onnx").write_bytes(content)
+        writer.path("weights/text.data").write_bytes(content)
         return writer.commit(MANIFEST)
 
 
@@ -52,8 +52,8 @@ def edit(bundle, change):
 def test_what_was_written_is_read_back(bundle):
     opened = Bundle.open(bundle)
     assert replace(opened.manifest, files={}) == MANIFEST
-    assert opened.path("graphs/text.onnx").read_bytes() == b"weights"
-    assert set(opened.manifest.files) == {TOKENIZER_NAME, "graphs/text.onnx"}
+    assert opened.path("weights/text.data").read_bytes() == b"weights"
+    assert set(opened.manifest.files) == {TOKENIZER_NAME, "weights/text.data"}
 
 
 def test_the_same_content_gives_the_same_bytes(tmp_path):
@@ -73,37 +73,73 @@ def test_the_protocol_hash_changes_with_anything_that_the_model_is_shown(bundle)
 
 
 def test_one_changed_byte_is_found(bundle):
-    (bundle / "graphs/text.onnx").write_bytes(b"weighty")
-    with pytest.raises(BundleError, match=r"text\.onnx does not have the hash"):
+    (bundle / "weights/text.data").write_bytes(b"weighty")
+    with pytest.raises(BundleError, match=r"text\.data does not have the hash"):
         Bundle.open(bundle)
     Bundle.open(bundle, verify=False)
 
 
 def test_a_truncated_or_missing_file_is_found_even_without_hashing(bundle):
-    (bundle / "graphs/text.onnx").write_bytes(b"w")
+    (bundle / "weights/text.data").write_bytes(b"w")
     with pytest.raises(BundleError, match="has 1 bytes, the manifest says 7"):
         Bundle.open(bundle, verify=False)
-    (bundle / "graphs/text.onnx").unlink()
+    (bundle / "weights/text.data").unlink()
     with pytest.raises(BundleError, match="is missing"):
         Bundle.open(bundle, verify=False)
 
 
 @pytest.mark.parametrize(
     "name",
-    ["../secret", "/etc/passwd", "a/../../b", "..", "a\\b", "C:x", "", ".", "a//b", MANIFEST_NAME],
+    [
+        *("../secret", "/etc/passwd", "a/../../b", "..", "a\\b", "C:x", "", ".", "a//b", "a/"),
+        *("./a", "a/.", "a\n", "a\0b", "\ud800", "é", "x" * 256),
+    ],
 )
 def test_a_path_that_leaves_the_bundle_is_refused(bundle, name):
-    edit(bundle, lambda body: body["files"].update({name: {"bytes": 1, "sha256": "0"}}))
-    with pytest.raises(BundleError, match="no file inside the bundle"):
+    edit(bundle, lambda body: body["files"].update({name: {"bytes": 1, "sha256": "0" * 64}}))
+    with pytest.raises(BundleError, match="must be a file name inside the bundle") as caught:
+        Bundle.open(bundle)
+    assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize("name", ["weights/text.data", "weights", MANIFEST_NAME])
+@pytest.mark.parametrize("inside", [True, False])
+def test_a_symbolic_link_is_refused_wherever_it_leads(bundle, tmp_path, name, inside):
+    target = (bundle if inside else tmp_path) / "elsewhere"
+    (bundle / name).rename(target)
+    (bundle / name).symlink_to(target)
+    with pytest.raises(BundleError, match=r"leaves the bundle.*cp -rL"):
         Bundle.open(bundle)
 
 
-def test_a_link_out_of_the_bundle_is_refused(bundle, tmp_path):
-    (tmp_path / "secret").write_bytes(b"weights")
-    (bundle / "graphs/text.onnx").unlink()
-    (bundle / "graphs/text.onnx").symlink_to(tmp_path / "secret")
-    with pytest.raises(BundleError, match="leaves the bundle"):
+def test_the_folder_itself_may_be_a_link(bundle, tmp_path):
+    (tmp_path / "latest").symlink_to(bundle)
+    Bundle.open(tmp_path / "latest")
+
+
+def test_a_hard_link_is_a_file_like_any_other(bundle, tmp_path):
+    (bundle / "weights/text.data").rename(tmp_path / "blob")
+    os.link(tmp_path / "blob", bundle / "weights/text.data")
+    Bundle.open(bundle)
+
+
+def test_a_pipe_is_never_opened(bundle):
+    (bundle / "weights/text.data").unlink()
+    os.mkfifo(bundle / "weights/text.data")
+    with pytest.raises(BundleError, match="not a regular file"):
         Bundle.open(bundle)
+
+
+def test_files_that_are_not_listed_are_named(bundle):
+    assert Bundle.open(bundle).unlisted() == []
+    (bundle / "weights/notes.txt").write_text("mine")
+    assert Bundle.open(bundle).unlisted() == ["weights/notes.txt"]
+
+
+def test_a_manifest_that_could_not_be_read_back_is_not_written(tmp_path):
+    wrong = replace(MANIFEST, tokens=replace(MANIFEST.tokens, im_end=300))
+    with pytest.raises(BundleError, match="below vocabulary"):
+        wrong.to_json()
 
 
 def test_other_versions_say_what_to_do(bundle):
@@ -133,6 +169,17 @@ def test_what_is_no_bundle(tmp_path):
         (lambda b: b.update(extra=1), "unknown field 'extra'"),
         (lambda b: b["model"].update(layers="2"), r"manifest\.model\.layers must be of type int"),
         (lambda b: b["model"].update(layers=True), r"manifest\.model\.layers must be of type int"),
+        (
+            lambda b: b["model"].update(layers=0),
+            r"layers must be a whole number between 1 and 1024",
+        ),
+        (lambda b: b["model"].update(norm_eps=10**400), r"norm_eps must be of type float"),
+        (lambda b: b["model"].update(name="\ud800"), r"name must be valid text"),
+        (
+            lambda b: b["provenance"].update({"x" * 99: ""}),
+            r"has the key 'x+'\.\.\., which must be",
+        ),
+        (lambda b: b["tokens"].update(eos=[2] * 65), r"eos must be of 1 to 64 items, it has 65"),
         (lambda b: b["model"].update(mrope_section=[1, 2]), "must have 3 items"),
         (lambda b: b["protocol"].update(box_rule="x"), "must be one of 'halves', 'evaluator'"),
         (lambda b: b["files"].pop(TOKENIZER_NAME), "lists no tokenizer.json"),
@@ -183,7 +230,7 @@ def test_leaving_without_commit_leaves_nothing(tmp_path):
 
 
 def test_nothing_is_overwritten_unasked(bundle, tmp_path):
-    with pytest.raises(ExportError, match="exists: choose another folder or pass --overwrite"):
+    with pytest.raises(ExportError, match="exists: choose another folder or overwrite it"):
         BundleWriter(bundle)
     (tmp_path / "notes").mkdir()
     with pytest.raises(ExportError, match="is not a bundle"):
@@ -192,7 +239,7 @@ def test_nothing_is_overwritten_unasked(bundle, tmp_path):
 
 def test_overwriting_replaces_all_of_it_and_leaves_no_traces(bundle, tmp_path):
     write(bundle, overwrite=True, content=b"new")
-    assert Bundle.open(bundle).path("graphs/text.onnx").read_bytes() == b"new"
+    assert Bundle.open(bundle).path("weights/text.data").read_bytes() == b"new"
     assert [p.name for p in tmp_path.iterdir()] == ["bundle"]
 
 
@@ -207,7 +254,7 @@ def test_a_failed_rename_keeps_the_old_bundle(bundle, tmp_path, monkeypatch):
     monkeypatch.setattr(type(bundle), "replace", fail_once)
     with pytest.raises(OSError, match="No space"):
         write(bundle, overwrite=True, content=b"new")
-    assert Bundle.open(bundle).path("graphs/text.onnx").read_bytes() == b"weights"
+    assert Bundle.open(bundle).path("weights/text.data").read_bytes() == b"weights"
     assert [p.name for p in tmp_path.iterdir()] == ["bundle"]
 
 

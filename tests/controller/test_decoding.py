@@ -53,7 +53,7 @@ class Opinionated(Session):
     """Random logits that lean towards `texts`; counts what it computes."""
 
     def __init__(self, seed, texts, push):
-        super().__init__(context=4096)
+        super().__init__(context=4096, vocabulary=TOKENIZER.vocabulary)
         self.seed, self.push = seed, push
         self.texts = [[*TOKENIZER.encode(text), SPECIAL.im_end] for text in texts]
         self.ids, self.steps = [], 0
@@ -66,11 +66,11 @@ class Opinionated(Session):
                 row[text[len(said)]] += self.push / (1 + rank)
         return row
 
-    def _forward(self, segments, positions, keep_logits):
+    def _forward(self, piece):
         self.steps += 1
-        for segment in segments:
-            self.ids += segment.ids
-        ends = range(len(self.ids) - keep_logits + 1, len(self.ids) + 1)
+        for part in piece.parts:
+            self.ids += part.ids
+        ends = range(len(self.ids) - piece.keep + 1, len(self.ids) + 1)
         return np.stack([self.logits(self.ids[1:end]) for end in ends])
 
     def _truncate(self, cells):

@@ -79,7 +79,7 @@ def test_labels_cover_no_point_and_no_other_label(
         assert not any(box.contains(*axes.transData.transform(x.xy)) for x in labels)
 
 
-def test_what_cannot_be_drawn_is_found_out_first(
+def test_a_plot_that_cannot_be_drawn_is_refused_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(extras, "find_spec", lambda _: None)

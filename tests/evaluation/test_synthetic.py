@@ -12,6 +12,7 @@ from PIL import Image
 
 from awares_edge import Answer, AskOptions, Picture, TurnTrace, scripted
 from awares_edge.errors import InputError
+from awares_edge.evaluation import synthetic
 from awares_edge.evaluation.synthetic import (
     EvalMode,
     PictureControl,
@@ -44,7 +45,7 @@ def _perfect(limit: int = LIMIT) -> list[str]:
 
 
 def _shown_other_crops(limit: int, call: str = "GET_CROPS: ['0']") -> list[str]:
-    """A model that calls when it should, is shown other crops, and is right with those alone."""
+    """A model that calls when it should, is shown other crops, and is right only with those."""
     replies = []
     for answer, crops in _asked(limit):
         # The script's reply to the turn that the given crops replace is passed over.
@@ -63,7 +64,21 @@ def test_a_perfect_model_scores_one_everywhere() -> None:
     assert result["rtr"] == pytest.approx(rtr, abs=1e-3)
 
 
-def test_a_model_that_never_looks_is_told_apart() -> None:
+def test_a_picture_that_cannot_be_used_is_skipped_and_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given = list(questions("test", 0, LIMIT))
+    family, _, chosen = given[1]
+    given[1] = (family, Image.new("RGB", (2010, 10)), chosen)
+    monkeypatch.setattr(synthetic, "questions", lambda *_: iter(given))
+    with scripted(["?"] * LIMIT, protocol="nano") as model:
+        result = evaluate(model, "awares", limit=LIMIT).to_dict()
+    assert result["questions"] == LIMIT - len(chosen)
+    assert result["skipped"] == 1
+    assert result["skipped_pictures"][0].startswith(f"{family}: the given image has 2010x10")
+
+
+def test_a_model_that_never_looks_is_recognised() -> None:
     with scripted(["nothing"] * LIMIT, protocol="nano") as model:
         result = evaluate(model, "awares", limit=LIMIT).to_dict()
     assert result["accuracy"] == 0.0

@@ -253,6 +253,14 @@ class TestRefusals:
         (copy / "config.json").write_text(json.dumps(config))
         refused(copy, message)
 
+    def test_an_epsilon_that_llama_cpp_would_drop(self, checkpoint, tmp_path, refused):
+        """See `test_llama_cpp_computes_norms_with_an_epsilon_of_0`."""
+        copy = shutil.copytree(checkpoint, tmp_path / "c")
+        config = json.loads((copy / "config.json").read_text())
+        config["text_config"]["rms_norm_eps"] = 1e-5
+        (copy / "config.json").write_text(json.dumps(config))
+        refused(copy, r"rms_norm_eps of 1e-05 \(at most 1e-06\): export it to ONNX")
+
     def test_vision_matrices_that_would_be_swapped(self, tmp_path, refused):
         from dataclasses import replace
 
@@ -307,7 +315,7 @@ class TestRefusals:
         refused(checkpoint, "has no use at f16", importance=path)
         refused(checkpoint, "no such importance matrix", precision="q4_0", importance=path)
         path.write_bytes(b"GGUF" + bytes(40))
-        refused(checkpoint, "no importance matrix", precision="q4_0", importance=path)
+        refused(checkpoint, "is not an importance matrix", precision="q4_0", importance=path)
         foreign = read(export_gguf(checkpoint, tmp_path / "b", "f32"))[0]
         shutil.copyfile(next((tmp_path / "b").glob("T*.gguf")), path)
         assert foreign

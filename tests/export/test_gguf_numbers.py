@@ -81,7 +81,14 @@ def test_file_names(name, precision, text, vision):
 
 @pytest.mark.parametrize(
     ("depth", "full", "pattern"),
-    [(32, (7, 15, 23, 31), 8), (4, (3,), 4), (3, (), 4), (2, (0, 1), 1), (3, (1,), 2)],
+    [
+        (32, (7, 15, 23, 31), 8),
+        (4, (3,), 4),
+        (3, (), 4),
+        (2, (0, 1), 0),
+        (1, (0,), 0),
+        (3, (1,), 2),
+    ],
 )
 def test_window_patterns(depth, full, pattern):
     spec = VisionSpec(64, 96, depth, 2, 112, full, 96)

@@ -16,7 +16,7 @@ from awares_edge.bundle import Bundle
 from awares_edge.checkpoint import Checkpoint
 from awares_edge.errors import CheckpointError, ExportError, RuntimeUnavailable
 from awares_edge.export import FORMATS, export_checkpoint
-from awares_edge.export.onnx import weights as weights_module
+from awares_edge.export.graph import weights as weights_module
 from awares_edge.protocol.profiles import get_profile
 from awares_edge.runtimes.base import TextSegment
 from awares_edge.runtimes.onnx import OnnxRuntime
@@ -24,6 +24,15 @@ from awares_edge.spec import ModelSpec
 from tests.support.checkpoints import SHAPES, Shape, make_checkpoint, write_json
 
 PROFILE = get_profile("evaluator")
+GRAPHS = ["vision.onnx", "text.onnx", "vision.fp16.onnx", "text.fp16.onnx"]
+STANDARD = {("", schema.name) for schema in onnx.defs.get_all_schemas()}
+FUSED = {
+    ("com.microsoft", name)
+    for name in (
+        *("GroupQueryAttention", "MultiHeadAttention", "QuickGelu", "RotaryEmbedding"),
+        "SkipSimplifiedLayerNormalization",
+    )
+}
 
 
 @pytest.fixture(scope="module", params=["untied", "tied"])
@@ -78,10 +87,18 @@ class TestBundle:
         assert int(place["length"]) == size
         assert (bundle / "embedding.npy").stat().st_size == int(place["offset"]) + size
 
-    @pytest.mark.parametrize("name", ["vision.onnx", "text.onnx"])
+    @pytest.mark.parametrize("name", GRAPHS)
+    def test_other_tools_accept_the_graphs(self, checkpoint, tmp_path, name):
+        bundle = export(checkpoint, tmp_path / "bundle", precision="fp16")
+        onnx.checker.check_model(str(bundle / name), full_check=True)
+        model = onnx.load(bundle / name, load_external_data=False)
+        onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)
+        assert {(node.domain, node.op_type) for node in model.graph.node} - STANDARD <= FUSED
+
+    @pytest.mark.parametrize("name", GRAPHS)
     def test_every_value_of_a_graph_is_made_before_it_is_used(self, checkpoint, tmp_path, name):
-        """onnx's own checker does not know onnxruntime's operators."""
-        bundle = export(checkpoint, tmp_path / "bundle")
+        """onnx's checker skips operators of other domains, onnxruntime's among them."""
+        bundle = export(checkpoint, tmp_path / "bundle", precision="fp16")
         graph = onnx.load(bundle / name, load_external_data=False).graph
         known = {"", *(v.name for v in graph.input), *(v.name for v in graph.initializer)}
         for node in graph.node:
@@ -192,12 +209,11 @@ class TestWholeOrNotAtAll:
     @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has /dev/full")
     def test_a_full_disk_says_that_it_is_full(self):
         """What the faults above imitate: a real write that finds no space."""
-        dtype = np.dtype(np.float32)
         with (
             pytest.raises(OSError, match="No space left") as caught,
             Path("/dev/full").open("wb") as file,
         ):
-            weights_module.write_array(file, np.zeros(1 << 20, np.float32), dtype)
+            weights_module.write_array(file, np.zeros(1 << 20, np.float32))
         assert caught.value.errno == errno.ENOSPC
 
     def fail_in_the_middle(self, monkeypatch, error):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from awares_edge.errors import ExportError
-from awares_edge.export.tensorrt.files import TargetOptions, make_plan
+from awares_edge.export.tensorrt.files import TargetOptions, draft_plan, make_plan
 from awares_edge.export.tensorrt.memory import estimate
 from awares_edge.export.tensorrt.targets import GIB, TARGETS
 from tests.support.vision_spec import qwen_spec
@@ -15,19 +15,18 @@ SHOWN = ("orin-nano", "orin-nx", "orin-agx", "rtx40", "h100")
 
 
 def target_row(target):
-    sm = "/".join(f"{sm // 10}.{sm % 10}" for sm in target.capabilities)
-    low, high = target.tensorrt
-    versions = f"{low} and later" if high.endswith(".99") else f"{low} to {high}"
+    sm = f"{target.capability // 10}.{target.capability % 10}"
+    versions = f"{target.tensorrt[0]} and later"
     return (
-        f"| `{target.name}` | {target.title} | {sm} | {target.product} {versions} | {target.form} "
-        f"| {', '.join(target.precisions)} | {target.cache_length} | {target.max_pixels // 784} |"
+        f"| `{target.name}` | {target.title} | {sm} | {target.product} {versions} "
+        f"| {', '.join(target.precisions)} | {target.cache_length} | {target.visual_tokens} |"
     )
 
 
 def memory_row(size, name):
     spec, target, cells = qwen_spec(size), TARGETS[name], []
     for precision in ("fp16", "int8", "int4"):
-        found = estimate(spec, make_plan(spec, precision, TargetOptions(name, memory_gib=1000)))
+        found = estimate(spec, draft_plan(spec, precision, TargetOptions(name)))
         try:
             make_plan(spec, precision, TargetOptions(name))
             note = ""

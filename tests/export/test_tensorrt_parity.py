@@ -1,4 +1,4 @@
-"""Both TensorRT graph forms against transformers, on a CPU.
+"""The TensorRT graphs against transformers, on a CPU.
 
 onnxruntime runs the very graphs that TensorRT builds, under the runtime's own session code;
 transformers computes every history from scratch, positions included. Tolerances are shares of the
@@ -11,15 +11,13 @@ from PIL import Image
 
 from awares_edge.checkpoint.checkpoint import Checkpoint
 from awares_edge.runtimes.base import ImageSegment, TextSegment
-from awares_edge.runtimes.tensorrt.cpu import cpu_runtime
 from awares_edge.vision import Preprocessing, extract_patches
 from tests.support.checkpoints import SHAPES, make_checkpoint, write_tensors
-from tests.support.tensorrt_cpu import write_bundle
+from tests.support.tensorrt_cpu import cpu_runtime, write_bundle
 
 torch = pytest.importorskip("torch")
 
 TOLERANCE = {"fp32": 1e-5, "fp16": 3e-3}
-FORMS = ["trt-kv", "trt-legacy"]
 
 
 def patches(width, height, seed):
@@ -89,10 +87,9 @@ def share(ours, expected):
 
 
 @pytest.mark.parametrize("precision", TOLERANCE)
-@pytest.mark.parametrize("form", FORMS)
-def test_turns_of_a_conversation(checkpoint, reference, tmp_path, form, precision):
+def test_turns_of_a_conversation(checkpoint, reference, tmp_path, precision):
     tolerance = TOLERANCE[precision]
-    bundle = write_bundle(tmp_path / "bundle", Checkpoint.open(checkpoint), form, precision)
+    bundle = write_bundle(tmp_path / "bundle", Checkpoint.open(checkpoint), precision)
     low, one, two = patches(56, 84, 1), patches(196, 140, 2), patches(84, 56, 3)
     start, end = [reference.start], [reference.end]
     prompt = [[5, 6, 7, *start], low, [*end, 9, 11, 40]]
@@ -119,8 +116,7 @@ def test_turns_of_a_conversation(checkpoint, reference, tmp_path, form, precisio
         assert share(row, reference.logits([*prompt, [*call, 33]], 1)[0]) <= tolerance, "rewind"
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_the_end_of_the_tower_may_exceed_float16(tmp_path, form):
+def test_the_end_of_the_tower_may_exceed_float16(tmp_path):
     """As in the published models: sums of more than 65504 in the last block's down_proj."""
     from safetensors.torch import load_file
 
@@ -131,7 +127,7 @@ def test_the_end_of_the_tower_may_exceed_float16(tmp_path, form):
     write_tensors(root, tensors)
     reference = Reference(root).model.model.visual
     item = patches(196, 140, 4)
-    bundle = write_bundle(tmp_path / "bundle", Checkpoint.open(root), form, "fp16")
+    bundle = write_bundle(tmp_path / "bundle", Checkpoint.open(root), "fp16")
     with cpu_runtime(bundle) as runtime, torch.inference_mode():
         grid = torch.tensor([[1, item.grid.height, item.grid.width]])
         largest = []
@@ -144,9 +140,8 @@ def test_the_end_of_the_tower_may_exceed_float16(tmp_path, form):
         assert share(runtime.encode_image(item).features, expected) <= 1e-2
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_vision_features(checkpoint, reference, tmp_path, form):
-    bundle = write_bundle(tmp_path / "bundle", Checkpoint.open(checkpoint), form, "fp32")
+def test_vision_features(checkpoint, reference, tmp_path):
+    bundle = write_bundle(tmp_path / "bundle", Checkpoint.open(checkpoint), "fp32")
     with cpu_runtime(bundle) as runtime, torch.inference_mode():
         for size in ((56, 84), (196, 140), (300, 252)):
             item = patches(*size, 4)

@@ -1,7 +1,7 @@
 """TensorRT-RTX parses and builds our graphs ahead of time, without a GPU.
 
-Not executed: nothing here runs an engine. What is held: every precision builds for SM 8.6, 8.9 and
-12.0, what is known to be refused is refused, and the memory estimate's weights are the engines'.
+No engine is run here. Every precision builds for SM 8.6, 8.9 and 12.0, what is known to be refused
+is refused, and the memory estimate's weights are the engines'.
 """
 
 from pathlib import Path
@@ -12,10 +12,9 @@ import pytest
 from awares_edge.checkpoint.checkpoint import Checkpoint
 from awares_edge.errors import ExportError
 from awares_edge.export.tensorrt.memory import weight_bytes
-from awares_edge.runtimes.tensorrt.api import load_tensorrt
-from awares_edge.runtimes.tensorrt.build import BuildRequest, build_engine
-from awares_edge.runtimes.tensorrt.building import build_engines, profiles
+from awares_edge.runtimes.tensorrt.build import build_engines, build_graph
 from awares_edge.runtimes.tensorrt.plan import Plan, Range
+from awares_edge.runtimes.tensorrt.product import load_tensorrt
 from tests.export.test_tensorrt_lint import AnyRange
 from tests.support import tensorrt_graphs as graphs
 
@@ -73,9 +72,9 @@ def nano():
 def write(source, tmp_path):
     from tests.support.tensorrt_cpu import write_bundle
 
-    def write(form, precision, **changes):
-        folder = tmp_path / f"{form}-{precision}-{len(list(tmp_path.iterdir()))}"
-        return write_bundle(folder, source, form, precision, **{**SIZES, **changes})
+    def write(precision, **changes):
+        folder = tmp_path / f"{precision}-{len(list(tmp_path.iterdir()))}"
+        return write_bundle(folder, source, precision, **{**SIZES, **changes})
 
     return write
 
@@ -83,7 +82,7 @@ def write(source, tmp_path):
 @pytest.mark.parametrize("capability", [86, 89, 120])
 @pytest.mark.parametrize("precision", ["fp16", "bf16", "fp32", "int8", "int4"])
 def test_every_precision_builds(trt, write, tmp_path, precision, capability):
-    bundle = write("trt-kv", precision)
+    bundle = write(precision)
     built = build_engines(bundle, engines=tmp_path / "engines", ahead_for=capability, trt=trt)
     assert built.fresh
     text, vision = weight_bytes(bundle.manifest.model, Plan.read(bundle))
@@ -100,7 +99,7 @@ def test_every_precision_builds(trt, write, tmp_path, precision, capability):
 def test_the_nano_model_builds(trt, nano, tmp_path, precision, capability):
     from tests.support.tensorrt_cpu import write_bundle
 
-    bundle = write_bundle(tmp_path / "bundle", nano, "trt-kv", precision, **SIZES)
+    bundle = write_bundle(tmp_path / "bundle", nano, precision, **SIZES)
     engines = tmp_path / "engines"
     assert build_engines(bundle, engines=engines, ahead_for=capability, trt=trt).fresh
 
@@ -110,20 +109,20 @@ def test_the_nano_model_builds(trt, nano, tmp_path, precision, capability):
     [("w8a8", 75), ("w8a8", 86), ("w8a8", 120), ("fp8", 89), ("fp8", 120)],
 )
 def test_both_sides_quantized_builds(trt, write, tmp_path, precision, capability):
-    bundle = write("trt-kv", precision, ranges=AnyRange(), capabilities=(capability,))
+    bundle = write(precision, ranges=AnyRange(), capabilities=(capability,))
     built = build_engines(bundle, engines=tmp_path / "engines", ahead_for=capability, trt=trt)
     assert built.fresh
 
 
 def test_an_fp8_model_is_refused_before_ada(trt, write, tmp_path):
-    bundle = write("trt-kv", "fp8", ranges=AnyRange())
+    bundle = write("fp8", ranges=AnyRange())
     with pytest.raises(ExportError, match="HW-specific datatypes: fp8"):
         build_engines(bundle, engines=tmp_path / "engines", ahead_for=86, trt=trt)
 
 
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
 def test_turing_builds_what_its_target_offers(trt, write, tmp_path, precision):
-    bundle = write("trt-kv", precision, capabilities=(75,))
+    bundle = write(precision, capabilities=(75,))
     assert build_engines(bundle, engines=tmp_path / "engines", ahead_for=75, trt=trt).fresh
 
 
@@ -136,25 +135,15 @@ def test_turing_builds_what_its_target_offers(trt, write, tmp_path, precision):
     ],
 )
 def test_turing_refuses_what_its_target_does_not_offer(trt, write, tmp_path, precision, message):
-    bundle = write("trt-kv", precision, capabilities=(75,))
+    bundle = write(precision, capabilities=(75,))
     with pytest.raises(ExportError, match=message):
         build_engines(bundle, engines=tmp_path / "engines", ahead_for=75, trt=trt)
-
-
-@pytest.mark.parametrize("precision", ["fp16", "int8", "int4"])
-def test_the_legacy_form_parses_and_builds_as_well(trt, write, precision):
-    """On a newer parser than JetPack 6 has: a sign, not a proof."""
-    bundle = write("trt-legacy", precision, tensorrt=("10.3", "10.14"), rtx=False)
-    for graph in ("text", "vision"):
-        shapes = profiles(bundle, Plan.read(bundle), graph)
-        request = BuildRequest(graph, bundle.path(f"{graph}.onnx"), shapes, 86)
-        assert memoryview(build_engine(trt, request)).nbytes > 1e5
 
 
 def test_a_second_profile_costs_memory(trt, write, tmp_path):
     sizes = []
     for both in (False, True):
-        bundle = write("trt-kv", "fp16", decode_profile=both)
+        bundle = write("fp16", decode_profile=both)
         built = build_engines(bundle, engines=tmp_path / "engines", ahead_for=89, trt=trt)
         sizes.append(built.sizes["text"])
     # Up to double: the reason why RTX targets have one profile.
@@ -164,8 +153,8 @@ def test_a_second_profile_costs_memory(trt, write, tmp_path):
 def attempt(trt, folder, model, *, capability=86, shapes=None):
     path = folder / "g.onnx"
     onnx.save_model(model, str(path))
-    request = BuildRequest("g", path, [] if shapes is None else [shapes], capability)
-    return build_engine(trt, request)
+    profiles = [] if shapes is None else [shapes]
+    return build_graph(trt, path, profiles, capability=capability)
 
 
 @pytest.mark.parametrize(

@@ -119,9 +119,9 @@ def test_positions_equal_get_rope_index(pair):
     with runtime.open_session() as session:
         forward = session._forward
 
-        def spy(parts, positions, keep_logits):
-            seen.append(positions)
-            return forward(parts, positions, keep_logits)
+        def spy(piece):
+            seen.append(piece.positions)
+            return forward(piece)
 
         session._forward = spy
         for turn in (TURN_1, [CALL], TURN_2, [ANSWER]):

@@ -84,6 +84,9 @@ class TestReading:
             "GET2']",
             "GET_CROP: ['3']",
             "CROPS['top-left']",
+            "_CROPS: ['2GET_CR",
+            "['3']",
+            "[' [' ['00",
         ],
     )
     def test_what_is_neither_an_answer_nor_a_call_is_invalid(self, text):
@@ -91,7 +94,7 @@ class TestReading:
 
     @pytest.mark.parametrize(
         "text",
-        ["", "42", "The crops are corn.", "GET", "GET_CROP", "GET 2", "['3']", "x['3']", "GE's 5"],
+        ["", "42", "The crops are corn.", "GET", "GET_CROP", "GET 2", "[3]", "x['3']", "ET'S 5"],
     )
     def test_an_answer_is_no_call(self, text):
         assert paper.parse(text) == CropCall("none")
@@ -167,6 +170,8 @@ class TestWhereACallBegins:
             ("red", "red"),
             ("GET", ""),
             ("GET W", "GET W"),
+            ("['3", ""),
+            ("[a", "[a"),
             ("  GET", ""),
             ("\n", ""),
             ("I see. GET_CR", "I see. "),

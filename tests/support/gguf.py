@@ -11,6 +11,8 @@ GGUF_SHAPES = {
     "untied": SHAPES["untied"],
     "tied": replace(SHAPES["tied"], full_attention=(1, 3)),
     "wide": SHAPES["wide"],
+    # Every vision block attends to the whole picture.
+    "full": replace(SHAPES["untied"], full_attention=(0, 1, 2)),
 }
 # The nano model's text shape: head_dim 32, one frequency for t, three for h, twelve for w.
 NANO = replace(

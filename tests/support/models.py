@@ -75,20 +75,22 @@ def _llamacpp(factory) -> Iterator[Loaded]:
 
 
 @contextmanager
-def _tensorrt(factory, form) -> Iterator[Loaded]:
-    """The adapter and its graphs, over a stand-in for TensorRT and CUDA that runs on a CPU."""
+def _tensorrt(factory) -> Iterator[Loaded]:
+    """The runtime and its graphs, over a stand-in for TensorRT and CUDA that runs on a CPU."""
     from awares_edge.checkpoint.checkpoint import Checkpoint
-    from tests.support.tensorrt_fake import fake_model
+    from awares_edge.runtimes.tensorrt.plan import Range
+    from tests.support.tensorrt_cpu import as_model, cpu_runtime, write_bundle
 
     source = Checkpoint.open(_checkpoint(factory))
-    with fake_model(source, factory.mktemp(form), form) as model:
+    sizes = {"cache_length": 1024, "prefill": Range(1, 128, 256), "kept": 8}
+    bundle = write_bundle(factory.mktemp("tensorrt") / "bundle", source, "fp32", **sizes)
+    with as_model(bundle, cpu_runtime(bundle)) as model:
         yield Loaded(model, 2e-5)
 
 
 LOADERS = {
-    "tensorrt-kv": lambda factory: _tensorrt(factory, "trt-kv"),
-    "tensorrt-legacy": lambda factory: _tensorrt(factory, "trt-legacy"),
     "onnx": _onnx,
+    "tensorrt": _tensorrt,
     "torch": _torch,
     "llamacpp": _llamacpp,
 }

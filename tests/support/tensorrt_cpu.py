@@ -1,11 +1,16 @@
-"""TensorRT bundles of tiny checkpoints, by plan instead of by target."""
+"""TensorRT bundles of tiny checkpoints, and runtimes that compute them on a CPU (`tensorrt_fake`).
+
+They compute at fp32 and fp16; onnxruntime has no bf16 on a CPU.
+"""
 
 from __future__ import annotations
 
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from awares_edge import Model
 from awares_edge.bundle import Bundle, BundleWriter, Manifest
 from awares_edge.checkpoint.checkpoint import Checkpoint
 from awares_edge.checkpoint.preprocessor import read_eos
@@ -13,22 +18,24 @@ from awares_edge.export.tensorrt.files import write_plan
 from awares_edge.export.tensorrt.formats import NUMBER_FORMATS
 from awares_edge.protocol import PROFILES
 from awares_edge.protocol.tokenizer import TextTokenizer
+from awares_edge.runtimes.base import Runtime
+from awares_edge.runtimes.tensorrt import TensorrtRuntime, build_engines, load_runtime
+from awares_edge.runtimes.tensorrt.device import Cuda
 from awares_edge.runtimes.tensorrt.plan import Plan, Range
 from awares_edge.spec import TOKENIZER_NAME
 from awares_edge.vision import Preprocessing
+from tests.support.tensorrt_fake import FakeCudart, fake_tensorrt
 
 
-def tiny_plan(form: str, precision: str, **changes) -> Plan:
+def tiny_plan(precision: str, **changes) -> Plan:
     """A plan for tiny models: cache of 192 cells, calls of at most 32 tokens."""
     numbers = NUMBER_FORMATS[precision]
-    kv = form == "trt-kv"
     plan = Plan(
         target="test",
-        form=form,
         compute=numbers.compute,
         weights=numbers.weights,
         activations=numbers.activations,
-        tensorrt=("10.15", "11.4") if kv else ("10.3", "10.14"),
+        tensorrt=("10.3", "10.14"),
         rtx=False,
         capabilities=(87,),
         cache_length=192,
@@ -43,12 +50,12 @@ def tiny_plan(form: str, precision: str, **changes) -> Plan:
 
 
 def write_bundle(
-    target: Path, source: Checkpoint, form: str, precision: str, ranges=None, **changes
+    target: Path, source: Checkpoint, precision: str, ranges=None, **changes
 ) -> Bundle:
-    """A TensorRT bundle of a tiny checkpoint, by plan instead of by target."""
+    """A TensorRT bundle of a checkpoint; `changes` are fields of its plan."""
     with BundleWriter(target) as writer:
         shutil.copyfile(source.root / TOKENIZER_NAME, writer.path(TOKENIZER_NAME))
-        plan = tiny_plan(form, precision, **changes)
+        plan = tiny_plan(precision, **changes)
         write_plan(source.spec, source, plan, writer, lambda _: None, ranges)
         tokenizer = TextTokenizer.from_file(source.root / TOKENIZER_NAME)
         manifest = Manifest(
@@ -62,3 +69,34 @@ def write_bundle(
         )
         writer.commit(manifest)
     return Bundle.open(target)
+
+
+class Rig:
+    """A bundle, "built" and loaded on the stand-in for TensorRT and CUDA, and its parts."""
+
+    def __init__(self, bundle: Bundle, engines: Path) -> None:
+        plan = Plan.read(bundle)
+        self.bundle = bundle
+        self.cudart = FakeCudart(plan.capabilities[0])
+        trt = fake_tensorrt(self.cudart, plan.tensorrt[0])
+        self.parts = {"engines": engines, "trt": trt, "cuda": Cuda(cudart=self.cudart)}
+        build_engines(bundle, **self.parts)
+        self.runtime = load_runtime(bundle, **self.parts)
+
+
+def cpu_runtime(bundle: Bundle) -> TensorrtRuntime:
+    """A TensorRT bundle whose graphs are computed by onnxruntime."""
+    with TemporaryDirectory() as engines:
+        return Rig(bundle, Path(engines)).runtime
+
+
+def as_model(bundle: Bundle, runtime: Runtime) -> Model:
+    """A bundle's model over a runtime that is loaded already."""
+    manifest = bundle.manifest
+    return Model(
+        runtime,
+        TextTokenizer.from_file(bundle.path(TOKENIZER_NAME)),
+        manifest.tokens,
+        manifest.protocol,
+        manifest.preprocessing,
+    )

@@ -49,28 +49,6 @@ def float_attention():
     )
 
 
-def shared_boolean_mask():
-    nodes = [
-        node("Attention", "q", "k", "v", "m", out="a"),
-        node("Attention", "a", "k", "v", "m", out="y"),
-    ]
-    inputs = [*_qkv(), value("m", TensorProto.BOOL, [1, 1, 8, 8])]
-    return small(nodes, inputs, [value("y", HALF, [1, 4, 8, 64])])
-
-
-def cache_not_an_output():
-    nodes = [
-        node("TensorScatter", "k", "u", "i", out="s", axis=2),
-        node("Identity", "s", out="y"),
-    ]
-    inputs = [
-        value("k", HALF, [1, 4, 8, 64]),
-        value("u", HALF, [1, 4, 1, 64]),
-        value("i", TensorProto.INT64, [1]),
-    ]
-    return small(nodes, inputs, [value("y", HALF, [1, 4, 8, 64])])
-
-
 def group_query_attention():
     attention = node(
         "GroupQueryAttention", "q", "k", "v", out="y", domain=MICROSOFT, num_heads=4, kv_num_heads=4

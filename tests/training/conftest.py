@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from awares_edge.synth import generate, smallest_crops
-from awares_edge.training.trajectories import Trajectory
+from awares_edge.training.trajectories import Trajectory, open_image
 
 
 @pytest.fixture(scope="session")
@@ -36,6 +37,26 @@ def rows() -> list[Trajectory]:
             out.append(Trajectory(f"{name}:{n}", name, q.text, q.answer, label, crops))
     high = [r for r in out if r.label == "HR" and r.crops != ("all",)][:4]
     return high + [r for r in out if r.label == "LR"][:4]
+
+
+@pytest.fixture
+def pictures(rows: list[Trajectory], tmp_path: Path) -> Path:
+    """Trajectories over picture files of their own, ``0.png`` on; the last one is damaged."""
+    named = []
+    for n, row in enumerate(rows):
+        name = f"{n}.png"
+        open_image(row.image, tmp_path).save(tmp_path / name)
+        named.append(replace(row, id=f"row {n}", image=name))
+    damage(tmp_path / name)
+    path = tmp_path / "pictures.jsonl"
+    path.write_text("".join(r.to_json() + "\n" for r in named))
+    return path
+
+
+def damage(picture: Path) -> None:
+    """Cut a picture off in the middle."""
+    data = picture.read_bytes()
+    picture.write_bytes(data[: len(data) // 2])
 
 
 @pytest.fixture(scope="session")

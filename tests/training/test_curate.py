@@ -48,8 +48,8 @@ def folder(tmp_path: Path) -> Path:
 
 def test_labels_come_from_outcomes_and_crops_from_evidence(folder: Path) -> None:
     out = folder / "t.jsonl"
-    told: list[str] = []
-    report = CurationReport(told.append)
+    reported: list[str] = []
+    report = CurationReport(reported.append)
     rows = [*ROWS, replace(ROWS[1], question="again?")]
     curate(rows, folder, out, _small_text_fails, ExactJudge(), KnownBoxes(), report=report)
     found = list(read_trajectories(out, pytest.fail))
@@ -59,11 +59,31 @@ def test_labels_come_from_outcomes_and_crops_from_evidence(folder: Path) -> None
         ("c", "HR", ("4",)),
     ]
     assert report.labels == {"LR": 1, "HR": 2}
-    assert report.skipped == len(told) == 4
-    assert "gone.png" in told[0]
-    assert told[1].startswith("e: needs a closer look")
-    assert told[2].startswith("f: needs a closer look")  # its box lies outside the picture
-    assert told[3] == "b: another row has this id"
+    assert report.skipped == len(reported) == 4
+    assert "gone.png" in reported[0]
+    assert reported[1].startswith("e: needs a closer look")
+    assert reported[2].startswith("f: needs a closer look")  # its box lies outside the picture
+    assert reported[3] == "b: another row has this id"
+
+
+def test_a_damaged_picture_costs_its_row_and_is_named(folder: Path) -> None:
+    data = (folder / "p.png").read_bytes()
+    (folder / "cut.png").write_bytes(data[: len(data) // 2])
+    (folder / "eps.jpg").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n")
+    bad = [Row(name, name, "What color?", "red") for name in ("cut.png", "eps.jpg", "gone.png")]
+    out = folder / "t.jsonl"
+    report = curate([*bad, ROWS[1]], folder, out, _small_text_fails, ExactJudge(), KnownBoxes())
+    assert (report.kept, report.skipped) == (1, 3)
+    listed = json.loads((folder / "t.jsonl.skipped.json").read_text())
+    assert listed == {"skipped": 3, "rows": report.reasons}
+    for row, reason in zip(bad, report.reasons, strict=True):
+        assert reason.startswith(f"{row.id}: ")
+    # They are tried again, and the list goes with them.
+    for row in bad:
+        (folder / row.image).write_bytes(data)
+    again = curate([*bad, ROWS[1]], folder, out, _small_text_fails, ExactJudge(), KnownBoxes())
+    assert (again.kept, again.resumed, again.skipped) == (3, 1, 0)
+    assert not (folder / "t.jsonl.skipped.json").exists()
 
 
 def test_a_run_resumes_after_a_cut_line(folder: Path) -> None:
@@ -102,24 +122,24 @@ class _Silent(Oracle):
         raise ReplyError("no box in it")
 
 
-def test_an_odd_reply_costs_its_row_and_many_end_the_run(folder: Path) -> None:
+def test_an_unusable_reply_costs_its_row_and_many_end_the_run(folder: Path) -> None:
     out = folder / "t.jsonl"
-    told: list[str] = []
-    report = CurationReport(told.append)
+    reported: list[str] = []
+    report = CurationReport(reported.append)
     curate(ROWS[:3], folder, out, _small_text_fails, ExactJudge(), _Silent(), report=report)
     assert report.kept == 1
-    assert told == ["a: no box in it", "c: no box in it"]
+    assert reported == ["a: no box in it", "c: no box in it"]
     many = [Row(str(n), "p.png", "What is the label?", "K47") for n in range(MOST_UNUSABLE)]
     with pytest.raises(EndpointError, match="replies in a row"):
         curate(many, folder, out, _small_text_fails, ExactJudge(), _Silent())
 
 
-def test_an_output_that_is_something_else_is_left_as_it_is(folder: Path) -> None:
+def test_an_output_that_is_something_else_is_not_changed(folder: Path) -> None:
     row = json.dumps({"id": "a", "image": "p.png", "question": "Q?", "answer": "A"})
     for text in ("my precious notes", row, row + "\n" + row, "[]\n"):
         out = folder / "notes.txt"
         out.write_text(text)
-        with pytest.raises(TrainingError, match="no trajectory"):
+        with pytest.raises(TrainingError, match="holds lines that are not trajectories"):
             curate(ROWS[:1], folder, out, _small_text_fails, ExactJudge(), KnownBoxes())
         assert out.read_text() == text
     for out in (folder, folder / "gone" / "t.jsonl"):
@@ -127,7 +147,7 @@ def test_an_output_that_is_something_else_is_left_as_it_is(folder: Path) -> None
             curate(ROWS[:1], folder, out, _small_text_fails, ExactJudge(), KnownBoxes())
 
 
-def test_a_last_line_without_an_end_is_kept(folder: Path) -> None:
+def test_a_last_line_without_a_newline_is_kept(folder: Path) -> None:
     out = folder / "t.jsonl"
     curate(ROWS[:2], folder, out, _small_text_fails, ExactJudge(), KnownBoxes())
     whole = out.read_text()
@@ -159,7 +179,7 @@ def test_rows_without_an_id_get_one_of_their_content(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "name", ["synth:train:0:\u00b2", "synth:train:0:" + "9" * 5000, "synth:gone:0:0", "x" * 5000]
 )
-def test_a_picture_with_an_odd_name_is_no_picture(name: str, tmp_path: Path) -> None:
+def test_names_that_are_not_pictures_are_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(ImageError):
         open_image(name, tmp_path)
 

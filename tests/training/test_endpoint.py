@@ -1,4 +1,4 @@
-"""The client of OpenAI-compatible servers: retries, refusals, replies that are none."""
+"""The client of OpenAI-compatible servers: retries, refusals, unusable replies."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_endpoint_retries_and_then_gives_up(server: Endpoint) -> None:
     _Handler.replies = [(503, ""), (429, ""), (200, "2")]
     assert EndpointJudge(server).compare("q", "a", "b", "a") == "high"
     _Handler.replies = [(503, "")] * 3
-    with pytest.raises(EndpointError, match="what is done is kept"):
+    with pytest.raises(EndpointError, match="finished rows are kept"):
         server.chat("hello")
     _Handler.replies = [(401, "")]
     with pytest.raises(EndpointError, match=r"HTTP 401\): give its key"):
@@ -86,7 +86,7 @@ def test_replies_that_are_no_chat_completion(
     monkeypatch.setattr(endpoint, "_MAX_REPLY_BYTES", 4096)
     for body in (b"<html>", b"[]", b'{"choices": []}', b"[" * 4000, b" " * 5000, b"\xff\xfe"):
         _Handler.replies = [(200, body)] * 3
-        with pytest.raises(EndpointError, match="no chat completion"):
+        with pytest.raises(EndpointError, match="not a chat completion"):
             server.chat("hello")
     _Handler.replies = [(200, "no idea")]
     with pytest.raises(ReplyError, match="instead of a digit"):
@@ -95,7 +95,7 @@ def test_replies_that_are_no_chat_completion(
 
 def test_nobody_there() -> None:
     away = Endpoint("http://127.0.0.1:9/v1", "m", attempts=2, first_wait=0.01, timeout=1)
-    with pytest.raises(EndpointError, match="what is done is kept"):
+    with pytest.raises(EndpointError, match="finished rows are kept"):
         away.chat("hello")
 
 
@@ -103,13 +103,13 @@ def test_nobody_there() -> None:
     "url", ["localhost:8000/v1", "", "file:///etc/passwd", "http://[::1/v1", "http:///v1"]
 )
 def test_an_address_that_is_none_is_told_at_once(url: str) -> None:
-    with pytest.raises(InputError, match="no address of a server"):
+    with pytest.raises(InputError, match="not the address of a server"):
         Endpoint(url, "m")
 
 
 @pytest.mark.parametrize("key", ["two\nlines", "schl\u00fcssel"])
 def test_a_key_that_cannot_be_sent_is_told_at_once(key: str) -> None:
-    with pytest.raises(InputError, match="no key has"):
+    with pytest.raises(InputError, match="must be printable ASCII"):
         Endpoint("http://localhost/v1", "m", key)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
@@ -34,6 +36,7 @@ from awares_edge.training.reward import ToolCost, area_share  # noqa: E402
 from awares_edge.training.rollout import roll_out  # noqa: E402
 from awares_edge.training.sft import SftConfig, run_sft  # noqa: E402
 from awares_edge.training.trajectories import Trajectory, open_image  # noqa: E402
+from tests.training.conftest import damage  # noqa: E402
 
 
 def test_reward_is_asymmetric() -> None:
@@ -58,7 +61,7 @@ def test_advantages_are_centred_and_scaled_within_a_group() -> None:
 
 
 def test_the_loss_by_hand() -> None:
-    # Two conversations; the second has one token, and a place that is none of its own.
+    # Two conversations; the second has one token, and one position that is padding.
     logp = torch.tensor([[0.5, -0.1], [-0.4, 7.0]], requires_grad=True)
     old = torch.zeros(2, 2)
     reference = torch.tensor([[0.2, -0.1], [0.0, -9.0]])
@@ -77,7 +80,7 @@ def test_the_loss_by_hand() -> None:
     slope = logp.grad
     assert slope is not None
     assert slope[1, 1] == 0.0
-    # Where the ratio is clipped the KL alone pulls, towards the reference.
+    # Where the ratio is clipped only the KL has a gradient, towards the reference.
     assert slope[0, 0].item() == pytest.approx(0.5 * (1 - e**-0.3) / 2, rel=1e-4)
     assert slope[1, 0].item() == pytest.approx(0.5 * (1 - e**0.4), rel=1e-4)
 
@@ -87,9 +90,7 @@ def loaded(checkpoint: Path) -> Loaded:
     return load_for_training(checkpoint, "nano")
 
 
-def test_rollouts_hold_sampled_tokens_and_nothing_else(
-    loaded: Loaded, rows: list[Trajectory]
-) -> None:
+def test_rollouts_hold_sampled_tokens_only(loaded: Loaded, rows: list[Trajectory]) -> None:
     torch.manual_seed(0)
     image = open_image(rows[0].image, Path())
     (group,) = roll_out(loaded, [(image, rows[0].question)], 3, max_new_tokens=5, batch=2)
@@ -130,7 +131,7 @@ def test_a_two_turn_rollout_is_the_trajectory_that_sft_would_build(
         encoder.profile.call.render(row.crops),
         "NO",
     ]
-    # A call that was cut off showed nothing, and is not paid as a look.
+    # An incomplete call shows no crop, and does not count as a look.
     assert [g.crops for g in group] == [row.crops, (), ()]
     assert [g.call.status for g in group] == ["ok", "ok", "none"]
 
@@ -161,18 +162,20 @@ def config(checkpoint: Path, data: Path, tmp_path: Path) -> GrpoConfig:
     )  # fmt: skip
 
 
-class _Mute(ExactJudge):
+class _Unusable(ExactJudge):
     def score(self, *_: str) -> float:
         raise ReplyError("no digit")
 
 
-def test_a_mute_judge_ends_the_run(config: GrpoConfig, rows: list[Trajectory]) -> None:
-    run = GrpoRun(replace(config, prompts=8), _Mute())
+def test_a_judge_without_usable_replies_ends_the_run(
+    config: GrpoConfig, rows: list[Trajectory]
+) -> None:
+    run = GrpoRun(replace(config, prompts=8), _Unusable())
     with pytest.raises(EndpointError, match="20 replies in a row"):
         run.train_step(rows, Path())
 
 
-def test_a_run_goes_on_over_the_same_rows_alone(
+def test_a_run_resumes_over_the_same_rows_only(
     config: GrpoConfig, rows: list[Trajectory], tmp_path: Path
 ) -> None:
     path = tmp_path / "t.jsonl"
@@ -184,16 +187,51 @@ def test_a_run_goes_on_over_the_same_rows_alone(
         run_grpo(config, _Lengths())
 
 
-def test_a_damaged_state_is_told(config: GrpoConfig) -> None:
+def test_a_damaged_state_is_refused(config: GrpoConfig) -> None:
     run_grpo(config, _Lengths())
     (config.out / "state.pt").write_bytes(b"PK\x03\x04 half")
     with pytest.raises(TrainingError, match=r"state\.pt is damaged"):
         run_grpo(config, _Lengths())
 
 
-def test_a_model_that_diverges_is_told(config: GrpoConfig) -> None:
+def test_a_model_that_diverges_stops_the_run(config: GrpoConfig) -> None:
     with pytest.raises(TrainingError, match="lower the learning rate"):
         run_grpo(replace(config, lr=1e30, steps=4), _Lengths())
+
+
+def test_a_damaged_picture_costs_its_row_and_not_the_run(
+    config: GrpoConfig, pictures: Path
+) -> None:
+    reported: list[str] = []
+
+    def later(step: int, _steps: int) -> None:
+        for n in range(6):  # one of the seven good ones is left
+            damage(pictures.parent / f"{n}.png")
+
+    run_grpo(replace(config, trajectories=pictures, steps=3), _Lengths(), reported.append, later)
+    listed = json.loads((config.out / "skipped.json").read_text())
+    named = {reason.split(":")[0] for reason in listed["rows"]}
+    assert "row 7" in named
+    assert listed["skipped"] == len(named) > 1
+    assert reported[-1].startswith(f"{len(named)} rows left out")
+    assert [line["step"] for line in MetricsLog(config.out).read()] == [1, 2, 3]
+
+
+def test_a_crop_that_is_too_narrow_is_not_shown(
+    config: GrpoConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = GrpoRun(config).loaded
+    call = [
+        *loaded.encoder.tokenizer.encode(loaded.encoder.profile.call.render(("7",))),
+        loaded.encoder.special.im_end,
+    ]
+    monkeypatch.setattr(rollouts, "_sample_batch", lambda _, rows, __: [call for _ in rows])
+    (group,) = roll_out(loaded, [(Image.new("RGB", (10, 1500)), "Q?")], 2, max_new_tokens=9)
+    assert [x.call.ids for x in group] == [("7",)] * 2
+    assert [x.crops for x in group] == [()] * 2
+    assert all(len(x.conversation.grids) == 1 for x in group)
+    (group,) = roll_out(loaded, [(Image.new("RGB", (10, 150)), "Q?")], 2, max_new_tokens=9)
+    assert [x.crops for x in group] == [("7",)] * 2
 
 
 class _Lengths(ExactJudge):
@@ -215,7 +253,7 @@ def test_a_step_is_the_same_in_parts_of_any_size(config: GrpoConfig, tmp_path: P
     assert stats[0] == pytest.approx(stats[1], rel=1e-4)
 
 
-def test_a_run_resumes_bit_for_bit_and_tells_of_replies_that_are_none(
+def test_a_run_resumes_exactly_and_counts_unusable_replies(
     config: GrpoConfig, data: Path, rows: list[Trajectory], tmp_path: Path
 ) -> None:
     final = run_grpo(config, _Lengths())
@@ -253,7 +291,7 @@ def test_several_passes_share_the_sampling_policys_likelihoods(
     assert not torch.equal(third, second)
 
 
-def test_a_gradient_that_is_no_number_leaves_weights_and_state_alone(
+def test_a_nan_gradient_leaves_weights_and_state_unchanged(
     config: GrpoConfig, rows: list[Trajectory], data: Path
 ) -> None:
     run = GrpoRun(config, _Lengths())
@@ -262,7 +300,7 @@ def test_a_gradient_that_is_no_number_leaves_weights_and_state_alone(
     weights = [p.clone() for p in run.trainable]
     saved = run.state_path.read_bytes()
     run.trainable[0].register_hook(lambda g: g * float("inf"))
-    with pytest.raises(TrainingError, match="not a number at step 1"):
+    with pytest.raises(TrainingError, match="NaN or infinite at step 1"):
         run.train_step(rows, data.parent)
     assert all(torch.equal(a, b) for a, b in zip(weights, run.trainable, strict=True))
     assert run.state_path.read_bytes() == saved

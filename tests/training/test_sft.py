@@ -13,6 +13,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 pytest.importorskip("accelerate")
 
+from PIL import Image  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 
 from awares_edge.errors import CheckpointError, InputError  # noqa: E402
@@ -32,6 +33,7 @@ from awares_edge.training.sft import (  # noqa: E402
     run_sft,
 )
 from awares_edge.training.trajectories import Trajectory, open_image  # noqa: E402
+from tests.training.conftest import damage  # noqa: E402
 
 
 def test_only_assistant_tokens_are_supervised(checkpoint: Path, rows: list[Trajectory]) -> None:
@@ -59,7 +61,7 @@ def test_weighted_nll_by_hand() -> None:
     assert float(half) == pytest.approx(-float(first), rel=1e-5)
 
 
-def test_the_head_runs_on_labelled_places_alone_and_says_the_same(
+def test_the_head_gives_the_same_logits_on_labelled_positions_only(
     checkpoint: Path, data: Path, rows: list[Trajectory]
 ) -> None:
     loaded = load_for_training(checkpoint, "nano")
@@ -104,7 +106,7 @@ def config(checkpoint: Path, data: Path, tmp_path: Path) -> SftConfig:
     )  # fmt: skip
 
 
-def test_sft_learns_and_resumes_bit_for_bit(config: SftConfig, tmp_path: Path) -> None:
+def test_sft_learns_and_resumes_exactly(config: SftConfig, tmp_path: Path) -> None:
     run_sft(config)
     losses = [line["loss"] for line in MetricsLog(config.out).read()]
     assert sum(losses[-3:]) < 0.9 * sum(losses[:3])
@@ -128,7 +130,7 @@ def test_sft_learns_and_resumes_bit_for_bit(config: SftConfig, tmp_path: Path) -
         assert (half / name).read_bytes() == (config.out / name).read_bytes()
 
 
-def test_a_checkpoint_that_was_cut_off_is_passed_over(config: SftConfig) -> None:
+def test_an_incomplete_checkpoint_is_ignored(config: SftConfig) -> None:
     run_sft(config)
     newest, before = config.out / "checkpoint-8", config.out / "checkpoint-4"
     (config.out / "checkpoint-best").mkdir()
@@ -141,14 +143,14 @@ def test_a_checkpoint_that_was_cut_off_is_passed_over(config: SftConfig) -> None
         file.write_bytes(whole)
 
 
-def test_another_run_does_not_go_on_in_the_same_folder(config: SftConfig) -> None:
+def test_another_run_cannot_resume_in_the_same_folder(config: SftConfig) -> None:
     run_sft(replace(config, max_steps=1))
-    with pytest.raises(TrainingError, match=r"begun with max_steps = 1: give the same to go on"):
+    with pytest.raises(TrainingError, match=r"begun with max_steps = 1: give the same to resume"):
         run_sft(replace(config, max_steps=2))
     (config.out / "run.json").write_text("[]")
     with pytest.raises(TrainingError, match="cannot be read"):
         run_sft(replace(config, max_steps=1))
-    shutil.rmtree(config.out / "checkpoint-1")  # nothing is left that could go on
+    shutil.rmtree(config.out / "checkpoint-1")  # no checkpoint is left to resume from
     run_sft(replace(config, max_steps=1, lr=1e-3))
 
 
@@ -177,14 +179,14 @@ def test_recomputed_activations_change_nothing(config: SftConfig) -> None:
     assert [x["loss"] for x in mine] == pytest.approx([x["loss"] for x in theirs], rel=1e-4)
 
 
-def test_lora_trains_an_adapter_alone(config: SftConfig) -> None:
+def test_lora_trains_only_an_adapter(config: SftConfig) -> None:
     pytest.importorskip("peft")
     final = run_sft(replace(config, lora_rank=4, max_steps=2))
     assert (final / "adapter_config.json").is_file()
     assert not (final / "model.safetensors").exists()
 
 
-def test_bad_data_is_told(checkpoint: Path, tmp_path: Path, rows: list[Trajectory]) -> None:
+def test_bad_rows_are_reported(checkpoint: Path, tmp_path: Path, rows: list[Trajectory]) -> None:
     path = tmp_path / "bad.jsonl"
     gone = json.loads(rows[0].to_json())
     bad = [
@@ -198,14 +200,51 @@ def test_bad_data_is_told(checkpoint: Path, tmp_path: Path, rows: list[Trajector
         {**gone, "label": "LR"},
     ]
     path.write_text("".join(json.dumps(b) + "\n" for b in bad) + "{\n")
-    told: list[str] = []
+    reported: list[str] = []
     with pytest.raises(TrainingError, match="no usable trajectory"):
-        run_sft(SftConfig(checkpoint, path, tmp_path / "o", protocol="nano"), told.append)
-    assert len(told) == len(bad) + 1
+        run_sft(SftConfig(checkpoint, path, tmp_path / "o", protocol="nano"), reported.append)
+    assert len(reported) == len(bad) + 1
     assert not (tmp_path / "o").exists()
 
 
-def test_a_start_that_cannot_be_trained_is_told(checkpoint: Path, tmp_path: Path) -> None:
+def test_a_damaged_picture_costs_its_row_and_not_the_run(config: SftConfig, pictures: Path) -> None:
+    reported: list[str] = []
+
+    def later(step: int, _steps: int) -> None:
+        if step == 1:
+            damage(pictures.parent / "2.png")
+
+    run_sft(replace(config, trajectories=pictures), reported.append, later)
+    listed = json.loads((config.out / "skipped.json").read_text())
+    assert listed["skipped"] == 2
+    assert [reason.split(":")[0] for reason in listed["rows"]] == ["row 7", "row 2"]
+    assert reported == [
+        *listed["rows"],
+        f"2 rows left out, listed in {config.out / 'skipped.json'}",
+    ]
+
+
+def test_the_run_ends_if_no_picture_can_be_read(
+    checkpoint: Path, rows: list[Trajectory], tmp_path: Path
+) -> None:
+    gone = [replace(row, image=f"gone {n}.png") for n, row in enumerate(rows)]
+    data = TrajectoryDataset(load_for_training(checkpoint, "nano"), gone, tmp_path, 5.0)
+    with pytest.raises(TrainingError, match="none of the trajectories"):
+        data[0]
+    assert len(data.skipped.reasons) == len(rows)
+
+
+def test_a_crop_that_is_too_narrow_costs_its_row(
+    checkpoint: Path, rows: list[Trajectory], tmp_path: Path
+) -> None:
+    Image.new("RGB", (10, 1500)).save(tmp_path / "tall.png")
+    tall = replace(rows[0], id="tall", image="tall.png", crops=("7",))
+    data = TrajectoryDataset(load_for_training(checkpoint, "nano"), [tall, rows[1]], tmp_path, 5.0)
+    assert data[0].ids == data[1].ids
+    assert [reason[:6] for reason in data.skipped.reasons] == ["tall: "]
+
+
+def test_a_start_that_cannot_be_trained_is_refused(checkpoint: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"config\.json"):
         load_for_training(tmp_path, "nano")
     with pytest.raises(InputError, match="no dtype"):
@@ -213,13 +252,11 @@ def test_a_start_that_cannot_be_trained_is_told(checkpoint: Path, tmp_path: Path
     with pytest.raises(InputError, match="lose small updates"):
         load_for_training(checkpoint, "nano", dtype="bfloat16")
     (tmp_path / "adapter_config.json").write_text('{"base_model_name_or_path": "gone"}')
-    with pytest.raises(CheckpointError, match="adapter of gone, which is no checkpoint folder"):
+    with pytest.raises(CheckpointError, match="adapter of gone, which is not a checkpoint folder"):
         load_for_training(tmp_path, "nano", lora_rank=4)
 
 
-def test_an_incomplete_or_foreign_checkpoint_is_not_filled_up(
-    checkpoint: Path, tmp_path: Path
-) -> None:
+def test_an_incomplete_or_foreign_checkpoint_is_refused(checkpoint: Path, tmp_path: Path) -> None:
     for file in checkpoint.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
     weights = load_file(tmp_path / "model.safetensors")
@@ -250,7 +287,7 @@ def test_training_sees_the_checkpoints_own_pixels(checkpoint: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize("what", ["loss", "gradient"])
-def test_a_number_that_is_none_stops_before_the_weights(
+def test_a_nan_loss_or_gradient_stops_before_the_weights_change(
     config: SftConfig, what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from awares_edge.training import sft
@@ -267,6 +304,6 @@ def test_a_number_that_is_none_stops_before_the_weights(
         return loss + (loss - loss.detach()).sqrt()  # finite, with an infinite slope
 
     monkeypatch.setattr(sft, "weighted_nll", spoilt)
-    with pytest.raises(TrainingError, match=rf"the {what} is not a number at step 5.*checkpoint-4"):
+    with pytest.raises(TrainingError, match=rf"{what} is NaN or infinite at step 5.*checkpoint-4"):
         run_sft(config)
     assert not (config.out / "final").exists()

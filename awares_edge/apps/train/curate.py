@@ -23,6 +23,8 @@ from awares_edge.apps.train.options import (
     make_oracle,
     require_training,
 )
+from awares_edge.errors import InputError
+from awares_edge.files import check_output
 
 
 def curate(
@@ -50,11 +52,12 @@ def curate(
     ] = None,
     runtime: RuntimeOption = None,
     protocol: Annotated[str | None, typer.Option(help="Protocol profile of the model.")] = None,
-    device: DeviceOption = "cpu",
+    device: DeviceOption = None,
     threads: ThreadsOption = None,
 ) -> None:
     """Label questions LR or HR from the model's own answers; an interrupted run goes on."""
     require_training()
+    check_output(output)
     from awares_edge.training.answerer import ControllerAnswerer
     from awares_edge.training.curate import CurationReport, finished
     from awares_edge.training.curate import curate as run
@@ -64,6 +67,8 @@ def curate(
     report = CurationReport(warn)
     rows = synthetic_rows("train", seed, count) if data is None else read_rows(data, report.skip)
     folder = data.parent if data else output.parent
+    if endpoint and JudgeName.endpoint is not judge and OracleName.endpoint is not oracle:
+        raise InputError("--endpoint is for --judge endpoint or --oracle endpoint: leave it out")
     chosen = make_judge(judge, judge_model, endpoint, key)
     evidence = make_oracle(oracle, oracle_model, endpoint, key)
     begun = bool(finished(output))

@@ -24,7 +24,7 @@ def amount(text: str, low: float = 0.0, high: float | None = None) -> Any:
 
 def _finite(value: float | None) -> float | None:
     if value is not None and not math.isfinite(value):  # bounds let these through
-        raise typer.BadParameter(f"{value} is not a number to go by")
+        raise typer.BadParameter(f"{value} must be finite")
     return value
 
 
@@ -107,6 +107,8 @@ def make_judge(name: JudgeName, model: str, endpoint: str, key: str) -> Judge:
     from awares_edge.training import judges
     from awares_edge.training.endpoint import Endpoint
 
+    if model and name in (JudgeName.exact, JudgeName.anls):
+        raise InputError(f"--judge {name.value} uses no model: leave --judge-model out")
     if name is JudgeName.exact:
         return judges.ExactJudge()
     if name is JudgeName.anls:
@@ -126,6 +128,8 @@ def make_oracle(name: OracleName, model: str, endpoint: str, key: str) -> Oracle
     from awares_edge.training.endpoint import Endpoint
 
     if name is OracleName.known:
+        if model:
+            raise InputError("--oracle known uses no model: leave --oracle-model out")
         return oracles.KnownBoxes()
     if not model or not endpoint:
         raise InputError("--oracle endpoint needs --endpoint and --oracle-model")

@@ -28,6 +28,7 @@ from awares_edge.apps.train.options import (
     make_judge,
     require_training,
 )
+from awares_edge.files import check_output_folder
 
 
 def sft(
@@ -50,6 +51,7 @@ def sft(
 ) -> None:
     """Supervised fine-tuning; several GPUs through `accelerate launch`."""
     require_training()
+    check_output_folder(output)
     from awares_edge.training.sft import SftConfig, run_sft
 
     if smoke:
@@ -96,6 +98,7 @@ def grpo(
 ) -> None:
     """GRPO with two-turn rollouts and an asymmetric cost of looking."""
     require_training()
+    check_output_folder(output)
     from awares_edge.training.grpo import GrpoConfig, run_grpo
     from awares_edge.training.reward import ToolCost
 
@@ -123,6 +126,7 @@ def average(
 ) -> None:
     """Average a checkpoint with its fine-tuned self (WiSE-FT): less is forgotten."""
     require_training()
+    check_output_folder(output)
     from awares_edge.training.average import average as run
 
     say(f"written to {run(start, tuned, output, share)}")

@@ -33,7 +33,7 @@ def comparison_html(result: dict[str, Any]) -> str:
             for change in variant["changes"]
         ]  # fmt: skip
         name = ", ".join(
-            str(part) for part in (variant["name"], variant["mode"], variant["device"])
+            part for part in (variant["name"], variant["mode"], variant["device"]) if part
         )
         threads = f", threads {variant['threads']}" if variant["threads"] else ""
         peaks = [megabytes(value) for value in variant["peak_memory"]]

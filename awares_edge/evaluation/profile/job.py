@@ -18,7 +18,8 @@ class Variant:
         mode: "awares" (first view, call, crops, answer); "again" (a second question about a
             picture whose KV is kept); "full" and "low" (no call); "always-full" (a call for the
             whole picture); "reference" (two `generate` calls of transformers, nothing kept).
-        threads: CPU threads; None lets the runtime choose.
+        device: where to compute; None for the best that the runtime can use.
+        threads: CPU threads; None for one a core.
         max_pixels: area that a picture is scaled down to; None for the protocol's own limit.
     """
 
@@ -26,7 +27,7 @@ class Variant:
     mode: ProfileMode
     runtime: str | None = None
     protocol: str | None = None
-    device: str = "cpu"
+    device: str | None = None
     threads: int | None = None
     max_pixels: int | None = None
 

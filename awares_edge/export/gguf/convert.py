@@ -78,7 +78,7 @@ def to_bf16(numbers: NDArray[np.float32]) -> NDArray[np.uint16]:
 
 
 def _from_bf16(raw: NDArray[np.uint16], kind: Kind, name: str) -> NDArray[Any]:
-    """bf16 bits in another format without a detour over float32 where a table does."""
+    """bf16 bits in another format, without a detour over float32 where a table is enough."""
     if kind == "bf16":
         return raw
     if kind == "f16":

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from awares_edge.bundle.store import BundleWriter
+from awares_edge.bundle.writer import BundleWriter
 from awares_edge.checkpoint import Checkpoint
 from awares_edge.checkpoint.names import EMBEDDING
 from awares_edge.checkpoint.preprocessor import read_eos, read_preprocessing
@@ -18,8 +18,6 @@ from awares_edge.export.gguf.importance import read_importance
 from awares_edge.export.gguf.layout import PATCH_EMBEDDING, Kind, text_tensors, vision_tensors
 from awares_edge.export.gguf.limits import check_model, check_rows
 from awares_edge.export.gguf.metadata import (
-    TEXT_ARCHITECTURE,
-    VISION_ARCHITECTURE,
     add_general,
     add_text,
     add_vision,
@@ -29,6 +27,12 @@ from awares_edge.export.gguf.quantize import QUANTIZATIONS, quantize
 from awares_edge.export.gguf.vocabulary import read_vocabulary
 from awares_edge.export.gguf.writer import require_space, write_file
 from awares_edge.protocol.tokenizer import END_OF_TEXT, TextTokenizer
+from awares_edge.runtimes.llamacpp.files import (
+    SUFFIX,
+    TEXT_ARCHITECTURE,
+    VISION_ARCHITECTURE,
+    VISION_PREFIX,
+)
 from awares_edge.runtimes.llamacpp.library import library
 from awares_edge.spec import TOKENIZER_NAME, ModelSpec
 
@@ -48,10 +52,11 @@ def file_names(name: str, precision: str) -> tuple[str, str]:
     Programs that scan a folder know a vision tower by the prefix.
     """
     base = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "model"
-    if base.lower().startswith("mmproj"):
+    if base.lower().startswith(VISION_PREFIX):
         base = f"model-{base}"
     vision = vision_kind(precision)
-    return f"{base}-{precision.upper()}.gguf", f"mmproj-{base}-{vision.upper()}.gguf"
+    text = f"{base}-{precision.upper()}{SUFFIX}"
+    return text, f"{VISION_PREFIX}-{base}-{vision.upper()}{SUFFIX}"
 
 
 def vision_kind(precision: str) -> Kind:
@@ -72,7 +77,7 @@ def write_files(
     Args:
         weights: the checkpoint's, or with an adapter merged in.
         precision: of `PRECISIONS`; the vision tower stays at f16 below that.
-        written: told how many more parameters are written; quantizing is half of the way.
+        written: called with how many more parameters are written; quantizing counts as half.
         importance: an importance matrix that `importance.save_importance` wrote.
 
     Raises:
@@ -90,24 +95,11 @@ def write_files(
         raise ExportError(f"an importance matrix has no use at {precision}: leave it out")
 
     text_file, vision_file = file_names(spec.name, precision)
-    kind = vision_kind(precision)
-
-    def describe_vision(gguf: GGUFWriter) -> None:
-        add_general(gguf, spec, source.parameters, _FILE_TYPES[kind])
-        add_vision(gguf, spec, read_preprocessing(source.root))
-
-    write_file(
-        writer.path(vision_file),
-        VISION_ARCHITECTURE,
-        describe_vision,
-        list(vision_tensors(spec, kind, _patch_kind(source, kind))),
-        weights,
-        written,
-    )
+    _write_vision(writer.path(vision_file), source, weights, vision_kind(precision), written)
     if precision in _KINDS:
         _write_text(writer.path(text_file), source, weights, precision, written)
         return
-    # llama.cpp quantizes files alone: one that loses nothing of the checkpoint comes first.
+    # llama.cpp quantizes only files, so a lossless one comes first.
     stored = {"BF16": "bf16", "F16": "f16"}.get(source.tensor(EMBEDDING).dtype, "f32")
     unquantized = writer.path(_UNQUANTIZED)
     _write_text(unquantized, source, weights, stored, lambda count: written(count // 2))
@@ -121,6 +113,17 @@ def write_files(
         progress=lambda _, total: written(half // total),
     )
     unquantized.unlink()
+
+
+def _write_vision(
+    path: Path, source: Checkpoint, weights: Weights, kind: Kind, written: Callable[[int], None]
+) -> None:
+    def describe(gguf: GGUFWriter) -> None:
+        add_general(gguf, source.spec, source.parameters, _FILE_TYPES[kind])
+        add_vision(gguf, source.spec, read_preprocessing(source.root))
+
+    plan = list(vision_tensors(source.spec, kind, _patch_kind(source, kind)))
+    write_file(path, VISION_ARCHITECTURE, describe, plan, weights, written)
 
 
 def _patch_kind(source: Checkpoint, kind: Kind) -> Kind:

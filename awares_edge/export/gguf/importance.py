@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from awares_edge.errors import ExportError
 from awares_edge.export.gguf.layout import text_name, text_tensors
 from awares_edge.export.gguf.writer import disk_errors
+from awares_edge.files import whole_path
 from awares_edge.spec import ModelSpec
 
 _SUMS, _COUNTS = ".in_sum2", ".counts"
@@ -24,7 +25,7 @@ _SUMS, _COUNTS = ".in_sum2", ".counts"
 def save_importance(
     path: Path, sums: Mapping[str, NDArray[Any]], counts: Mapping[str, int], dataset: str
 ) -> None:
-    """Write an importance matrix.
+    """Write an importance matrix, whole or not at all.
 
     Args:
         sums: by canonical tensor name, [row length]: sum of squares of each input.
@@ -36,8 +37,8 @@ def save_importance(
     """
     from gguf import GGUFWriter
 
-    with disk_errors(path):
-        writer: Any = GGUFWriter(path, "imatrix")
+    with disk_errors(path), whole_path(path) as temporary:
+        writer: Any = GGUFWriter(temporary, "imatrix")
         writer.add_type("imatrix")
         writer.add_array("imatrix.datasets", [dataset])
         writer.add_uint32("imatrix.chunk_count", max(counts.values(), default=0))
@@ -66,7 +67,7 @@ def read_importance(path: Path, spec: ModelSpec) -> dict[str, NDArray[np.float32
         tensors = {tensor.name: tensor.data for tensor in GGUFReader(path).tensors}
     # The reader raises whatever numpy does on a damaged file.
     except Exception as error:
-        raise ExportError(f"{path} is no importance matrix: make it again") from error
+        raise ExportError(f"{path} is not an importance matrix: make it again") from error
     lengths = {p.name: p.shape[-1] for p in text_tensors(spec, "f32") if len(p.shape) == 2}
     means = {}
     for name, length in lengths.items():

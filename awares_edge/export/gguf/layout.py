@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from awares_edge.checkpoint.names import EMBEDDING, HEAD, expected_shapes
+from awares_edge.runtimes.llamacpp.files import TOKEN_EMBEDDING
 from awares_edge.spec import ModelSpec
 
 Kind: TypeAlias = Literal["f32", "f16", "bf16", "q8_0"]
@@ -76,7 +77,7 @@ class Planned:
 def text_name(source: str) -> str:
     """Name in the text file of a canonical text tensor."""
     top = {
-        EMBEDDING: "token_embd.weight",
+        EMBEDDING: TOKEN_EMBEDDING,
         HEAD: "output.weight",
         "text.norm.weight": "output_norm.weight",
     }

@@ -12,21 +12,29 @@ from awares_edge.spec import ModelSpec, VisionSpec
 _LEGACY_BLOCK = 32
 _WINDOW = 112
 _MAX_LAYERS = 512
+# llama-cpp-python 0.3.36 computes qwen2vl's norms with 0, whatever the file says. The logits then
+# differ by twice the epsilon on random checkpoints: less than float16 does at Qwen's own 1e-6.
+_MAX_EPSILON = 1e-6
 
 
 def window_pattern(vision: VisionSpec) -> int:
     """`clip.vision.n_wa_pattern`: block i attends to the whole picture where (i+1) % it == 0.
 
+    0 is llama.cpp's word for no windows at all. With 1, which by the rule means the same, it looks
+    for windows that no block uses, and aborts the process.
+
     Raises:
         ExportError: the model's full-attention blocks are not so spaced.
     """
     full = vision.full_attention_blocks
+    if set(range(vision.depth)) <= set(full):
+        return 0
     pattern = full[0] + 1 if full else vision.depth + 1
     expected = tuple(i for i in range(vision.depth) if (i + 1) % pattern == 0)
     if tuple(i for i in full if i < vision.depth) != expected:
         raise ExportError(
             f"GGUF holds full-attention vision blocks at even steps only, this model has them at "
-            f"{list(full)}: export it with --format onnx"
+            f"{list(full)}: export it to ONNX"
         )
     return pattern
 
@@ -46,14 +54,13 @@ def check_model(spec: ModelSpec) -> None:
     for name, (value, wanted) in fixed.items():
         if value != wanted:
             raise ExportError(
-                f"llama.cpp has {name} fixed at {wanted}, this model has {value}: export it with "
-                "--format onnx"
+                f"llama.cpp has {name} fixed at {wanted}, this model has {value}: export it to ONNX"
             )
     if v.hidden_size == v.intermediate_size:
         # The loader tells up from down by their shapes, and silently swaps them where it cannot.
         raise ExportError(
             f"llama.cpp cannot tell apart the vision MLP's matrices where hidden_size and "
-            f"intermediate_size are both {v.hidden_size}: export it with --format onnx"
+            f"intermediate_size are both {v.hidden_size}: export it to ONNX"
         )
     if sum(spec.mrope_section) * 2 != spec.head_dim:
         raise ExportError(
@@ -63,10 +70,18 @@ def check_model(spec: ModelSpec) -> None:
     if _WINDOW % (v.patch_size * v.merge_size):
         raise ExportError(
             f"a vision patch_size of {v.patch_size} does not divide llama.cpp's window of "
-            f"{_WINDOW} pixels: export it with --format onnx"
+            f"{_WINDOW} pixels: export it to ONNX"
+        )
+    if spec.norm_eps > _MAX_EPSILON:
+        raise ExportError(
+            f"llama.cpp computes with an epsilon of 0, which is too far from this model's "
+            f"rms_norm_eps of {spec.norm_eps:g} (at most {_MAX_EPSILON:g}): export it to ONNX"
         )
     if spec.layers > _MAX_LAYERS:
-        raise ExportError(f"llama.cpp holds {_MAX_LAYERS} layers at most, this has {spec.layers}")
+        raise ExportError(
+            f"llama.cpp holds {_MAX_LAYERS} layers at most, this model has {spec.layers}: export "
+            "it to ONNX"
+        )
     window_pattern(v)
 
 

@@ -10,15 +10,13 @@ from awares_edge.checkpoint.json_object import JsonObject
 from awares_edge.export.gguf.limits import window_pattern
 from awares_edge.export.gguf.vocabulary import Vocabulary
 from awares_edge.protocol.tokenizer import SpecialTokens
+from awares_edge.runtimes.llamacpp.files import PROJECTOR, VISION_PREFIX
 from awares_edge.spec import ModelSpec
 from awares_edge.vision.patches import Preprocessing
 
 if TYPE_CHECKING:
     from gguf import GGUFWriter
 
-TEXT_ARCHITECTURE = "qwen2vl"
-VISION_ARCHITECTURE = "clip"
-_PROJECTOR = "qwen2.5vl_merger"
 # The loader wants some size for its warm-up; pictures of any size are taken.
 _IMAGE_SIZE = 560
 _VISION_EPS = 1e-6
@@ -93,9 +91,9 @@ def add_text(
 def add_vision(writer: GGUFWriter, spec: ModelSpec, preprocessing: Preprocessing) -> None:
     """Keys of the vision tower."""
     v = spec.vision
-    writer.add_type("mmproj")
+    writer.add_type(VISION_PREFIX)
     writer.add_clip_has_vision_encoder(True)
-    writer.add_clip_projector_type(_PROJECTOR)
+    writer.add_clip_projector_type(PROJECTOR)
     writer.add_vision_use_silu(True)
     writer.add_vision_projection_dim(v.out_hidden_size)
     writer.add_vision_image_size(_IMAGE_SIZE)

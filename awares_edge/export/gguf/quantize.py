@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from awares_edge.errors import ExportError
 from awares_edge.runtimes.llamacpp.library import library
+from awares_edge.runtimes.threads import cores
 
 QUANTIZATIONS = {
     "q8_0": 7,
@@ -28,7 +29,7 @@ QUANTIZATIONS = {
 }
 """Names as people know them, and llama.cpp's numbers for them (`enum llama_ftype`)."""
 
-# How llama.cpp's log begins the line of a tensor: the only word of how far it is.
+# How llama.cpp's log begins the line of a tensor: the only sign of progress.
 _TENSOR = re.compile(r"\[ *(\d+)/ *(\d+)\]")
 # Rows in flight: llama.cpp's own default is 8 GiB.
 _BUFFER_BYTES = 256 << 20
@@ -47,8 +48,8 @@ def quantize(
     Args:
         precision: a key of `QUANTIZATIONS`.
         importance: by tensor name, float32 [row length]: mean square of each input.
-        threads: 0 for as many as there are cores.
-        progress: told (tensors begun, tensors in all).
+        threads: 0 for one for each core that this process may use.
+        progress: called with (tensors begun, tensors in all).
 
     Raises:
         ExportError: llama.cpp refuses, or the disk is full.
@@ -56,7 +57,7 @@ def quantize(
     """
     lib = library()
     params = lib.llama.llama_model_quantize_default_params()
-    params.nthread = threads
+    params.nthread = threads or cores()
     params.ftype = QUANTIZATIONS[precision]
     params.max_buf_size = _BUFFER_BYTES
     entries, keep = _importance_array(lib.llama, importance or {})

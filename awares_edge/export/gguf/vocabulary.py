@@ -7,14 +7,9 @@ from pathlib import Path
 
 from awares_edge.checkpoint.json_object import JsonObject
 from awares_edge.errors import ExportError
+from awares_edge.protocol.tokenizer import QWEN2_PATTERN
 
 NORMAL, CONTROL, USER_DEFINED, UNUSED = 1, 3, 4, 5
-
-# Qwen2's pre-tokenizer, which llama.cpp has by the name "qwen2".
-QWEN2_PATTERN = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
-    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +40,7 @@ def read_vocabulary(path: Path, rows: int) -> Vocabulary:
     model = whole.child("model")
     if model.data.get("type", "BPE") != "BPE" or not isinstance(model.data.get("vocab"), dict):
         raise ExportError(
-            f"{path} is no byte-level BPE tokenizer, which is all that GGUF's qwen2 is"
+            f"{path} is not a byte-level BPE tokenizer, the only kind that GGUF's qwen2 has"
         )
     tokens: list[str | None] = [None] * rows
     types = [UNUSED] * rows
@@ -69,7 +64,7 @@ def read_vocabulary(path: Path, rows: int) -> Vocabulary:
 
 
 def _is_qwen2(whole: JsonObject) -> bool:
-    """Does this tokenizer cut text as llama.cpp's "qwen2" does?"""
+    """Whether this tokenizer cuts text as llama.cpp's "qwen2" does."""
     steps = whole.child("pre_tokenizer").data
     parts = steps.get("pretokenizers", [steps])
     if len(parts) != 2:

@@ -37,7 +37,7 @@ def write_file(
     Args:
         describe: adds the file's keys.
         plan: its tensors, in their order in the file.
-        written: told how many more numbers are written.
+        written: called with how many more numbers are written.
 
     Raises:
         ExportError: out of disk, or a number that the format cannot hold.

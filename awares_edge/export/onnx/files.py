@@ -11,22 +11,26 @@ the matrices once, when it loads them, and computes in fp32. A GPU takes the fp1
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Any
 
+import numpy as np
 import onnx
 
-from awares_edge.bundle.store import BundleWriter
+from awares_edge.bundle.writer import BundleWriter
 from awares_edge.checkpoint.checkpoint import Checkpoint
 from awares_edge.checkpoint.names import EMBEDDING
 from awares_edge.checkpoint.tensorfile import Weights
 from awares_edge.errors import ExportError
-from awares_edge.export.onnx.graph import FP16, FP32, Graph, Precision
-from awares_edge.export.onnx.text import build_text
-from awares_edge.export.onnx.vision import build_vision
-from awares_edge.export.onnx.weights import Location, WeightFile, Written, write_npy
-from awares_edge.spec import EMBEDDING_NAME
+from awares_edge.export.graph.builder import FormatOf
+from awares_edge.export.graph.quantize import Float
+from awares_edge.export.graph.text import build_text
+from awares_edge.export.graph.vision import build_vision
+from awares_edge.export.graph.weights import FP16, FP32, Written, write_npy
+from awares_edge.export.onnx.dialect import OnnxBuilder, OnnxText, OnnxVision
+from awares_edge.spec import EMBEDDING_NAME, ModelSpec
 
 PRECISIONS = {"fp32": FP32, "fp16": FP16}
+"""Name to storage of the matrices; the first is the default."""
 
 _HEAD_DIM_STEP = 16
 
@@ -39,7 +43,7 @@ def write_files(
     Args:
         weights: the checkpoint's, or with an adapter merged in.
         precision: a key of `PRECISIONS`.
-        written: told of the count of numbers in each piece as it is written.
+        written: called with the count of numbers in each piece after it is written.
 
     Raises:
         ExportError: the runtime cannot compute a model of this shape.
@@ -52,23 +56,21 @@ def write_files(
         )
     storage = PRECISIONS[precision]
     table = write_npy(writer.path(EMBEDDING_NAME), weights.tensor(EMBEDDING), storage, written)
-    plain = Precision(storage, FP32)
-    vision = build_vision(spec, weights, plain)
-    text = build_text(spec, weights, plain, table)
-    places = {graph.name: _write_weights(graph, writer, written) for graph in (vision, text)}
-    _save(vision, places, writer.path("vision.onnx"))
-    _save(text, places, writer.path("text.onnx"))
+    places = {EMBEDDING: table}
+    for graph in _graphs(spec, weights, storage, FP32):
+        places = graph.write_weights(writer.path(f"{graph.name}.data"), written, places)
+        onnx.save_model(graph.model(places), str(writer.path(f"{graph.name}.onnx")))
     if storage == FP16:
-        half = Precision(FP16, FP16)
-        _save(build_vision(spec, weights, half), places, writer.path("vision.fp16.onnx"))
-        _save(build_text(spec, weights, half, table), places, writer.path("text.fp16.onnx"))
+        for graph in _graphs(spec, weights, storage, FP16):
+            onnx.save_model(graph.model(places), str(writer.path(f"{graph.name}.fp16.onnx")))
 
 
-def _write_weights(graph: Graph, writer: BundleWriter, written: Written) -> dict[str, Location]:
-    path = writer.path(f"{graph.name}.data")
-    with WeightFile(path, graph.precision.storage, written) as file:
-        return {weight.name: file.write(weight.parts, weight.shape) for weight in graph.stored}
-
-
-def _save(graph: Graph, places: dict[str, dict[str, Location]], path: Path) -> None:
-    onnx.save_model(graph.model(places[graph.name]), str(path))
+def _graphs(
+    spec: ModelSpec, weights: Weights, storage: np.dtype[Any], compute: np.dtype[Any]
+) -> tuple[OnnxBuilder, OnnxBuilder]:
+    format_of: FormatOf = lambda *_: Float(storage)  # noqa: E731 - all matrices alike
+    vision = OnnxBuilder("vision", weights, compute, format_of)
+    build_vision(vision, spec, OnnxVision(vision, spec))
+    text = OnnxBuilder("text", weights, compute, format_of)
+    build_text(text, spec, OnnxText(text, spec))
+    return vision, text

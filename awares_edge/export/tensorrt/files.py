@@ -17,26 +17,20 @@ from typing import Any
 
 import onnx
 
-from awares_edge.bundle.store import BundleWriter
+from awares_edge.bundle.writer import BundleWriter
 from awares_edge.checkpoint.checkpoint import Checkpoint
 from awares_edge.checkpoint.names import EMBEDDING
 from awares_edge.checkpoint.tensorfile import Weights
 from awares_edge.errors import ExportError
-from awares_edge.export.onnx.weights import Written, write_npy
-from awares_edge.export.tensorrt.formats import (
-    FORMS,
-    NUMBER_FORMATS,
-    NumberFormat,
-    form_for,
-)
-from awares_edge.export.tensorrt.graph import embedding_dtype
+from awares_edge.export.graph.text import build_text
+from awares_edge.export.graph.vision import build_vision
+from awares_edge.export.graph.weights import Written, write_npy
+from awares_edge.export.tensorrt.dialect import TensorrtBuilder, TensorrtText, TensorrtVision
+from awares_edge.export.tensorrt.formats import NUMBER_FORMATS, NumberFormat
 from awares_edge.export.tensorrt.lint import require_clean
 from awares_edge.export.tensorrt.memory import check_fit
 from awares_edge.export.tensorrt.ranges import read_ranges
-from awares_edge.export.tensorrt.targets import GIB, TARGETS, check_precision, get_target
-from awares_edge.export.tensorrt.text import build_text
-from awares_edge.export.tensorrt.vision import build_vision
-from awares_edge.export.tensorrt.weights import write_weights
+from awares_edge.export.tensorrt.targets import TARGETS, Target, check_precision, get_target
 from awares_edge.protocol.profiles import ProtocolProfile
 from awares_edge.runtimes.tensorrt.plan import PLAN_NAME, Plan, Range
 from awares_edge.spec import EMBEDDING_NAME, ModelSpec
@@ -54,7 +48,7 @@ class TargetOptions:
         target: name of the device.
         cache_length: KV cells of a session; None for the target's default.
         memory_gib: of this very device, where it has more than the smallest of its family.
-        ranges: file of `measure_ranges`, for formats that quantize activations.
+        ranges: file of input ranges, for precisions that quantize activations.
     """
 
     target: str
@@ -69,15 +63,27 @@ class TargetOptions:
             ExportError: no target, or numbers out of range.
         """
         if not options.get("target"):
-            raise ExportError(f"say which device it is for: --target {', '.join(TARGETS)}")
+            raise ExportError(f"name the target device: one of {', '.join(TARGETS)}")
         found = cls(**options)
         if found.cache_length is not None and not 64 <= found.cache_length <= 1 << 20:
             raise ExportError(
-                f"a cache of {found.cache_length} cells is not within 64 and {1 << 20}"
+                f"the cache must have between 64 and {1 << 20} cells, not {found.cache_length}"
             )
         if found.memory_gib is not None and not 1 <= found.memory_gib <= 4096:
-            raise ExportError(f"{found.memory_gib:g} GiB is no device's memory")
+            raise ExportError(
+                f"the device's memory must be between 1 and 4096 GiB, not {found.memory_gib:g}"
+            )
         return found
+
+    @property
+    def device(self) -> Target:
+        """The target, with this very device's memory.
+
+        Raises:
+            ExportError: there is no target of this name.
+        """
+        found = get_target(self.target)
+        return found if self.memory_gib is None else replace(found, gib=self.memory_gib)
 
 
 def make_plan(spec: ModelSpec, precision: str, options: TargetOptions) -> Plan:
@@ -86,7 +92,17 @@ def make_plan(spec: ModelSpec, precision: str, options: TargetOptions) -> Plan:
     Raises:
         ExportError: the device does not take the precision, or its memory does not hold the model.
     """
-    target = get_target(options.target)
+    plan = draft_plan(spec, precision, options)
+    return replace(plan, memory=asdict(check_fit(spec, plan, options.device)))
+
+
+def draft_plan(spec: ModelSpec, precision: str, options: TargetOptions) -> Plan:
+    """What to build for a device, whether or not it fits into its memory.
+
+    Raises:
+        ExportError: the device does not take the precision.
+    """
+    target = options.device
     check_precision(target, precision)
     numbers = NUMBER_FORMATS[precision]
     vision = spec.vision
@@ -94,15 +110,14 @@ def make_plan(spec: ModelSpec, precision: str, options: TargetOptions) -> Plan:
     tokens = target.max_pixels // (vision.patch_size * vision.merge_size) ** 2
     unit = vision.merge_size**2
     prefill = min(target.prefill, cells)
-    plan = Plan(
+    return Plan(
         target=target.name,
-        form=target.form,
         compute=numbers.compute,
         weights=numbers.weights,
         activations=numbers.activations,
         tensorrt=target.tensorrt,
         rtx=target.rtx,
-        capabilities=target.capabilities,
+        capabilities=(target.capability,),
         cache_length=cells,
         prefill=Range(1, max(1, prefill // 2), prefill),
         decode_profile=target.decode_profile,
@@ -112,15 +127,13 @@ def make_plan(spec: ModelSpec, precision: str, options: TargetOptions) -> Plan:
         windows=tokens // 8 + 8,
         merge_size=vision.merge_size,
     )
-    memory = None if options.memory_gib is None else int(options.memory_gib * GIB)
-    return replace(plan, memory=asdict(check_fit(spec, plan, target, memory)))
 
 
 def limit_profile(
     profile: ProtocolProfile, spec: ModelSpec, options: Mapping[str, Any]
 ) -> ProtocolProfile:
     """The protocol with pictures no larger than the target's engine takes."""
-    target = get_target(TargetOptions.read(options).target)
+    target = TargetOptions.read(options).device
     pixels = (spec.vision.patch_size * spec.vision.merge_size) ** 2
     limit = target.max_pixels // pixels * pixels
     if profile.max_pixels <= limit:
@@ -140,7 +153,7 @@ def write_files(
 
     Args:
         precision: a key of `PRECISIONS`.
-        written: told of the count of numbers in each piece as it is written.
+        written: called with the count of numbers in each piece after it is written.
         options: fields of `TargetOptions`.
 
     Raises:
@@ -149,12 +162,14 @@ def write_files(
     found = TargetOptions.read(options)
     plan = make_plan(source.spec, precision, found)
     if plan.activations == "float":
+        if found.ranges is not None:
+            raise ExportError(f"{precision} uses no measured ranges: leave them out")
         write_plan(source.spec, weights, plan, writer, written)
         return
     if found.ranges is None:
         raise ExportError(
-            f"{precision} needs the ranges of the layers' inputs, measured on your own pictures: "
-            "--ranges FILE (docs/tensorrt.md says how), or take int8 or int4"
+            f"{precision} needs a file of input ranges, measured on pictures of the task "
+            "(docs/tensorrt.md says how); int8 and int4 need none"
         )
     write_plan(source.spec, weights, plan, writer, written, read_ranges(Path(found.ranges)))
 
@@ -170,28 +185,23 @@ def write_plan(
     """Write graphs, weights and the plan into a bundle.
 
     Args:
-        written: told of the count of numbers in each piece as it is written.
+        written: called with the count of numbers in each piece after it is written.
         ranges: of the linear layers' inputs, where the plan quantizes activations.
 
     Raises:
-        ExportError: a graph does not pass the lint for the plan's TensorRT versions.
+        ExportError: a graph does not pass the lint, or an input range is missing.
     """
-    numbers = NumberFormat("plan", plan.compute, plan.weights, plan.activations)
-    dtype = numbers.precision.compute
-    table = write_npy(
-        writer.path(EMBEDDING_NAME), weights.tensor(EMBEDDING), embedding_dtype(dtype), written
-    )
-    for graph in (
-        build_vision(spec, weights, numbers, FORMS[plan.form]),
-        build_text(
-            *(spec, weights, numbers, form_for(plan.form, numbers)),
-            *(table, plan.cache_length, ranges),
-        ),
-    ):
+    numbers = NumberFormat.of(plan)
+    path = writer.path(EMBEDDING_NAME)
+    table = write_npy(path, weights.tensor(EMBEDDING), numbers.embedding, written)
+    vision = TensorrtBuilder("vision", weights, numbers)
+    build_vision(vision, spec, TensorrtVision(vision, spec))
+    text = TensorrtBuilder("text", weights, numbers, ranges)
+    build_text(text, spec, TensorrtText(text, spec, plan.cache_length))
+    for graph in (vision, text):
         path = writer.path(f"{graph.name}.onnx")
-        places = write_weights(graph, path.with_suffix(".data"), written)
+        places = graph.write_weights(path.with_suffix(".data"), written, {EMBEDDING: table})
         model = graph.model(places)
-        for version in plan.tensorrt:
-            require_clean(model, version, rtx=plan.rtx)
+        require_clean(model)
         onnx.save_model(model, str(path))
     writer.path(PLAN_NAME).write_text(plan.to_json(), encoding="utf-8")

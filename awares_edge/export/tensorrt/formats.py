@@ -1,59 +1,31 @@
-"""Graph forms and number formats of TensorRT exports.
-
-Two forms, chosen by the TensorRT version of the target:
-
-- `trt-kv` (TensorRT 10.15 and later, TensorRT-RTX): opset 24. `TensorScatter` writes new keys and
-  values into a cache of fixed length, which TensorRT turns into an in-place update; `Attention`
-  reads it under an explicit mask.
-- `trt-legacy` (TensorRT 10.3 to 10.14): primitives of opset 20. The same static cache comes in as
-  an input, new keys and values are concatenated behind it inside the graph, and only the new ones
-  come out; the runtime copies them to their place.
-
-Both share the session's bookkeeping: append is a write at an index, rewind is an index.
-"""
+"""Number formats of TensorRT exports: which weight format each matrix gets."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
-from awares_edge.export.onnx.graph import FP16, FP32, Precision
+from awares_edge.checkpoint.names import EMBEDDING, HEAD
+from awares_edge.errors import ExportError
+from awares_edge.export.graph.builder import FormatOf
+from awares_edge.export.graph.quantize import Float, Fp8, Int4, Int8, int4_block
+from awares_edge.export.graph.weights import FP16, FP32, WeightFormat
+from awares_edge.runtimes.tensorrt.plan import Plan
 
-FormName = Literal["trt-kv", "trt-legacy"]
 WeightKind = Literal["float", "int8", "int4", "fp8"]
 ActivationKind = Literal["float", "int8", "fp8"]
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
-    """A graph form.
-
-    Attributes:
-        opset, ir_version: of the ONNX file.
-        scatter: the cache is updated by `TensorScatter`, attention is one `Attention` node.
-    """
-
-    name: FormName
-    opset: int
-    ir_version: int
-    scatter: bool
-
-
-FORMS: dict[str, Form] = {
-    "trt-kv": Form("trt-kv", 24, 13, True),
-    "trt-legacy": Form("trt-legacy", 20, 9, False),
-}
-
-
-@dataclass(frozen=True, slots=True)
 class NumberFormat:
-    """How a text graph stores and computes.
+    """How the graphs store and compute.
 
     Attributes:
         compute: "fp32", "fp16" or "bf16": activations, biases, norms and the KV cache.
-        weights: storage of the linear layers' matrices; int8 is per output channel, int4 in
+        weights: storage of the language model's matrices; int8 is per output channel, int4 in
             blocks along the input axis, fp8 (E4M3) per output channel.
         activations: of the linear layers' inputs; "float" makes the weights weight-only, otherwise
             both sides of a product are quantized, and measured ranges are needed.
@@ -64,11 +36,24 @@ class NumberFormat:
     weights: WeightKind = "float"
     activations: ActivationKind = "float"
 
+    @classmethod
+    def of(cls, plan: Plan) -> NumberFormat:
+        return cls("plan", plan.compute, plan.weights, plan.activations)
+
     @property
-    def precision(self) -> Precision:
-        """The builder's numpy dtypes."""
-        dtype = compute_dtype(self.compute)
-        return Precision(dtype, dtype)
+    def dtype(self) -> np.dtype[Any]:
+        """The numpy dtype of `compute` (bf16 from ml_dtypes)."""
+        if self.compute == "bf16":
+            import ml_dtypes
+
+            bf16: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
+            return bf16
+        return FP32 if self.compute == "fp32" else FP16
+
+    @property
+    def embedding(self) -> np.dtype[Any]:
+        """Of `embedding.npy`: on the device there is numpy alone, which has no bf16."""
+        return FP32 if self.compute == "fp32" else FP16
 
 
 NUMBER_FORMATS: dict[str, NumberFormat] = {
@@ -85,24 +70,46 @@ NUMBER_FORMATS: dict[str, NumberFormat] = {
 }
 
 
-def compute_dtype(name: str) -> np.dtype[Any]:
-    """The numpy dtype of "fp32", "fp16" or "bf16" (the latter from ml_dtypes)."""
-    if name == "bf16":
-        import ml_dtypes
+def format_chooser(numbers: NumberFormat, ranges: Mapping[str, float] | None = None) -> FormatOf:
+    """The weight format of each matrix.
 
-        bf16: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
-        return bf16
-    return FP32 if name == "fp32" else FP16
+    The vision tower is never quantized: it is bound by arithmetic, which weight-only formats do not
+    reduce, and it is where small print is read. The head decides between neighbouring tokens: never
+    below int8, its input never quantized.
 
+    Args:
+        ranges: largest magnitude of each layer's input, by the layer's name ("a", or "a+b" for
+            joined layers); needed where `numbers` quantizes activations.
 
-def form_for(name: str, numbers: NumberFormat) -> Form:
-    """The graph form, at the opset that a number format needs.
-
-    Blocked `DequantizeLinear` and the INT4 type entered ONNX in opset 21; nothing else in these
-    graphs differs between 20 and 21. NVIDIA's own quantization tool writes the same node for
-    TensorRT 10.0 and later. On 10.3 itself: not executed.
+    Raises (when called):
+        ExportError: a range is missing.
     """
-    form = FORMS[name]
-    if numbers.weights == "int4" and form.opset < 21:
-        return replace(form, opset=21, ir_version=10)
-    return form
+    dtype = numbers.dtype
+    ranges = {} if ranges is None else ranges
+
+    def choose(name: str, shape: tuple[int, int]) -> WeightFormat:
+        if name in (EMBEDDING, HEAD):
+            if numbers.weights in ("int8", "int4"):
+                return Int8(dtype)
+            return Float(numbers.embedding if name == EMBEDDING else dtype)
+        if numbers.weights == "float" or name.startswith("visual."):
+            return Float(dtype)
+        block = int4_block(shape[1]) if shape[0] % 2 == 0 else 0
+        if numbers.weights == "int4" and block:
+            return Int4(dtype, block)
+        # Rows that no int4 block divides fall back to int8, which has no blocks.
+        found = None if numbers.activations == "float" else _range(ranges, name)
+        return Fp8(dtype, found) if numbers.weights == "fp8" else Int8(dtype, found)
+
+    return choose
+
+
+def _range(ranges: Mapping[str, float], name: str) -> float:
+    """The range of the common input of joined layers."""
+    layer = name.replace(".weight", "")
+    if layer in ranges:
+        return ranges[layer]
+    for part in layer.split("+"):
+        if part not in ranges:
+            raise ExportError(f"the file of ranges lacks {part}: measure them on this checkpoint")
+    return max(ranges[part] for part in layer.split("+"))

@@ -8,13 +8,13 @@ running engine: not executed.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from awares_edge.checkpoint.names import EMBEDDING, HEAD, expected_shapes
 from awares_edge.errors import ExportError
-from awares_edge.export.tensorrt.quantize import int4_block, stored_bytes
+from awares_edge.export.graph.vision import window_patches
+from awares_edge.export.tensorrt.formats import NumberFormat, format_chooser
 from awares_edge.export.tensorrt.targets import GIB, Target
-from awares_edge.export.tensorrt.vision import window_patches
 from awares_edge.runtimes.tensorrt.plan import Plan
 from awares_edge.spec import ModelSpec
 
@@ -87,39 +87,34 @@ def weight_bytes(spec: ModelSpec, plan: Plan) -> tuple[int, int]:
     The embedding stays on the host; a tied head needs it in the engine as well.
     """
     item = _ITEM[plan.compute]
+    format_of = format_chooser(replace(NumberFormat.of(plan), activations="float"))
     text = vision = 0
     shapes = expected_shapes(spec)
     if spec.tied:
         shapes[HEAD] = shapes[EMBEDDING]
-    for name, shape in shapes.items():
-        count = math.prod(shape)
+    for name, (out, *rest) in shapes.items():
+        inner = math.prod(rest)
+        size = out * inner * item
+        if rest:
+            tensors = format_of(name, (out, inner)).tensors((out, inner))
+            size = sum(tensor.size for tensor in tensors.values())
         if name.startswith("visual."):
-            vision += count * item
+            vision += size
         elif name != EMBEDDING:
-            text += _stored(name, shape, plan, item)
+            text += size
     return text, vision
-
-
-def _stored(name: str, shape: tuple[int, ...], plan: Plan, item: int) -> int:
-    if len(shape) < 2 or plan.weights == "float":
-        return math.prod(shape) * item
-    out, inner = shape[0], math.prod(shape[1:])
-    block = int4_block(inner) if plan.weights == "int4" and name != HEAD else 0
-    return stored_bytes((out, inner), block, item)
 
 
 def _text_activations(spec: ModelSpec, plan: Plan) -> int:
     item, tokens = _ITEM[plan.compute], plan.prefill.max
-    cells = plan.cache_length + (tokens if plan.form == "trt-legacy" else 0)
+    cells = plan.cache_length + tokens
     wide = 4 * spec.hidden_size + 3 * spec.intermediate_size
     qkv = 2 * (spec.heads + 2 * spec.kv_heads) * spec.head_dim
     total = tokens * (wide + qkv) * item + plan.kept * spec.vocabulary * (4 + item)
     total += tokens * cells * (1 + item)  # the mask, and what is added to the scores
-    if plan.form == "trt-legacy" or plan.compute == "fp32":
-        # No attention kernel: scores and weights of all heads, and the joined keys and values.
-        total += 2 * tokens * cells * spec.heads * item
-        total += 2 * cells * spec.kv_heads * spec.head_dim * item
-    return total
+    # Scores and weights of all heads, as if TensorRT fused nothing; the joined keys and values.
+    total += 2 * tokens * cells * spec.heads * item
+    return total + 2 * cells * spec.kv_heads * spec.head_dim * item
 
 
 def _vision_activations(spec: ModelSpec, plan: Plan) -> int:
@@ -127,41 +122,35 @@ def _vision_activations(spec: ModelSpec, plan: Plan) -> int:
     pixels = v.in_channels * v.temporal_patch_size * v.patch_size**2
     wide = 8 * v.hidden_size + 3 * v.intermediate_size
     total = patches * (pixels * (4 + item) + wide * item + 3 * v.intermediate_size * 4)
-    unfused = plan.form == "trt-legacy" or plan.compute == "fp32"
-    if unfused and v.full_attention_blocks:
+    if v.full_attention_blocks:
         total += 2 * patches * patches * v.heads * item
     length = window_patches(v)
     rows = plan.windows * length
     total += rows * (4 * v.hidden_size * item + length * (1 + item))
-    if unfused:
-        total += 2 * rows * length * v.heads * item
-    return total
+    return total + 2 * rows * length * v.heads * item
 
 
-def check_fit(spec: ModelSpec, plan: Plan, target: Target, memory: int | None = None) -> Estimate:
+def check_fit(spec: ModelSpec, plan: Plan, target: Target) -> Estimate:
     """The estimate, if it fits.
-
-    Args:
-        memory: bytes of this very device, in place of the target's smallest one.
 
     Raises:
         ExportError: it does not fit; says what would.
     """
     found = estimate(spec, plan)
-    room = (memory or target.memory) - target.reserved
+    room = target.memory - target.reserved
     if found.total <= room:
         return found
+    raise ExportError(
+        f"{spec.name} needs {found.describe()}, and {target.title} has {room / GIB:.1f} GiB to "
+        f"give: {_advice(plan, target, found, room)}"
+    )
+
+
+def _advice(plan: Plan, target: Target, found: Estimate, room: int) -> str:
     rest = room - (found.total - found.caches)
     cells = rest * plan.cache_length // found.caches // 64 * 64 if rest > 0 else 0
     if cells >= min(1024, plan.cache_length // 2):
-        advice = f"a cache of {cells} cells would (--cache-length {cells})"
-    else:
-        smaller = [p for p in ("int8", "int4") if p in target.precisions and p != plan.weights]
-        kinds = smaller if plan.weights == "float" else [p for p in smaller if p == "int4"]
-        advice = (
-            f"use --precision {kinds[-1]} or a smaller model" if kinds else "use a smaller model"
-        )
-    raise ExportError(
-        f"{spec.name} needs {found.describe()}, and {target.title} has {room / GIB:.1f} GiB to "
-        f"give: {advice}"
-    )
+        return f"a cache of {cells} cells would fit"
+    smaller = [p for p in ("int8", "int4") if p in target.precisions and p != plan.weights]
+    kinds = smaller if plan.weights == "float" else [p for p in smaller if p == "int4"]
+    return f"use precision {kinds[-1]} or a smaller model" if kinds else "use a smaller model"

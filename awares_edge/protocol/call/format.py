@@ -148,7 +148,7 @@ class CallFormat:
         return len(text) <= _LONGEST_DAMAGED and self._damaged.fullmatch(text) is not None
 
     def _is_damaged(self, reply: str) -> bool:
-        return any(c in reply for c in "[]'\"") and self._may_be_damaged(reply)
+        return ("[" in reply or "]" in reply) and self._may_be_damaged(reply)
 
 
 @lru_cache(maxsize=16)
@@ -167,13 +167,12 @@ def _crop_ids(item: str) -> Iterator[str]:
 
 
 def _damaged_call(marker: str) -> re.Pattern[str]:
-    """Replies that are, or can become, a piece of the marker and then a list: `GET2']`."""
+    """Replies that are, or can become, pieces of a call and nothing else: `GET2']`, `['3']`."""
     lengths = range(len(marker), 1, -1)
     pieces = [marker[i : i + n] for n in lengths for i in range(len(marker) - n + 1)]
     names = sorted(CROP_NAMES.values(), key=len, reverse=True)
     prefixes = sorted({n[:end] for n in names for end in range(1, len(n))}, key=len, reverse=True)
-    letters = f"[{re.escape(''.join(sorted(set(marker))))}]"
-    crop, begun = rf"(?:{'|'.join(names)}|\d)", rf"(?:{'|'.join(prefixes)})"
-    head = rf"(?:{'|'.join(map(re.escape, dict.fromkeys(pieces)))}){letters}*"
-    items = rf"""(?:['"]?{crop}['"]?[\s,]*)*['"]?{begun}?['"]?"""
-    return re.compile(rf"\s*(?:{letters}|{head}[\s:]*[\[(]*{items}[\s\])]*)")
+    letters = re.escape("".join(sorted(set(marker))))
+    begin = "|".join(["\\[['\"]", *map(re.escape, dict.fromkeys(pieces))])
+    go_on = rf"""[{letters}\s\d:,'"\[\]()]|{"|".join(names)}"""
+    return re.compile(rf"\s*(?:[{letters}\[]|(?:{begin})(?:{go_on})*(?:{'|'.join(prefixes)})?)")

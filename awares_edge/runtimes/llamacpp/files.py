@@ -9,10 +9,12 @@ from awares_edge.errors import BundleError
 from awares_edge.runtimes.llamacpp.header import Header, Value, read_header
 from awares_edge.spec import ModelSpec
 
+# Names by llama.cpp's conventions, for the export too.
 TEXT_ARCHITECTURE, VISION_ARCHITECTURE = "qwen2vl", "clip"
 PROJECTOR = "qwen2.5vl_merger"
-_VISION_PREFIX = "mmproj"
-_SUFFIX = ".gguf"
+TOKEN_EMBEDDING = "token_embd.weight"
+VISION_PREFIX = "mmproj"
+SUFFIX = ".gguf"
 
 
 def find_files(bundle: Bundle) -> tuple[Path, Path]:
@@ -21,14 +23,14 @@ def find_files(bundle: Bundle) -> tuple[Path, Path]:
     Raises:
         BundleError: there is not exactly one of each.
     """
-    names = [name for name in bundle.manifest.files if name.endswith(_SUFFIX)]
-    vision = [name for name in names if name.startswith(_VISION_PREFIX)]
+    names = [name for name in bundle.manifest.files if name.endswith(SUFFIX)]
+    vision = [name for name in names if name.startswith(VISION_PREFIX)]
     text = [name for name in names if name not in vision]
-    for found, what in ((text, "text model"), (vision, f"vision tower ({_VISION_PREFIX}-*.gguf)")):
+    for found, what in ((text, "text model"), (vision, f"vision tower ({VISION_PREFIX}-*.gguf)")):
         if len(found) != 1:
             raise BundleError(
                 f"the bundle in {bundle.root} lists {len(found)} GGUF files of a {what}, not 1: "
-                "export the checkpoint again with --format gguf"
+                "export the checkpoint to GGUF again"
             )
     return bundle.path(text[0]), bundle.path(vision[0])
 
@@ -53,9 +55,9 @@ def check_text(path: Path, spec: ModelSpec) -> None:
             prefix + "rope.dimension_sections": [*spec.mrope_section, 0],
         },
     )
-    rows = header.shapes.get("token_embd.weight")
+    rows = header.shapes.get(TOKEN_EMBEDDING)
     if rows != (spec.vocabulary, spec.hidden_size):
-        raise _foreign(path, "token_embd.weight", rows, (spec.vocabulary, spec.hidden_size))
+        raise _foreign(path, TOKEN_EMBEDDING, rows, (spec.vocabulary, spec.hidden_size))
 
 
 def check_vision(path: Path, spec: ModelSpec) -> None:
@@ -82,7 +84,8 @@ def check_vision(path: Path, spec: ModelSpec) -> None:
 
 def _compare(path: Path, header: Header, expected: dict[str, Value]) -> None:
     for key, value in expected.items():
-        if header.keys.get(key) != value:
+        # By type too: llama.cpp aborts the process where a number has another type than it expects.
+        if header.keys.get(key) != value or type(header.keys[key]) is not type(value):
             raise _foreign(path, key, header.keys.get(key), value)
 
 

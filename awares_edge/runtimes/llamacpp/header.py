@@ -20,6 +20,9 @@ Value: TypeAlias = "int | float | bool | str | list[Value]"
 _MAGIC, _VERSIONS = b"GGUF", (2, 3)
 _MAX_KEYS, _MAX_TENSORS, _MAX_ITEMS = 4096, 65_536, 4_000_000
 _MAX_STRING = 4 << 20
+# Of the whole file: a Qwen2.5-VL file has some 300,000 strings, and few that are kept.
+_MAX_STRINGS, _MAX_KEPT_BYTES = 1_000_000, 32 << 20
+_MAX_ALIGNMENT = 1 << 20
 _SCALARS = {
     0: "B",
     1: "b",
@@ -34,6 +37,10 @@ _SCALARS = {
     12: "d",
 }
 _STRING, _ARRAY = 8, 9
+_SPLIT = "split.count"
+# Where llama.cpp reads the vision tower's keys, another type of number aborts the process: they are
+# uint32, float32, bool, string or array.
+_VISION_PREFIX, _VISION_KINDS = "clip.", (4, 6, 7, _STRING, _ARRAY)
 _MAX_DIMS = 4
 # Bytes and numbers of a block, by ggml type.
 _BLOCKS = {
@@ -75,6 +82,7 @@ class _Reader:
         self._file = file
         self._path = path
         self._size = path.stat().st_size
+        self._strings, self._kept = _MAX_STRINGS, _MAX_KEPT_BYTES
 
     def header(self) -> Header:
         if self._file.read(4) != _MAGIC:
@@ -86,15 +94,30 @@ class _Reader:
         found: dict[str, Value] = {}
         for _ in range(keys):
             key = self._string()
-            found[key] = self._value(int(self._scalar("I")))
-        shapes, end = {}, 0
+            if key in found:
+                raise self._damaged()
+            kind = int(self._scalar("I"))
+            if key.startswith(_VISION_PREFIX) and kind not in _VISION_KINDS:
+                raise self._damaged()
+            found[key] = self._value(kind)
+        if found.get(_SPLIT, 1) not in (0, 1):
+            raise BundleError(
+                f"{self._path} is one of several parts, which llama.cpp would look for itself: "
+                "merge them with llama-gguf-split first"
+            )
+        shapes: dict[str, tuple[int, ...]] = {}
+        end = 0
         for _ in range(tensors):
             name, shape, stop = self._tensor()
+            if name in shapes:
+                raise self._damaged()
             shapes[name], end = shape, max(end, stop)
         alignment = found.get("general.alignment", 32)
-        if not isinstance(alignment, int) or not 1 <= alignment <= 1 << 20:
+        if type(alignment) is not int or not 1 <= alignment <= _MAX_ALIGNMENT:
             raise self._damaged()
-        start = math.ceil(self._file.tell() / alignment) * alignment
+        if alignment & (alignment - 1):
+            raise self._damaged()
+        start = -(-self._file.tell() // alignment) * alignment
         if start + end > self._size:
             raise BundleError(f"{self._path} is truncated: copy or export it again")
         return Header(found, shapes)
@@ -129,7 +152,7 @@ class _Reader:
             if i < 16:
                 kept.append(self._string())
             else:
-                self._skip(self._count(_MAX_STRING))
+                self._skip(self._string_size())
         return kept
 
     def _scalar(self, code: str) -> int | float | bool:
@@ -144,7 +167,17 @@ class _Reader:
         return count
 
     def _string(self) -> str:
-        return self._read(self._count(_MAX_STRING)).decode("utf-8", "replace")
+        size = self._string_size()
+        self._kept -= size
+        if self._kept < 0:
+            raise self._damaged()
+        return self._read(size).decode("utf-8", "replace")
+
+    def _string_size(self) -> int:
+        self._strings -= 1
+        if self._strings < 0:
+            raise self._damaged()
+        return self._count(_MAX_STRING)
 
     def _read(self, count: int) -> bytes:
         data = self._file.read(count)

@@ -1,4 +1,4 @@
-"""llama.cpp's libraries, loaded once: quiet, with passive waiting, and with their last complaints.
+"""llama.cpp's libraries: loaded once, quiet, waiting passively, and able to say why a call failed.
 
 llama.cpp reports failures through its log alone: the functions return NULL. The log is therefore
 caught here, whether or not it is shown, so that an error can say why.
@@ -23,6 +23,8 @@ from awares_edge.extras import install_line
 INSTALL = install_line("awares-edge[gguf]")
 _WARN, _ERROR, _CONTINUED = 3, 4, 5
 _VERBOSE_VARIABLE = "AWARES_LLAMA_LOG"
+# enum ggml_backend_dev_type: GPUs with memory of their own, and those that share the CPU's.
+_GPU_TYPES = (1, 2)
 
 
 class Library:
@@ -61,7 +63,7 @@ class Library:
 
     @contextmanager
     def listening(self, follow: Callable[[str], None] | None = None) -> Iterator[None]:
-        """Within, `complaint` is about what was called here.
+        """Inside the block, `complaint` is about the calls that are made in it.
 
         Args:
             follow: given each line of the log.
@@ -73,6 +75,17 @@ class Library:
                 yield
             finally:
                 self._follow = None
+
+    def gpus(self) -> dict[str, int]:
+        """ggml's name ("CUDA0", "MTL0", ...) and handle of each GPU that this build can use."""
+        ggml = self.llama._lib  # the binding has no functions for devices
+        count, get = ggml.ggml_backend_dev_count, ggml.ggml_backend_dev_get
+        name, kind = ggml.ggml_backend_dev_name, ggml.ggml_backend_dev_type
+        count.restype, get.restype, name.restype = ctypes.c_size_t, ctypes.c_void_p, ctypes.c_char_p
+        get.argtypes = [ctypes.c_size_t]
+        name.argtypes = kind.argtypes = [ctypes.c_void_p]
+        handles = [get(i) for i in range(count())]
+        return {name(h).decode(): h for h in handles if kind(h) in _GPU_TYPES}
 
     def complaint(self) -> str:
         """llama.cpp's first complaint since `listening` began, for a message; may be empty."""
@@ -100,11 +113,3 @@ def library() -> Library:
             f"llama.cpp does not load here ({str(error).splitlines()[0]}): reinstall it, {INSTALL}"
         ) from error
     return Library(llama_cpp, mtmd_cpp)
-
-
-def usable_devices() -> list[str]:
-    """Devices of the installed build: "cpu", and "gpu" where it was built for one."""
-    devices = ["cpu"]
-    if library().llama.llama_supports_gpu_offload():
-        devices.append("gpu")
-    return devices

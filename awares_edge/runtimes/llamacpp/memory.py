@@ -1,4 +1,4 @@
-"""Is there memory for a cache of this size? Asked first, for llama.cpp's answer can be a crash."""
+"""Checks that memory is available before llama.cpp allocates it: a failed allocation can crash."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def require_memory(spec: ModelSpec, cells: int, *, exact: bool, gpu: bool) -> No
     if not gpu and available is not None and needed > available:
         raise RuntimeUnavailable(
             f"a context of {cells} tokens needs {needed / 1e9:.1f} GB of memory, "
-            f"{available / 1e9:.1f} GB are available: use a smaller --context"
+            f"{available / 1e9:.1f} GB are available: use a smaller context"
         )
 
 
@@ -47,7 +47,7 @@ def require_vision_memory(grid: Grid, heads: int, *, exact: bool, held: int) -> 
         held: bytes that the tower holds already, from larger pictures before.
 
     Raises:
-        ImageError: they cannot be had.
+        ImageError: that much memory is not available.
     """
     needed, available = vision_bytes(grid.patches, heads, exact=exact), available_bytes()
     if available is not None and needed > held + available:
@@ -59,7 +59,7 @@ def require_vision_memory(grid: Grid, heads: int, *, exact: bool, held: int) -> 
 
 
 def available_bytes(meminfo: Path = _MEMINFO) -> int | None:
-    """Memory that can be had without swapping; None where the system does not say."""
+    """Bytes of memory available without swapping; None where the system does not say."""
     try:
         for line in meminfo.read_text().splitlines():
             if line.startswith("MemAvailable:"):

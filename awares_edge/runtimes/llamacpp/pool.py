@@ -93,7 +93,7 @@ class Pool:
             if not self._context:
                 raise RuntimeUnavailable(
                     f"llama.cpp cannot make a context of {o.cells} tokens{lib.complaint()}: use a "
-                    "smaller --context"
+                    "smaller context"
                 )
         self.cells = int(lib.llama.llama_n_ctx(self._context))
         self._memory = lib.llama.llama_get_memory(self._context)
@@ -111,7 +111,7 @@ class Pool:
         return SEQUENCES - len(self._free)
 
     def count(self, cells: int) -> None:
-        """Say that a session uses so many cells more (or fewer)."""
+        """Add to the cells in use; a negative number takes away."""
         with self._counting:
             self.used += cells
 
@@ -142,6 +142,7 @@ class Pool:
         """Append at most `batch` tokens from a position on.
 
         Args:
+            ids: int32 [n], within the vocabulary: llama.cpp aborts the process on others.
             outputs: for how many of the last ones logits are wanted.
 
         Returns:
@@ -149,10 +150,8 @@ class Pool:
 
         Raises:
             NoSlot: no room; nothing was changed.
-            SessionError: an id outside the vocabulary, or llama.cpp failed.
+            SessionError: llama.cpp failed.
         """
-        if ids.size and not 0 <= int(ids.min()) <= int(ids.max()) < self._vocabulary:
-            raise SessionError(f"token ids must lie within 0 and {self._vocabulary - 1}")
         positions = np.arange(position, position + ids.size, dtype=np.int32)
         return self._decode(sequence, ids.size, outputs, positions, ids=ids)
 
@@ -194,7 +193,7 @@ class Pool:
     ) -> Logits:
         # Each of these makes llama.cpp abort the process.
         if not 1 <= count <= self._batch or not 0 <= outputs <= min(count, OUTPUTS):
-            raise SessionError(f"a batch of {count} tokens with {outputs} rows of logits")
+            raise SessionError(f"a batch of {count} tokens and {outputs} rows is out of range")
         if not 0 <= sequence < SEQUENCES:
             raise SessionError(f"no sequence {sequence}")
         wanted = np.zeros(count, dtype=np.int8)

@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
-import threading
+import ctypes
 from array import array
-from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from awares_edge.bundle.store import Bundle
-from awares_edge.errors import BundleError, ContextOverflow, InputError, SessionError
-from awares_edge.runtimes.base import Capabilities, EncodedImage, Runtime
-from awares_edge.runtimes.llamacpp.devices import read_device
+from awares_edge.errors import BundleError, ContextOverflow
+from awares_edge.runtimes.base import EncodedImage, Runtime
+from awares_edge.runtimes.llamacpp.devices import Placement, place
 from awares_edge.runtimes.llamacpp.files import check_text, check_vision, find_files
 from awares_edge.runtimes.llamacpp.library import Library, library
 from awares_edge.runtimes.llamacpp.memory import require_memory
-from awares_edge.runtimes.llamacpp.pool import NoSlot, Pool, PoolOptions
+from awares_edge.runtimes.llamacpp.pool import Pool, PoolOptions
+from awares_edge.runtimes.llamacpp.pools import Pools
 from awares_edge.runtimes.llamacpp.session import LlamaSession, SavedState
 from awares_edge.runtimes.llamacpp.vision import MtmdVision, VisionEncoder
-from awares_edge.runtimes.threads import check_threads, cores
+from awares_edge.runtimes.options import choose_context
+from awares_edge.runtimes.threads import choose_threads
+from awares_edge.spec import ModelSpec
 from awares_edge.vision.patches import Patches
 
 # KV cells where nothing is asked for: a low-res view, four crops and an answer.
 DEFAULT_CONTEXT = 8192
 _BATCH = 512
+# llama.cpp rounds a context up to this, and aborts with fewer cells than sequences.
 _CELLS_STEP = 256
 _EXACT = "f32"
 
@@ -37,135 +40,98 @@ class LlamaRuntime(Runtime):
     given back with its last session.
 
     Attributes:
-        batch: most tokens computed at once.
+        pools: the contexts.
     """
 
     name: ClassVar[str] = "llamacpp"
-    # Safe from several threads, which take turns: a context computes one batch at a time.
-    capabilities: ClassVar[Capabilities] = Capabilities(concurrent=False)
 
     def __init__(
         self,
-        lib: Library,
-        model: Any,
+        pools: Pools,
         vision: VisionEncoder,
         *,
         precision: str,
         device: str,
-        vocabulary: int,
-        width: int,
         context: int,
-        threads: int,
-        offload: bool,
-        require_room: Callable[[], None] = lambda: None,
+        owned: ExitStack,
     ) -> None:
+        """
+        Args:
+            owned: what is to be freed with this runtime, once its contexts are.
+        """
         self.precision = precision
         self.device = device
-        self.vocabulary = vocabulary
+        self.vocabulary = pools.vocabulary
         self.context = context
-        # llama.cpp rounds a context up to this, and aborts with fewer cells than sequences.
-        cells = -(-context // _CELLS_STEP) * _CELLS_STEP
-        self.batch = min(_BATCH, cells)
-        self._lib = lib
-        self._model = model
+        self.pools = pools
         self._vision = vision
-        self._width = width
-        self._options = PoolOptions(cells, self.batch, threads, precision == _EXACT, offload)
-        self._require_room = require_room
-        self._lock = threading.Lock()
-        # The first pool is made at once, so that a lack of memory shows when the model is loaded.
-        self._pools = [self._make_pool()]
+        self._owned = owned
 
     @classmethod
     def load(
         cls,
         bundle: Bundle,
         *,
-        device: str = "cpu",
+        device: str | None = None,
         threads: int | None = None,
         context: int | None = None,
+        gpu_layers: int | None = None,
         vision: VisionEncoder | None = None,
     ) -> LlamaRuntime:
-        """Load a bundle that was exported with `--format gguf`.
+        """Load a GGUF bundle.
 
         Args:
-            device: "cpu"; "gpu" for all layers, "gpu:N" for N of them.
-            threads: CPU threads; None for one a core.
+            device: "cpu", "cuda", "cuda:1", "metal", "vulkan", ...; None for the best GPU that
+                llama.cpp was built for, else the CPU.
+            threads: CPU threads; None for one for each core that this process may use.
             context: most KV cells of a session; None for 8192, or less where the model has less.
+            gpu_layers: how many layers go to the GPU; None for what `LLAMA_ARG_N_GPU_LAYERS` says,
+                else all.
             vision: encodes pictures in place of the bundle's mmproj file: another runtime of the
                 same model, such as a loaded `OnnxRuntime`. It stays the caller's to close.
 
         Raises:
             BundleError: the GGUF files are damaged, or of another model.
-            InputError: a context or threads out of range, or no device name.
+            InputError: a number out of range, or no device name.
             RuntimeUnavailable: llama.cpp is missing, has no such device, or memory is short.
         """
-        check_threads(threads)
+        threads = choose_threads(threads)
         lib = library()
-        layers = read_device(lib, device)
-        spec = bundle.manifest.model
+        where = place(lib, device, gpu_layers)
+        manifest = bundle.manifest
+        spec, precision = manifest.model, manifest.precision
         text, mmproj = find_files(bundle)
         check_text(text, spec)
         if vision is None:
             check_vision(mmproj, spec)
-        if context is not None and not 1 <= context <= spec.context:
-            raise InputError(
-                f"a context of {context} is not within 1 and the model's {spec.context}"
+        size = choose_context(context, spec.context, DEFAULT_CONTEXT)
+        exact = precision == _EXACT
+        require_memory(spec, size, exact=exact, gpu=where.gpu)  # before the weights are read
+        with ExitStack() as owned:
+            model = _load_weights(lib, text, where)
+            owned.callback(lib.llama.llama_model_free, model)
+            tower = (lib, mmproj, model, spec, manifest.preprocessing)
+            encoder = vision or owned.enter_context(
+                MtmdVision(*tower, threads=threads, gpu=where.handle, exact=exact)
             )
-        size = context or min(DEFAULT_CONTEXT, spec.context)
-        exact = bundle.manifest.precision == _EXACT
-
-        def require_room() -> None:
-            require_memory(spec, size, exact=exact, gpu=layers > 0)
-
-        require_room()  # before the weights are read
-        threads = threads or cores()
-
-        params = lib.llama.llama_model_default_params()
-        params.n_gpu_layers = layers
-        with lib.listening():
-            model = lib.llama.llama_model_load_from_file(bytes(text), params)
-            if not model:
-                raise BundleError(f"llama.cpp cannot load {text.name}{lib.complaint()}")
-        encoder: VisionEncoder | None = None
-        try:
-            encoder = vision or MtmdVision(
-                lib,
-                mmproj,
-                model,
-                spec.hidden_size,
-                bundle.manifest.preprocessing,
-                heads=spec.vision.heads,
-                threads=threads,
-                gpu=layers > 0,
-                exact=exact,
-            )
+            cells = -(-size // _CELLS_STEP) * _CELLS_STEP
+            batch = min(_BATCH, cells)
+            options = PoolOptions(cells, batch, threads, exact, where.gpu)
+            make = partial(_make_pool, lib, model, spec, options)
             return cls(
-                lib,
-                model,
+                Pools(make, batch=batch, vocabulary=spec.vocabulary),
                 encoder,
-                precision=bundle.manifest.precision,
-                device=device,
-                vocabulary=spec.vocabulary,
-                width=spec.hidden_size,
+                precision=precision,
+                device=str(where.device),
                 context=size,
-                threads=threads,
-                offload=layers > 0,
-                require_room=require_room,
+                owned=owned.pop_all(),
             )
-        except BaseException:
-            if isinstance(encoder, MtmdVision):
-                encoder.close()
-            lib.llama.llama_model_free(model)
-            raise
 
     def encode_image(self, patches: Patches) -> EncodedImage:
         return self._vision.encode_image(patches)
 
-    def open_session(self, context: int | None = None) -> LlamaSession:
-        size = self._context(context)
-        pool, sequence = self.acquire(0)
-        return LlamaSession(self, pool, sequence, size)
+    def _open(self, context: int) -> LlamaSession:
+        return LlamaSession(self.pools, self.pools.acquire(0), context)
 
     def restore(self, state: SavedState, context: int | None = None) -> LlamaSession:
         """A session that goes on from a saved one.
@@ -173,79 +139,32 @@ class LlamaRuntime(Runtime):
         Raises:
             ContextOverflow: it does not fit.
         """
-        size = self._context(context)
+        size = choose_context(context, self.context)
         if state.mark.cells > size:
             raise ContextOverflow(
                 f"a saved session of {state.mark.cells} tokens exceeds the context of {size}: use "
                 "a larger one"
             )
-        pool, sequence = self.place(state.cells if state.times else None, state.mark.cells)
-        return LlamaSession(self, pool, sequence, size, state.mark, array("i", state.times))
-
-    def _context(self, context: int | None) -> int:
-        if context is not None and not 1 <= context <= self.context:
-            raise InputError(f"a context of {context} is not within 1 and {self.context}")
-        return context or self.context
-
-    def acquire(self, cells: int, *, avoid: Pool | None = None) -> tuple[Pool, int]:
-        """An empty sequence in a pool with room for `cells`; a new pool where there is none."""
-        with self._lock:
-            for pool in self._pools:
-                if pool is avoid or pool.used + cells > pool.cells:
-                    continue
-                sequence = pool.acquire()
-                if sequence is not None:
-                    return pool, sequence
-            pool = self._make_pool()
-            self._pools.append(pool)
-            sequence = pool.acquire()
-            assert sequence is not None
-            return pool, sequence
-
-    def place(
-        self, state: NDArray[np.uint8] | None, cells: int, *, avoid: Pool | None = None
-    ) -> tuple[Pool, int]:
-        """A sequence that holds a saved one, in a pool with room for `cells`.
-
-        Raises:
-            ContextOverflow: llama.cpp finds no room for it.
-        """
-        pool, sequence = self.acquire(cells, avoid=avoid)
-        try:
-            if state is not None:
-                pool.restore(sequence, state)
-        except NoSlot:
-            self.release(pool, sequence, 0)
-            raise ContextOverflow(
-                "llama.cpp has no room for a copy of the cache: close pictures that are done, or "
-                "use a larger --context"
-            ) from None
-        return pool, sequence
-
-    def release(self, pool: Pool, sequence: int, cells: int) -> None:
-        """Take a sequence of `cells` cells back; an empty extra pool is given back too."""
-        with self._lock:
-            if pool not in self._pools:
-                return
-            pool.release(sequence)
-            pool.count(-cells)
-            if not pool.sessions and pool is not self._pools[0]:
-                self._pools.remove(pool)
-                pool.close()
-
-    def _make_pool(self) -> Pool:
-        if not self._model:
-            raise SessionError("this model is closed: load it again")
-        self._require_room()
-        return Pool(self._lib, self._model, self.vocabulary, self._width, self._options)
+        home = self.pools.place(state.cells if state.times else None, state.mark.cells)
+        return LlamaSession(self.pools, home, size, state.mark, array("i", state.times))
 
     def close(self) -> None:
-        with self._lock:
-            for pool in self._pools:
-                pool.close()
-            self._pools.clear()
-            if isinstance(self._vision, MtmdVision):
-                self._vision.close()
-            if self._model:
-                self._lib.llama.llama_model_free(self._model)
-                self._model = None
+        self.pools.close()
+        self._owned.close()
+
+
+def _load_weights(lib: Library, path: Path, where: Placement) -> Any:
+    params = lib.llama.llama_model_default_params()
+    params.n_gpu_layers = where.layers
+    devices = where.handles()
+    params.devices = ctypes.cast(devices, ctypes.c_void_p)
+    with lib.listening():
+        model = lib.llama.llama_model_load_from_file(bytes(path), params)
+        if not model:
+            raise BundleError(f"llama.cpp cannot load {path.name}{lib.complaint()}")
+    return model
+
+
+def _make_pool(lib: Library, model: Any, spec: ModelSpec, options: PoolOptions) -> Pool:
+    require_memory(spec, options.cells, exact=options.full_cache, gpu=options.offload)
+    return Pool(lib, model, spec.vocabulary, spec.hidden_size, options)

@@ -18,10 +18,11 @@ from awares_edge.errors import BundleError, SessionError
 from awares_edge.runtimes.base import EncodedImage
 from awares_edge.runtimes.llamacpp.library import Library
 from awares_edge.runtimes.llamacpp.memory import require_vision_memory
+from awares_edge.spec import ModelSpec
 from awares_edge.vision.patches import Patches, Preprocessing
 
-# No limits of mtmd's own: the protocol profile has set them before.
-_MIN_TOKENS, _MAX_TOKENS = 1, 1 << 20
+# No limits of mtmd's own: the protocol profile has set them before. mtmd counts pixels in an int.
+_MIN_TOKENS, _MAX_TOKENS, _MAX_PIXELS = 1, 1 << 20, (1 << 31) - 1
 _FLASH_OFF, _FLASH_ON = 0, 1
 _IMAGE_CHUNK = 1
 
@@ -39,37 +40,38 @@ class MtmdVision:
         self,
         lib: Library,
         path: Path,
-        model: int,
-        width: int,
+        model: Any,
+        spec: ModelSpec,
         preprocessing: Preprocessing,
         *,
-        heads: int,
         threads: int,
-        gpu: bool,
+        gpu: int | None,
         exact: bool,
     ) -> None:
         """
         Args:
-            width: numbers a feature has.
-            heads: of the vision tower.
+            model: llama.cpp's pointer to the text model.
+            gpu: ggml's handle of the GPU to compute on; None for the CPU.
             exact: no flash attention, which computes with keys and values in float16.
 
         Raises:
             BundleError: mtmd cannot use the file.
         """
         self._lib = lib
-        self._width = width
+        self._width = spec.hidden_size
         self._preprocessing = preprocessing
         self._lock = threading.Lock()
-        self._heads, self._exact, self._gpu = heads, exact, gpu
+        self._heads, self._exact, self._gpu = spec.vision.heads, exact, gpu is not None
         self._held = 0
         params = lib.mtmd.mtmd_context_params_default()
-        params.use_gpu = gpu
+        params.use_gpu, params.device = gpu is not None, gpu
         params.print_timings = False
         params.n_threads = threads
         params.warmup = False
         params.flash_attn_type = _FLASH_OFF if exact else _FLASH_ON
-        params.image_min_tokens, params.image_max_tokens = _MIN_TOKENS, _MAX_TOKENS
+        side = spec.vision.patch_size * spec.vision.merge_size
+        params.image_min_tokens = _MIN_TOKENS
+        params.image_max_tokens = min(_MAX_TOKENS, _MAX_PIXELS // side**2)
         with lib.listening():
             self._context: Any = lib.mtmd.mtmd_init_from_file(bytes(path), model, params)
             if not self._context:
@@ -103,7 +105,7 @@ class MtmdVision:
         bitmap = mtmd.mtmd_bitmap_init(width, height, data)
         chunks = mtmd.mtmd_input_chunks_init()
         try:
-            # The marker alone: no text of a user's is ever given to mtmd.
+            # The marker alone: user text is never given to mtmd.
             marker = mtmd.mtmd_default_marker()
             text = mtmd.mtmd_input_text(marker, len(marker), False, True)
             bitmaps = (mtmd.mtmd_bitmap_p_ctypes * 1)(bitmap)
@@ -112,7 +114,7 @@ class MtmdVision:
                 raise SessionError(f"llama.cpp could not prepare the picture (code {code})")
             chunk = self._image_chunk(chunks)
             if int(mtmd.mtmd_input_chunk_get_n_tokens(chunk)) != tokens:
-                raise SessionError("llama.cpp cut the picture otherwise than the protocol does")
+                raise SessionError(f"llama.cpp did not divide the picture into {tokens} tokens")
             if code := mtmd.mtmd_encode_chunk(self._context, chunk):
                 raise SessionError(f"llama.cpp could not encode the picture (code {code})")
             out = mtmd.mtmd_get_output_embd(self._context)
@@ -128,9 +130,16 @@ class MtmdVision:
             chunk = mtmd.mtmd_input_chunks_get(chunks, i)
             if mtmd.mtmd_input_chunk_get_type(chunk) == _IMAGE_CHUNK:
                 return chunk
-        raise SessionError("llama.cpp found no picture where there is one")
+        raise SessionError("llama.cpp did not find the picture in its input")
+
+    def __enter__(self) -> MtmdVision:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
+        """Free the tower. Closing twice is allowed."""
         with self._lock:
             if self._context:
                 self._lib.mtmd.mtmd_free(self._context)

@@ -9,7 +9,8 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from awares_edge.runtimes.onnx.devices import Device
+from awares_edge.runtimes.devices import Device
+from awares_edge.runtimes.onnx.devices import memory
 from awares_edge.spec import ModelSpec
 
 # Cells are allocated in steps of this many: a 32k context costs memory only when it is used, and
@@ -82,7 +83,7 @@ class Cache:
 
     def _resize(self, capacity: int, source: Cache, used: int) -> None:
         shape = self._shape
-        # Layer by layer, so that old and new buffers of one layer alone exist at a time.
+        # Layer by layer, so that old and new buffers of only one layer exist at a time.
         buffers, values = [], []
         for i in range(2 * shape.layers):
             if shape.device.on_cpu:
@@ -92,7 +93,7 @@ class Cache:
                 buffers.append(buffer)
                 value = ort.OrtValue.ortvalue_from_numpy(buffer)
             else:
-                device = (shape.device.memory, shape.device.index)
+                device = (memory(shape.device), shape.device.index)
                 value = ort.OrtValue.ortvalue_from_shape_and_type(
                     shape.buffer(capacity), shape.dtype, *device
                 )

@@ -1,72 +1,79 @@
-"""Devices by name, and the onnxruntime execution providers behind them."""
+"""Devices of onnxruntime: its execution providers, and whether they really start here."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
-from awares_edge.errors import InputError, RuntimeUnavailable
-from awares_edge.extras import install_line
+import onnxruntime as ort
 
+from awares_edge.extras import install_line
+from awares_edge.runtimes.devices import Device, choose_device
+
+# Best first. TensorRT's provider comes last: its first run builds engines for minutes.
+KINDS = ("cuda", "cpu", "tensorrt")
 _PROVIDERS = {
     "cpu": "CPUExecutionProvider",
     "cuda": "CUDAExecutionProvider",
     "tensorrt": "TensorrtExecutionProvider",
 }
+# A graph of one Neg: the smallest that shows whether a provider starts.
+_PROBE = bytes.fromhex(
+    "08083a320a0b0a017812017922034e65671201705a0f0a0178120a0a08080112040a02"
+    "0801620f0a0179120a0a08080112040a02080142040a001011"
+)
+_SILENT = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Device:
-    """Where a model computes.
+def choose(wanted: str | None) -> Device:
+    """The device to compute on; None for CUDA where it starts, else the CPU.
 
-    Attributes:
-        kind: "cpu", "cuda" or "tensorrt".
-        index: which GPU.
+    Raises:
+        InputError: no such device.
+        RuntimeUnavailable: the installed onnxruntime cannot use it here.
     """
-
-    kind: str
-    index: int = 0
-
-    @classmethod
-    def parse(cls, text: str) -> Device:
-        """Read "cpu", "cuda", "cuda:1", "tensorrt", ...
-
-        Raises:
-            InputError: no such device.
-            RuntimeUnavailable: the installed onnxruntime cannot use it.
-        """
-        kind, _, index = text.partition(":")
-        if kind not in _PROVIDERS or not (index.isdecimal() or text == kind):
-            raise InputError(f"no device {text!r}: choose cpu, cuda, cuda:N or tensorrt")
-        if kind not in usable_devices():
-            raise RuntimeUnavailable(
-                f"the installed onnxruntime cannot use {kind}: pip uninstall onnxruntime, then "
-                f"{install_line('awares-edge[onnx-gpu]')}"
-            )
-        return cls(kind, int(index or 0))
-
-    @property
-    def on_cpu(self) -> bool:
-        return self.kind == "cpu"
-
-    @property
-    def memory(self) -> str:
-        """Name of the memory that onnxruntime allocates tensors in."""
-        return "cpu" if self.on_cpu else "cuda"
-
-    def providers(self) -> list[Any]:
-        """Execution providers to try, best first: what one cannot compute goes to the next."""
-        options = {"device_id": str(self.index)}
-        kinds = {"cpu": [], "cuda": ["cuda"], "tensorrt": ["tensorrt", "cuda"]}[self.kind]
-        return [(_PROVIDERS[kind], options) for kind in kinds] + [_PROVIDERS["cpu"]]
-
-    def __str__(self) -> str:
-        return self.kind if self.on_cpu else f"{self.kind}:{self.index}"
+    missing = (
+        "onnxruntime-gpu and a GPU that its CUDA libraries can use are needed (pip uninstall "
+        f"onnxruntime, then {install_line('awares-edge[onnx-gpu]')})"
+    )
+    return choose_device(wanted, KINDS, usable, missing=missing)
 
 
 def usable_devices() -> list[str]:
-    """Devices that the installed onnxruntime offers."""
-    import onnxruntime
+    """Devices that the installed onnxruntime can use here, best first."""
+    return [kind for kind in KINDS if usable(Device(kind))]
 
-    offered = onnxruntime.get_available_providers()
-    return [kind for kind, provider in _PROVIDERS.items() if provider in offered]
+
+def providers(device: Device) -> list[Any]:
+    """Execution providers to try, best first: what one cannot compute goes to the next."""
+    options = {"device_id": str(device.index)}
+    kinds = {"cpu": [], "cuda": ["cuda"], "tensorrt": ["tensorrt", "cuda"]}[device.kind]
+    return [(_PROVIDERS[kind], options) for kind in kinds] + [_PROVIDERS["cpu"]]
+
+
+def memory(device: Device) -> str:
+    """Name of the memory that onnxruntime allocates a device's tensors in."""
+    return "cpu" if device.on_cpu else "cuda"
+
+
+@lru_cache
+def usable(device: Device) -> bool:
+    """Whether the device's provider starts here.
+
+    onnxruntime-gpu offers its providers on a machine without a GPU too, and then computes on the
+    CPU without an error: only a session tells.
+    """
+    if device.on_cpu:
+        return True
+    name = _PROVIDERS[device.kind]
+    if name not in ort.get_available_providers():
+        return False
+    options = ort.SessionOptions()
+    options.log_severity_level = _SILENT
+    try:
+        session = ort.InferenceSession(
+            _PROBE, options, providers=providers(device), enable_fallback=0
+        )
+    except Exception:  # onnxruntime raises its own bare exceptions
+        return False
+    return name in session.get_providers()

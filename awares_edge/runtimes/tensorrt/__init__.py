@@ -3,16 +3,17 @@
 Nothing here imports TensorRT or CUDA before a bundle is loaded or built.
 """
 
-from awares_edge.runtimes.tensorrt.building import Built, build_engines
-from awares_edge.runtimes.tensorrt.loading import load_runtime, usable_devices
+from awares_edge.runtimes.tensorrt.build import Built, build_engines
+from awares_edge.runtimes.tensorrt.device import usable_devices
 from awares_edge.runtimes.tensorrt.plan import Plan
-from awares_edge.runtimes.tensorrt.runtime import TensorrtRuntime
+from awares_edge.runtimes.tensorrt.runtime import TensorrtRuntime, load, load_runtime
 
 __all__ = [
     "Built",
     "Plan",
     "TensorrtRuntime",
     "build_engines",
+    "load",
     "load_runtime",
     "usable_devices",
 ]

@@ -11,8 +11,9 @@ import awares_edge
 from awares_edge.bundle import Bundle
 from awares_edge.bundle.store import hash_file
 from awares_edge.errors import BundleError, ImageError, InputError, RuntimeUnavailable
-from awares_edge.runtimes.llamacpp import LlamaRuntime, memory
+from awares_edge.runtimes.llamacpp import LlamaRuntime, devices, memory
 from awares_edge.runtimes.llamacpp.header import read_header
+from awares_edge.runtimes.llamacpp.library import library
 from tests.support.gguf import make_bundle
 
 
@@ -116,10 +117,10 @@ def test_the_header_of_a_real_file_reads_back(bundle_root):
 
 def test_a_context_that_does_not_fit(bundle_root, monkeypatch):
     bundle = Bundle.open(bundle_root)
-    with pytest.raises(InputError, match="not within 1 and the model's 4096"):
+    with pytest.raises(InputError, match="must be between 1 and 4096"):
         LlamaRuntime.load(bundle, context=5000)
     monkeypatch.setattr(memory, "available_bytes", lambda: 1000)
-    with pytest.raises(RuntimeUnavailable, match="smaller --context"):
+    with pytest.raises(RuntimeUnavailable, match="smaller context"):
         LlamaRuntime.load(bundle)
 
 
@@ -140,14 +141,51 @@ def test_a_picture_that_does_not_fit(bundle_root, monkeypatch):
 
 def test_devices(bundle_root):
     bundle = Bundle.open(bundle_root)
-    for device in ("cuda", "gpu:x", "gpu:-1", ""):
-        with pytest.raises(InputError, match="choose cpu, gpu"):
+    for device in ("gpu", "cuda:x", "cuda:-1", "tensorrt", ""):
+        with pytest.raises(InputError, match="choose cuda, cuda:N, metal"):
             LlamaRuntime.load(bundle, device=device)
-    from awares_edge.runtimes.llamacpp import usable_devices
+    with pytest.raises(RuntimeUnavailable, match=r"this build of llama\.cpp can use .*cpu"):
+        LlamaRuntime.load(bundle, device="cuda:99")
 
-    if usable_devices() == ["cpu"]:
-        with pytest.raises(RuntimeUnavailable, match="built for the CPU alone"):
-            LlamaRuntime.load(bundle, device="gpu:3")
+
+class TestGpus:
+    """A build with GPUs; ggml's names are its own."""
+
+    @pytest.fixture
+    def lib(self, monkeypatch):
+        lib = library()
+        names = {"Vulkan0": 5, "CUDA1": 7, "CUDA0": 6, "Strange0": 8}
+        monkeypatch.setattr(lib, "gpus", lambda: names)
+        return lib
+
+    def test_best_first(self, lib):
+        assert devices.usable_devices() == ["cuda:0", "cuda:1", "vulkan:0", "cpu"]
+
+    def test_without_a_name_the_first_gpu_takes_all_layers(self, lib):
+        placement = devices.place(lib, None, None)
+        assert (str(placement.device), placement.handle) == ("cuda:0", 6)
+        assert placement.layers >= 1000
+        assert list(placement.handles()) == [6, None]
+
+    def test_the_index_chooses_the_gpu(self, lib):
+        assert devices.place(lib, "cuda:1", None).handle == 7
+        with pytest.raises(RuntimeUnavailable, match="can use cuda:0, cuda:1, vulkan:0, cpu"):
+            devices.place(lib, "cuda:2", None)
+
+    def test_the_cpu_alone(self, lib):
+        placement = devices.place(lib, "cpu", 20)
+        assert (placement.layers, placement.gpu, list(placement.handles())) == (0, False, [None])
+
+    def test_some_of_the_layers(self, lib, monkeypatch):
+        assert devices.place(lib, "cuda", 20).layers == 20
+        monkeypatch.setenv(devices.LAYERS_VARIABLE, "12")
+        assert devices.place(lib, "cuda", None).layers == 12
+        assert devices.place(lib, "cuda", 20).layers == 20
+        monkeypatch.setenv(devices.LAYERS_VARIABLE, "many")
+        with pytest.raises(InputError, match="must be a number of layers, not 'many'"):
+            devices.place(lib, "cuda", None)
+        with pytest.raises(InputError, match="0 or more, not -1"):
+            devices.place(lib, "cuda", -1)
 
 
 def test_another_runtime_is_not_tried(bundle_root):

@@ -7,9 +7,12 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from awares_edge.bundle import Bundle
+from awares_edge.export.gguf import limits
 from awares_edge.protocol.tokenizer import TextTokenizer
 from awares_edge.runtimes.base import EncodedImage, ImageSegment, TextSegment
 from awares_edge.runtimes.llamacpp import LlamaRuntime
@@ -26,11 +29,12 @@ def relative(ours, reference):
     return float(np.linalg.norm(ours - reference) / np.linalg.norm(reference))
 
 
-def patches(width, height):
+def patches(width, height, preprocessing=None):
     rng = np.random.default_rng(width)
     small = rng.integers(0, 256, (height // 8, width // 8, 3), dtype=np.uint8)
     image = Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC)
-    return extract_patches(image, Preprocessing(), min_pixels=3136, max_pixels=10**6)
+    rules = preprocessing or Preprocessing()
+    return extract_patches(image, rules, min_pixels=3136, max_pixels=10**6)
 
 
 @pytest.fixture(scope="module", params=[*GGUF_SHAPES, "nano"])
@@ -78,20 +82,51 @@ def test_vision(pair, size):
     assert relative(ours.encode_image(picture).features, features) <= 1e-3
 
 
-def test_the_norms_epsilon_is_all_that_is_left(tmp_path):
-    """llama.cpp of 0.3.36 leaves qwen2vl's norm epsilon at 0, whatever the file says."""
-    checkpoint = make_checkpoint(tmp_path / "c", NANO, seed=3)
+def epsilon_distance(root, epsilon):
+    """How far llama.cpp is from transformers on a checkpoint with this `rms_norm_eps`."""
+    checkpoint = make_checkpoint(root / "c", NANO, seed=3)
     config = json.loads((checkpoint / "config.json").read_text())
-    config["text_config"]["rms_norm_eps"] = 1e-12
+    config["text_config"]["rms_norm_eps"] = epsilon
     write_json(checkpoint / "config.json", config)
-    export_gguf(checkpoint, tmp_path / "f32")
+    export_gguf(checkpoint, root / "f32")
     results = []
-    with LlamaRuntime.load(Bundle.open(tmp_path / "f32"), threads=1, context=256) as ours:
+    with LlamaRuntime.load(Bundle.open(root / "f32"), threads=1, context=256) as ours:
         segment = ids(ours, 120, 0)
         for runtime in (ours, TorchRuntime.load(checkpoint)):
             with runtime.open_session() as session:
                 results.append(session.prefill([segment], keep_logits=120))
-    assert relative(*results) <= 1e-6
+    return relative(*results)
+
+
+def test_llama_cpp_computes_norms_with_an_epsilon_of_0(tmp_path, monkeypatch):
+    """Whatever the file says; the export therefore refuses more than 1e-6.
+
+    Where the second distance becomes small, llama.cpp reads the key: drop the refusal then.
+    """
+    assert epsilon_distance(tmp_path / "small", 1e-12) <= 1e-6
+    monkeypatch.setattr(limits, "_MAX_EPSILON", 1.0)
+    assert epsilon_distance(tmp_path / "large", 1e-3) >= 1e-3
+
+
+@pytest.mark.parametrize("size", [28, 56])
+def test_patches_of_another_size(tmp_path, size):
+    checkpoint = make_checkpoint(tmp_path / "c", "untied", seed=3)
+    for name, keys in (("config.json", ["vision_config"]), ("preprocessor_config.json", [])):
+        config = json.loads((checkpoint / name).read_text())
+        place = config[keys[0]] if keys else config
+        place["patch_size"] = size
+        write_json(checkpoint / name, config)
+    path = checkpoint / "model.safetensors"
+    tensors = load_file(path)
+    name = next(name for name in tensors if name.endswith("patch_embed.proj.weight"))
+    shape = (*tensors[name].shape[:3], size, size)
+    tensors[name] = torch.randn(shape, generator=torch.Generator().manual_seed(0)) * 0.02
+    save_file(tensors, path, {"format": "pt"})
+    bundle = Bundle.open(export_gguf(checkpoint, tmp_path / "f32"))
+    picture = patches(size * 8, size * 6, bundle.manifest.preprocessing)
+    reference = TorchRuntime.load(checkpoint).encode_image(picture).features.numpy()
+    with LlamaRuntime.load(bundle, threads=1, context=256) as ours:
+        assert relative(ours.encode_image(picture).features, reference) <= 1e-3
 
 
 def test_two_turns_on_our_own_features(pair):

@@ -36,12 +36,12 @@ def test_a_session_that_outgrows_its_pool_moves_and_goes_on(runtime):
         session.prefill([TextSegment(IDS), image])
     for session in sessions:
         assert close(session.prefill([TextSegment(IDS)], keep_logits=5), expected)
-    assert len(runtime._pools) > 1
+    assert len(runtime.pools.all) > 1
     for session in sessions:
         session.close()
-    assert len(runtime._pools) == 1
-    assert runtime._pools[0].used == 0
-    assert runtime._pools[0].sessions == 0
+    assert len(runtime.pools.all) == 1
+    assert runtime.pools.all[0].used == 0
+    assert runtime.pools.all[0].sessions == 0
 
 
 def test_more_sessions_than_a_pool_has_sequences(runtime):
@@ -52,7 +52,7 @@ def test_more_sessions_than_a_pool_has_sequences(runtime):
     assert close(forks[-1].decode(9), sessions[0].decode(9))
     for session in [*sessions, *forks]:
         session.close()
-    assert len(runtime._pools) == 1
+    assert len(runtime.pools.all) == 1
 
 
 def test_forks_share_cells(runtime):
@@ -61,7 +61,7 @@ def test_forks_share_cells(runtime):
     # Eight times 200 cells would not fit a pool of 256.
     forks = [session.fork() for _ in range(8)]
     expected = session.decode(5)
-    assert len(runtime._pools) == 1
+    assert len(runtime.pools.all) == 1
     for fork in forks:
         assert close(fork.decode(5), expected)
         fork.close()
@@ -119,7 +119,7 @@ def test_a_picture_and_a_text_longer_than_a_batch(bundle_root):
         segments = [TextSegment(IDS * 6), image, TextSegment(IDS[:3])]
         with runtime.open_session() as session:
             whole = session.prefill(segments)
-        runtime.batch = 64
+        runtime.pools.batch = 64
         with runtime.open_session() as session:
             assert close(session.prefill(segments), whole)
 
@@ -127,7 +127,7 @@ def test_a_picture_and_a_text_longer_than_a_batch(bundle_root):
 @pytest.mark.parametrize("ids", [(-1,), (10**6,), (5, 2**31 - 1)])
 def test_ids_outside_the_vocabulary(runtime, ids):
     with runtime.open_session() as session:
-        with pytest.raises(SessionError, match="token ids must lie"):
+        with pytest.raises(SessionError, match="token ids must be between 0 and 511"):
             session.prefill([TextSegment((4, 5)), TextSegment(ids)])
         assert session.cells == 0
         session.decode(4)
@@ -157,7 +157,7 @@ def test_a_full_context_is_an_error_and_the_session_goes_on(runtime):
         session.prefill([TextSegment(IDS[:56])])
         with pytest.raises(ContextOverflow):
             session.decode(4)
-    with pytest.raises(InputError, match="not within 1 and 256"):
+    with pytest.raises(InputError, match="must be between 1 and 256"):
         runtime.open_session(257)
 
 

@@ -11,8 +11,8 @@ pytest.importorskip("torch")
 from awares_edge.bundle import Bundle
 from awares_edge.errors import BundleError, InputError, RuntimeUnavailable
 from awares_edge.runtimes.base import TextSegment
+from awares_edge.runtimes.devices import Device
 from awares_edge.runtimes.onnx import OnnxRuntime, devices, usable_devices
-from awares_edge.runtimes.onnx.devices import Device
 from tests.support.pairs import make_pair
 
 
@@ -44,14 +44,16 @@ def test_numbers_out_of_range_are_refused(bundle, options):
         OnnxRuntime.load(bundle, **options)
 
 
-@pytest.mark.parametrize("device", ["", "npu", "cuda:", "cuda:x", "cuda:-1", "CPU"])
+@pytest.mark.parametrize(
+    "device", ["", "npu", "cuda:", "cuda:x", "cuda:-1", "cpu:1", "CPU", "metal"]
+)
 def test_devices_that_are_none(bundle, device):
-    with pytest.raises(InputError, match="choose cpu, cuda"):
+    with pytest.raises(InputError, match="choose cuda, cuda:N, cpu"):
         OnnxRuntime.load(bundle, device=device)
 
 
 def test_a_device_that_is_not_here_names_the_extra(bundle, monkeypatch):
-    monkeypatch.setattr(devices, "usable_devices", lambda: ["cpu"])
+    monkeypatch.setattr(devices, "usable", lambda device: device.on_cpu)
     with pytest.raises(RuntimeUnavailable, match=r"pip install 'awares-edge\[onnx-gpu\]'"):
         OnnxRuntime.load(bundle, device="cuda:1")
 
@@ -60,17 +62,60 @@ def test_the_cpu_is_always_usable():
     assert "cpu" in usable_devices()
 
 
-def test_providers_fall_back_from_the_best_to_the_cpu(monkeypatch):
-    monkeypatch.setattr(devices, "usable_devices", lambda: ["cpu", "cuda", "tensorrt"])
+@pytest.mark.parametrize(
+    ("starts", "chosen"),
+    [(["cuda", "tensorrt"], "cuda:0"), (["tensorrt"], "cpu"), ([], "cpu")],
+)
+def test_without_a_name_cuda_is_taken_where_it_starts(monkeypatch, starts, chosen):
+    monkeypatch.setattr(devices, "usable", lambda device: device.kind in ["cpu", *starts])
+    assert str(devices.choose(None)) == chosen
+
+
+@pytest.fixture
+def pretend(monkeypatch):
+    """onnxruntime-gpu on a machine where `started` are the providers that a session gets."""
+
+    def install(started):
+        devices.usable.cache_clear()
+        offered = ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
+        monkeypatch.setattr(devices.ort, "get_available_providers", lambda: offered)
+
+        class Session:
+            def __init__(self, graph, options, providers, enable_fallback):
+                real(graph, options, providers=["CPUExecutionProvider"])
+                assert enable_fallback == 0
+
+            def get_providers(self):
+                return started
+
+        real = devices.ort.InferenceSession
+        monkeypatch.setattr(devices.ort, "InferenceSession", Session)
+
+    yield install
+    devices.usable.cache_clear()
+
+
+def test_a_gpu_build_without_a_gpu_is_not_taken_for_one(pretend):
+    pretend(["CPUExecutionProvider"])
+    assert usable_devices() == ["cpu"]
+    with pytest.raises(RuntimeUnavailable, match="onnxruntime-gpu and a GPU"):
+        devices.choose("cuda")
+
+
+def test_a_gpu_whose_provider_starts_comes_first(pretend):
+    pretend(["CUDAExecutionProvider", "CPUExecutionProvider"])
+    assert usable_devices() == ["cuda", "cpu"]
+
+
+def test_what_a_provider_cannot_compute_goes_to_the_next():
     at = {"device_id": "1"}
-    assert Device.parse("cpu").providers() == ["CPUExecutionProvider"]
-    assert Device.parse("tensorrt:1").providers() == [
+    assert devices.providers(Device("cpu")) == ["CPUExecutionProvider"]
+    assert devices.providers(Device("tensorrt", 1)) == [
         ("TensorrtExecutionProvider", at),
         ("CUDAExecutionProvider", at),
         "CPUExecutionProvider",
     ]
-    assert str(Device.parse("cuda:1")) == "cuda:1"
-    assert Device.parse("tensorrt").memory == "cuda"
+    assert devices.memory(Device("tensorrt")) == "cuda"
 
 
 @pytest.fixture

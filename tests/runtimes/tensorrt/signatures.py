@@ -1,4 +1,4 @@
-"""Run as a script: does a TensorRT binding have what the adapter calls? Prints one JSON object.
+"""A script: does a TensorRT binding have what the runtime calls? Prints one JSON object.
 
     python signatures.py MODULE [FOLDER]      MODULE is tensorrt or tensorrt_rtx
 
@@ -15,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-# Every method that the adapter calls, and the names of the parameters it passes by position.
+# Every method that the runtime calls, and the names of the parameters it passes by position.
 METHODS = {
     "Builder.create_network": ["flags"],
     "Builder.create_builder_config": [],
@@ -27,10 +27,6 @@ METHODS = {
     "INetworkDefinition.get_input": ["index"],
     "IOptimizationProfile.set_shape": ["input", "min", "opt", "max"],
     "IBuilderConfig.add_optimization_profile": ["profile"],
-    "IBuilderConfig.create_timing_cache": ["serialized_timing_cache"],
-    "IBuilderConfig.set_timing_cache": ["cache", "ignore_mismatch"],
-    "IBuilderConfig.get_timing_cache": [],
-    "ITimingCache.serialize": [],
     "Runtime.deserialize_cuda_engine": ["serialized_engine"],
     "ICudaEngine.get_tensor_name": ["index"],
     "ICudaEngine.get_tensor_mode": ["name"],
@@ -117,7 +113,7 @@ def check(module, *, rtx: bool) -> list[str]:
             wrong.append(f"{path} is missing")
     for name in DTYPES:
         dtype = getattr(module.DataType, name, None)
-        # The adapter reads an engine's dtypes by this name.
+        # The runtime reads an engine's dtypes by this name.
         if str(dtype).rsplit(".", 1)[-1] != name:
             wrong.append(f"DataType.{name} reads {dtype}")
     return wrong
@@ -131,17 +127,18 @@ def main() -> None:
             stub_libraries(Path(temporary), folder / "tensorrt_bindings" / "tensorrt.so")
             sys.path.insert(0, str(folder / "tensorrt_bindings"))
         module = importlib.import_module(name)
-        from awares_edge.runtimes.tensorrt.build import BuildLog, make_logger, make_monitor
+        from awares_edge.runtimes.tensorrt.build import make_monitor
+        from awares_edge.runtimes.tensorrt.product import Messages, make_logger
 
-        log, steps = BuildLog(), []
-        make_logger(module, log).log(module.ILogger.WARNING, "an  input is\nunused")
-        monitor = make_monitor(module, lambda *told: steps.append(told))
+        messages, steps = Messages(), []
+        make_logger(module, messages).log(module.ILogger.WARNING, "an  input is\nunused")
+        monitor = make_monitor(module, "text", lambda *step: steps.append(step))
         monitor.phase_start("Building", None, 2)
         goes_on = monitor.step_complete("Building", 0)
         result = {
             "version": getattr(module, "__version__", "?"),
             "wrong": check(module, rtx="rtx" in name),
-            "ignored": log.ignored_inputs,
+            "ignored": messages.ignored_inputs,
             "steps": steps,
             "goes_on": goes_on,
         }

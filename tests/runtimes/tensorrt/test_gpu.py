@@ -13,10 +13,9 @@ from awares_edge.errors import RuntimeUnavailable
 from awares_edge.export.tensorrt.targets import TARGETS
 from awares_edge.runtimes.base import ImageSegment, TextSegment
 from awares_edge.runtimes.tensorrt import build_engines, load_runtime
-from awares_edge.runtimes.tensorrt.cpu import cpu_runtime
-from awares_edge.runtimes.tensorrt.cuda import Cuda
+from awares_edge.runtimes.tensorrt.device import Cuda
 from awares_edge.vision import Preprocessing, extract_patches
-from tests.support.tensorrt_cpu import write_bundle
+from tests.support.tensorrt_cpu import cpu_runtime, write_bundle
 
 # Strongly typed fp32 products may still run in TF32; fp16 and bf16 by their number of bits.
 TOLERANCE = {"fp32": 5e-3, "fp16": 1e-2, "bf16": 8e-2}
@@ -64,29 +63,20 @@ def conversation(runtime):
 
 
 @pytest.mark.parametrize("precision", TOLERANCE)
-@pytest.mark.parametrize("form", ["trt-kv", "trt-legacy"])
-def test_a_conversation_is_the_one_that_a_cpu_has(
-    gpu, product, source, tmp_path, form, precision, record_property
-):
+def test_a_conversation_is_the_one_that_a_cpu_has(gpu, product, source, tmp_path, precision):
     rtx = product == "tensorrt_rtx"
-    if rtx and form == "trt-legacy":
-        pytest.skip("TensorRT-RTX takes the kv form")
     span = ("1.7", "1.99") if rtx else ("10.3", "11.99")
-    if not rtx and form == "trt-kv":
-        span = ("10.15", "11.99")
     changes = {"tensorrt": span, "rtx": rtx, "capabilities": (gpu.capability,)}
-    bundle = write_bundle(tmp_path / "bundle", source, form, precision, **changes)
+    bundle = write_bundle(tmp_path / "bundle", source, precision, **changes)
     try:
         build_engines(bundle, engines=tmp_path / "engines")
     except RuntimeUnavailable as error:
         pytest.skip(str(error))
-    reference = write_bundle(tmp_path / "reference", source, "trt-kv", "fp32")
+    reference = write_bundle(tmp_path / "reference", source, "fp32")
     with cpu_runtime(reference) as runtime:
         expected = conversation(runtime)
     with load_runtime(bundle, engines=tmp_path / "engines") as runtime:
-        record_property("text_activation_bytes", runtime._text._engine.device_memory)
         found = conversation(runtime)
-        assert runtime._text.graph_error == ""
     for ours, theirs in zip(found, expected, strict=True):
         assert np.abs(ours - theirs).max() <= TOLERANCE[precision] * theirs.std()
 

@@ -1,4 +1,4 @@
-"""The nano model through both graph forms, in onnxruntime: the answers of the onnx runtime."""
+"""The nano model through the TensorRT graphs, in onnxruntime: the answers of the onnx runtime."""
 
 import json
 from pathlib import Path
@@ -6,12 +6,10 @@ from pathlib import Path
 import pytest
 
 import awares_edge
-from awares_edge import Bundle, Model
+from awares_edge import Bundle
 from awares_edge.export import export_checkpoint
 from awares_edge.protocol import PROFILES
-from awares_edge.protocol.tokenizer import TextTokenizer
-from awares_edge.runtimes.tensorrt.cpu import cpu_runtime
-from awares_edge.spec import TOKENIZER_NAME
+from tests.support.tensorrt_cpu import as_model, cpu_runtime
 
 ROOT = Path(__file__).parents[3]
 CHECKPOINT = ROOT / "checkpoints" / "nano"
@@ -40,24 +38,15 @@ def ask_all(model):
     return found
 
 
-@pytest.mark.parametrize("target", ["rtx40", "orin-nano"])
-def test_answers_and_crops_are_the_same(answers, tmp_path, target):
-    options = {"target": target}
+def test_answers_and_crops_are_the_same(answers, tmp_path):
     path = export_checkpoint(
         CHECKPOINT,
         tmp_path / "bundle",
         format="tensorrt",
         precision="fp16",
         profile=PROFILES["nano"],
-        options=options,
+        options={"target": "orin-nano"},
     )
     bundle = Bundle.open(path)
-    manifest = bundle.manifest
-    with Model(
-        cpu_runtime(bundle),
-        TextTokenizer.from_file(bundle.path(TOKENIZER_NAME)),
-        manifest.tokens,
-        manifest.protocol,
-        manifest.preprocessing,
-    ) as model:
+    with as_model(bundle, cpu_runtime(bundle)) as model:
         assert ask_all(model) == answers

@@ -1,6 +1,7 @@
-"""The names and parameters that the adapter uses, against real bindings."""
+"""The names and parameters that the runtime uses, against real bindings."""
 
 import importlib.util
+import inspect
 import json
 import os
 import re
@@ -10,6 +11,9 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from awares_edge.errors import RuntimeUnavailable
+from awares_edge.runtimes.tensorrt import device
 
 SCRIPT = Path(__file__).parent / "signatures.py"
 FOLDER = os.environ.get("AWARES_EDGE_TENSORRT_BINDINGS")
@@ -35,7 +39,7 @@ def run(*arguments):
 def assert_usable(result):
     assert result["wrong"] == []
     assert result["ignored"] == ["an input is unused"]
-    assert result["steps"] == [["Building", 0, 2], ["Building", 1, 2]]
+    assert result["steps"] == [["text: Building", 0, 2], ["text: Building", 1, 2]]
     assert result["goes_on"] is True
 
 
@@ -58,16 +62,16 @@ def test_tensorrt_rtx():
 @pytest.mark.skipif(importlib.util.find_spec("cuda") is None, reason="cuda-python is not installed")
 def test_cuda_python():
     runtime = pytest.importorskip("cuda.bindings.runtime", reason="cuda-python before 12.6")
-    source = (
-        Path(__file__).parents[3] / "awares_edge" / "runtimes" / "tensorrt" / "cuda.py"
-    ).read_text()
-    calls = set(re.findall(r'"(cuda[A-Z]\w+)"', source))
-    assert len(calls) >= 14
-    for name in calls - {"cudaErrorMemoryAllocation", "cudaStreamCaptureModeThreadLocal"}:
+    source = inspect.getsource(device)
+    calls = set(re.findall(r'_call\(\s*"(cuda\w+)"', source)) | {"cudaStreamDestroy"}
+    assert len(calls) == 10
+    for name in calls:
         assert hasattr(runtime, name), name
-    assert hasattr(runtime.cudaStreamCaptureMode, "cudaStreamCaptureModeThreadLocal")
     for kind in ("HostToDevice", "DeviceToHost", "DeviceToDevice"):
         assert hasattr(runtime.cudaMemcpyKind, f"cudaMemcpy{kind}")
+    # A device index that does not exist, or no driver at all: an error that is a status.
+    with pytest.raises(RuntimeUnavailable, match="no usable NVIDIA GPU 99"):
+        device.Cuda(99)
 
 
 def test_the_check_can_fail():

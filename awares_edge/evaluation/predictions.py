@@ -1,0 +1,84 @@
+"""Saved predictions: JSON lines of this package or of another program, scored again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from awares_edge.errors import InputError
+from awares_edge.evaluation.benchmarks.base import Benchmark, Scored, texts
+from awares_edge.evaluation.scorers import Scorer
+
+_MAX_LINE = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class BadRow:
+    """A row that cannot be scored, and why.
+
+    Attributes:
+        line: its number, from 1.
+    """
+
+    line: int
+    reason: str
+
+
+def score_file(
+    path: Path, benchmark: Benchmark, scorer: Scorer
+) -> Iterator[tuple[int, Scored | BadRow]]:
+    """Score a file of JSON lines, one at a time.
+
+    A line holds `prediction`, `references` (a text or a list of texts) and the benchmark's `needs`;
+    its other `facts` are used where they are there. Empty lines are skipped.
+
+    Yields:
+        (line number from 1, the scored row or what is wrong with it).
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(iter(lambda: file.readline(_MAX_LINE + 1), b""), 1):
+                if len(line) > _MAX_LINE:
+                    raise InputError(f"{path}: line {number} is over {_MAX_LINE:,} bytes")
+                if not line.strip():
+                    continue
+                try:
+                    yield number, _score_line(line, benchmark, scorer)
+                except InputError as error:
+                    yield number, BadRow(number, str(error))
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def _score_line(line: bytes, benchmark: Benchmark, scorer: Scorer) -> Scored:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise InputError("not valid JSON") from error
+    if not isinstance(row, dict):
+        raise InputError("not a JSON object")
+    prediction = row.get("prediction")
+    if not isinstance(prediction, str):
+        raise InputError("'prediction' must be text")
+    references = texts(row, "references")
+    facts = _facts(row, benchmark)
+    prediction = prediction.strip()
+    score = benchmark.score(prediction, references, facts, scorer)
+    return Scored(prediction, references, score, facts)
+
+
+def _facts(row: dict[str, Any], benchmark: Benchmark) -> dict[str, str]:
+    facts = {}
+    for name in benchmark.facts:
+        value = row.get(name)
+        if isinstance(value, str):
+            facts[name] = value
+        elif value is not None or name in benchmark.needs:
+            raise InputError(f"{name!r} must be text")
+    return facts
