@@ -18,6 +18,7 @@ from awares_edge.apps.options import (
     load_model,
 )
 from awares_edge.apps.parity_table import print_results
+from awares_edge.bundle.store import Bundle
 from awares_edge.errors import InputError
 from awares_edge.evaluation.machine import describe_machine, manifest_sha256, versions
 from awares_edge.evaluation.parity import Limits, Recording, compare, load, record, save
@@ -28,6 +29,7 @@ from awares_edge.evaluation.parity.questions import (
 )
 from awares_edge.evaluation.parity.report import html
 from awares_edge.files import check_output, whole_file
+from awares_edge.runtimes.registry import get_runtime
 from awares_edge.spec import MANIFEST_NAME
 
 EPILOG = """
@@ -110,57 +112,75 @@ def parity(
 ) -> None:
     """Compare crop decisions, answers and logits of bundles with those of a reference."""
     paths = candidates or []
-    if not paths and save_reference is None:
-        raise InputError("nothing to compare with: name a candidate, or --save-reference FILE")
-    if html_file and not paths:
-        raise InputError("--html needs a candidate to compare with the reference")
-    for path in (save_reference, html_file):
-        if path:
-            check_output(path)
-    saved = load(reference) if reference.is_file() else None
-    if saved is not None and save_reference is not None:
-        raise InputError(f"{reference} is a saved reference already: leave --save-reference out")
-    for path in paths:
-        _check_source(path)
-    loaded = [load(path) if path.is_file() else None for path in paths]
-    source = saved.about["questions"] if saved else {}
-    needed = saved is None or None in loaded
-    asked = _questions(questions, limit, seed, split, source) if needed else None
+    _check_request(reference, paths, save_reference, html_file)
+    saved = {path: load(path) for path in (reference, *paths) if path.is_file()}
+    source = saved[reference].about["questions"] if reference in saved else {}
+    asked = None
+    if not saved.keys() >= {reference, *paths}:
+        asked = _questions(questions, limit, seed, split, source)
     about = {"device": device, "threads": threads}
-    limits = Limits(min_decisions, min_answers, min_warm, max_drift, min_cosine)
 
-    def ask(path: Path, forced: Recording | None) -> Recording:
+    def recording(path: Path, forced: Recording | None) -> Recording:
+        if path in saved:
+            return saved[path]
         assert asked is not None
         new_tokens = forced.about["max_new_tokens"] if forced else max_new_tokens
         return _record(path, asked, protocol, about, probes, new_tokens, forced)
 
-    ground = saved or ask(reference, None)
+    ground = recording(reference, None)
     if save_reference:
         save(ground, save_reference)
-        note(f"reference written to {save_reference}")
-    results = [
-        compare(ground, kept or ask(path, ground), limits)
-        for path, kept in zip(paths, loaded, strict=True)
-    ]
-    try:
-        if json:
-            about = {"format": "awares-edge-parity-report", "version": 1}
-            print_json({**about, "reference": ground.about, "candidates": results})
-        else:
-            print_results(ground, results)
-    finally:
-        if html_file:
-            with whole_file(html_file) as file:
-                file.write(html(results).encode())
-    if html_file and not json:
-        note(f"report written to {html_file}")
+        if not json:
+            note(f"reference written to {save_reference}")
+    limits = Limits(min_decisions, min_answers, min_warm, max_drift, min_cosine)
+    results = [compare(ground, recording(path, ground), limits) for path in paths]
+    _report(ground, results, json, html_file)
     if not all(result["agrees"] for result in results):
         raise typer.Exit(1)
 
 
-def _check_source(path: Path) -> None:
-    if not path.exists():
-        raise InputError(f"no such bundle, checkpoint or saved reference: {path}")
+def _check_request(
+    reference: Path, candidates: list[Path], save_reference: Path | None, page: Path | None
+) -> None:
+    """Find out before the first question what would fail after the last one."""
+    if not candidates and save_reference is None:
+        raise InputError("nothing to compare with: name a candidate, or --save-reference FILE")
+    if page and not candidates:
+        raise InputError("--html needs a candidate to compare with the reference")
+    if reference.is_file() and save_reference:
+        raise InputError(f"{reference} is a saved reference already: leave --save-reference out")
+    for output in (save_reference, page):
+        if output:
+            check_output(output)
+    for path in (reference, *candidates):
+        if not path.exists():
+            raise InputError(f"no such bundle, checkpoint or saved reference: {path}")
+        if path.is_dir():
+            get_runtime(_runtime_name(path)).require()
+
+
+def _runtime_name(path: Path) -> str:
+    """The runtime that reads this folder."""
+    if not (path / MANIFEST_NAME).exists() and (path / "config.json").is_file():
+        return "torch"
+    return Bundle.open(path, verify=False).manifest.runtime
+
+
+def _report(
+    reference: Recording, results: list[dict[str, Any]], json: bool, page: Path | None
+) -> None:
+    try:
+        if json:
+            about = {"format": "awares-edge-parity-report", "version": 1}
+            print_json({**about, "reference": reference.about, "candidates": results})
+        else:
+            print_results(reference, results)
+    finally:
+        if page:
+            with whole_file(page) as file:
+                file.write(html(results).encode())
+    if page and not json:
+        note(f"report written to {page}")
 
 
 def _questions(
@@ -202,10 +222,7 @@ def _record(
     max_new_tokens: int,
     forced: Recording | None,
 ) -> Recording:
-    _check_source(path)
-    checkpoint = not (path / MANIFEST_NAME).exists() and (path / "config.json").is_file()
-    runtime = "torch" if checkpoint else None
-    threads = about["threads"]
+    runtime, threads = _runtime_name(path), about["threads"]
     with (
         load_model(path, runtime, protocol, about["device"], threads, None) as model,
         progress_bar() as update,

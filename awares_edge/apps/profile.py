@@ -14,6 +14,7 @@ from awares_edge.api import embedded_bundle
 from awares_edge.apps.console import note, print_json, progress_bar
 from awares_edge.apps.options import DeviceOption, JsonOption, ProtocolOption
 from awares_edge.apps.profile_table import print_comparison, print_run
+from awares_edge.bundle.store import Bundle
 from awares_edge.errors import InputError
 from awares_edge.evaluation.profile.compare import compare_runs, read_run
 from awares_edge.evaluation.profile.compare_report import comparison_html
@@ -105,13 +106,7 @@ def profile(
         _finish(result, json, html_file, comparison_html(result), print_comparison)
         return
     paths = bundles or [embedded_bundle()]
-    for path in paths:
-        if (path / "config.json").is_file() and not (path / MANIFEST_NAME).exists():
-            raise InputError(f"{path} is a checkpoint: export it first, or name it as --reference")
-        Shape.read(path)
-    if reference is not None:
-        get_runtime("torch").require()
-        Shape.read(reference)
+    _check_models(paths, reference)
     jobs = [
         Job(
             variant=variant,
@@ -132,6 +127,17 @@ def profile(
     with progress_bar() as update:
         run = measure(jobs, update)
     _finish(run, json, html_file, run_html(run), print_run)
+
+
+def _check_models(bundles: list[Path], reference: Path | None) -> None:
+    """Find out before the first variant what would stop the last one."""
+    for path in bundles:
+        if (path / "config.json").is_file() and not (path / MANIFEST_NAME).exists():
+            raise InputError(f"{path} is a checkpoint: export it first, or name it as --reference")
+        get_runtime(Bundle.open(path, verify=False).manifest.runtime).require()
+    if reference is not None:
+        get_runtime("torch").require()
+        Shape.read(reference)
 
 
 def _variants(

@@ -17,7 +17,9 @@ def print_run(run: dict[str, Any]) -> None:
     say(f"power mode {mode or 'not reported'}, CPU governor {governor or 'not reported'}")
     for threads, limits in run["limits"].items():
         say(f"limits, threads {threads}: {_limits(limits)}")
-    _print_table([_TITLES, *map(_figures, run["variants"])])
+    metered = any(variant["energy"]["source"] for variant in run["variants"])
+    titles = (*_TITLES, "J") if metered else _TITLES
+    _print_table([titles, *(_figures(variant, metered) for variant in run["variants"])])
     for variant in run["variants"]:
         say(variant_name(variant), style="bold")
         _print_phases(variant["summary"]["phases"])
@@ -44,11 +46,10 @@ _TITLES = (
     "RTR",
     "reused",
     "peak MB",
-    "J",
 )
 
 
-def _figures(variant: dict[str, Any]) -> tuple[str, ...]:
+def _figures(variant: dict[str, Any], metered: bool) -> tuple[str, ...]:
     figures, memory = variant["summary"]["figures"], variant["memory"]
     total = figures["total_ms"]
     peak, joules = memory["peak"], variant["energy"].get("per_question")
@@ -62,7 +63,7 @@ def _figures(variant: dict[str, Any]) -> tuple[str, ...]:
         _median(figures["rtr"], 2),
         _median(figures["reused_tokens"], 0),
         "" if peak is None else f"{peak / 1e6:.0f}",
-        "" if joules is None else f"{joules:.3g}",
+        *(("" if joules is None else f"{joules:.3g}",) if metered else ()),
     )
 
 
