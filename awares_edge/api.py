@@ -8,12 +8,14 @@ from pathlib import Path
 
 from awares_edge.bundle.store import Bundle, Progress
 from awares_edge.controller.model import Model
-from awares_edge.errors import BundleError, CheckpointError, InputError
-from awares_edge.protocol.profiles import get_profile
-from awares_edge.protocol.tokenizer import TextTokenizer
+from awares_edge.errors import BundleError, InputError
+from awares_edge.protocol import ProtocolProfile, get_profile
+from awares_edge.protocol.checkpoints import DEFAULT_PROFILE, published_profile
+from awares_edge.protocol.tokenizer import SpecialTokens, TextTokenizer
+from awares_edge.runtimes.base import Runtime
 from awares_edge.runtimes.null import NullRuntime, Script
-from awares_edge.runtimes.registry import RuntimeOptions, get_runtime
-from awares_edge.spec import TOKENIZER_NAME
+from awares_edge.runtimes.registry import Entry, RuntimeOptions, get_runtime
+from awares_edge.spec import MANIFEST_NAME, TOKENIZER_NAME
 from awares_edge.vision.patches import Preprocessing
 
 
@@ -31,17 +33,17 @@ def load(
     """Load a model.
 
     Args:
-        path: a bundle folder; with runtime "torch" a Hugging Face checkpoint folder; None for the
-            embedded nano bundle.
+        path: a bundle folder; with runtime "torch" a Hugging Face checkpoint folder, or the id of
+            a repository on the hub, "owner/name"; None for the embedded nano bundle.
         runtime: name of the runtime; None for the one that the bundle is made for.
-        protocol: name of the profile to use in place of the bundle's own (checkpoints carry none;
-            they use "paper").
+        protocol: name of the profile to use in place of the bundle's own. Checkpoints carry none:
+            without a name they get the one of `protocol.checkpoints`, else "paper".
         device: where to compute: "cpu", "cuda", "cuda:1", ...; None for the best device that the
             runtime can use here.
         threads: CPU threads; None for one for each core that this process may use.
         context: most KV cells of a session (text and visual tokens); None for the runtime's limit.
         verify: compare the bundle's files with their hashes first.
-        progress: told of each verified file.
+        progress: called with (name, done, total) after each verified file.
 
     Raises:
         BundleError, CheckpointError, InputError: what is at `path` cannot be used.
@@ -50,35 +52,16 @@ def load(
     """
     profile = get_profile(protocol) if protocol else None
     options = RuntimeOptions(device, threads, context)
+    if runtime is not None and get_runtime(runtime).reads != "bundle":
+        return _load_checkpoint(path, get_runtime(runtime), profile, options)
     root = embedded_bundle() if path is None else Path(path)
-    if runtime is not None and (reads := get_runtime(runtime).reads) != "bundle":
-        if path is None and reads == "checkpoint":
-            raise InputError(
-                f"the {runtime} runtime reads a checkpoint folder: name one (--bundle)"
-            )
-        return _load_checkpoint(root, runtime, protocol or "paper", options)
-    if not (root / "manifest.json").exists() and (root / "config.json").is_file():
+    if not (root / MANIFEST_NAME).exists() and (root / "config.json").is_file():
         raise BundleError(
             f"{root} is a checkpoint: export it first (awares-edge export {root} -o BUNDLE), or "
-            "use --runtime torch"
+            "use the torch runtime"
         )
     bundle = Bundle.open(root, verify=verify, progress=progress)
-    manifest = bundle.manifest
-    entry = get_runtime(runtime or manifest.runtime)
-    if entry.name != manifest.runtime:
-        raise BundleError(
-            f"{root} is a bundle for {manifest.runtime}, not for {entry.name}: export the "
-            f"checkpoint for {entry.name}, or leave --runtime out"
-        )
-    entry.require()
-    tokenizer = _read_tokenizer(bundle)
-    return Model(
-        entry.backend.load(bundle, options),
-        tokenizer,
-        manifest.tokens,
-        profile or manifest.protocol,
-        manifest.preprocessing,
-    )
+    return _load_bundle(bundle, runtime, profile, options)
 
 
 def scripted(replies: Script = (), *, protocol: str = "paper", context: int = 32_768) -> Model:
@@ -94,15 +77,49 @@ def scripted(replies: Script = (), *, protocol: str = "paper", context: int = 32
         InputError: a reply is neither a text nor a list of texts, or no such profile.
     """
     runtime = NullRuntime(replies, context=context)
-    tokenizer = runtime.tokenizer
-    return Model(
-        runtime, tokenizer, tokenizer.special_tokens(), get_profile(protocol), Preprocessing()
-    )
+    return assemble(runtime, runtime.tokenizer, get_profile(protocol))
 
 
 def embedded_bundle() -> Path:
     """Folder of the nano bundle that comes with the package."""
     return Path(str(files("awares_edge") / "assets" / "nano"))
+
+
+def assemble(
+    runtime: Runtime,
+    tokenizer: TextTokenizer,
+    profile: ProtocolProfile,
+    preprocessing: Preprocessing | None = None,
+    tokens: SpecialTokens | None = None,
+) -> Model:
+    """A model of its parts, wherever they were read.
+
+    Args:
+        preprocessing: None for Qwen2.5-VL's own rules.
+        tokens: None for the conversation format's, with the ends that the tokenizer knows.
+
+    Raises:
+        BundleError: the tokenizer lacks a token of the conversation format.
+    """
+    tokens = tokens or tokenizer.special_tokens()
+    return Model(runtime, tokenizer, tokens, profile, preprocessing or Preprocessing())
+
+
+def _load_bundle(
+    bundle: Bundle, runtime: str | None, profile: ProtocolProfile | None, options: RuntimeOptions
+) -> Model:
+    manifest = bundle.manifest
+    entry = get_runtime(runtime or manifest.runtime)
+    if entry.name != manifest.runtime:
+        raise BundleError(
+            f"{bundle.root} is a bundle for {manifest.runtime}, not for {entry.name}: export the "
+            f"checkpoint for {entry.name}, or name no runtime"
+        )
+    entry.require()
+    tokenizer = _read_tokenizer(bundle)
+    loaded = entry.backend.load(bundle, options)
+    chosen = profile or manifest.protocol
+    return assemble(loaded, tokenizer, chosen, manifest.preprocessing, manifest.tokens)
 
 
 def _read_tokenizer(bundle: Bundle) -> TextTokenizer:
@@ -119,14 +136,21 @@ def _read_tokenizer(bundle: Bundle) -> TextTokenizer:
     return tokenizer
 
 
-def _load_checkpoint(root: Path, runtime: str, protocol: str, options: RuntimeOptions) -> Model:
-    entry = get_runtime(runtime)
+def _load_checkpoint(
+    path: str | Path | None,
+    entry: Entry,
+    profile: ProtocolProfile | None,
+    options: RuntimeOptions,
+) -> Model:
+    if path is None and entry.reads == "checkpoint":
+        raise InputError(f"the {entry.name} runtime reads a checkpoint, not a bundle: name one")
     entry.require()
-    if not root.is_dir():
-        raise CheckpointError(f"no such checkpoint: {root}")
     from awares_edge.checkpoint.preprocessor import read_eos, read_preprocessing
+    from awares_edge.checkpoint.source import find_source
 
+    root = find_source(embedded_bundle() if path is None else path).path
     loaded = entry.backend.load(root, options)
     tokenizer = TextTokenizer.from_file(root / TOKENIZER_NAME)
-    special = tokenizer.special_tokens(read_eos(root))
-    return Model(loaded, tokenizer, special, get_profile(protocol), read_preprocessing(root))
+    chosen = profile or published_profile(path or root) or get_profile(DEFAULT_PROFILE)
+    tokens = tokenizer.special_tokens(read_eos(root))
+    return assemble(loaded, tokenizer, chosen, read_preprocessing(root), tokens)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json as jsonlib
 from dataclasses import asdict
-from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,29 +22,13 @@ from awares_edge.apps.options import (
 from awares_edge.errors import InputError
 from awares_edge.evaluation import plot
 from awares_edge.evaluation.report import Report
-from awares_edge.evaluation.synthetic import MODES, EvalMode, evaluate
+from awares_edge.evaluation.synthetic import MODES, EvalMode, PictureControl, evaluate
 from awares_edge.files import check_output, whole_file
-from awares_edge.synth.generate import FAMILIES, HELD_BACK
+from awares_edge.synth.generate import FAMILIES, HELD_BACK, Split
 
 app = typer.Typer(
     name="evaluate", help="Measure a model on data whose answers are known.", no_args_is_help=True
 )
-
-
-class SplitName(str, Enum):
-    """Names for `--split`."""
-
-    train = "train"
-    validation = "validation"
-    test = "test"
-
-
-class ControlName(str, Enum):
-    """Names for `--control`."""
-
-    right = "right"
-    blank = "blank"
-    other = "other"
 
 
 @app.callback()
@@ -66,15 +49,15 @@ def synth(
     ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the questions.")] = 0,
     limit: Annotated[int, typer.Option(min=1, help="Number of questions.")] = 2000,
-    split: Annotated[SplitName, typer.Option(help="Split to draw from.")] = SplitName.test,
+    split: Annotated[Split, typer.Option(help="Split to draw from.")] = "test",
     family: Annotated[
         list[str] | None,
         typer.Option(help="Only these families; held-back ones too. Default: the trained ones."),
     ] = None,
     control: Annotated[
-        ControlName,
+        PictureControl,
         typer.Option(help="Show a blank or another picture instead, to see what guessing gives."),
-    ] = ControlName.right,
+    ] = "right",
     protocol: ProtocolOption = None,
     device: DeviceOption = None,
     threads: ThreadsOption = None,
@@ -106,11 +89,11 @@ def synth(
                 report = evaluate(
                     model,
                     name,
-                    split=split.value,
+                    split=split,
                     seed=seed,
                     limit=limit,
                     families=families,
-                    control=control.value,
+                    control=control,
                     progress=lambda done, total, name=name: update(name, done, total),  # type: ignore[misc]
                 )
             for reason in report.skipped:
@@ -139,17 +122,17 @@ def _save(reports: list[Report], path: Path) -> None:
 
 def _title(
     bundle: Path | None,
-    split: SplitName,
+    split: Split,
     families: tuple[str, ...],
-    control: ControlName,
+    control: PictureControl,
     results: list[dict[str, Any]],
 ) -> str:
     """Of the picture: the model, the split, the number of questions, and what was restricted."""
-    parts = [f"{split.value} split"]
+    parts = [f"{split} split"]
     if families:
         parts.append(" and ".join(families))
-    if control is not ControlName.right:
-        parts.append(f"{control.value} pictures")
+    if control != "right":
+        parts.append(f"{control} pictures")
     name = printable(bundle.resolve().name) if bundle else "embedded nano model"
     return f"{name}: synthetic suite, {', '.join(parts)}, {results[0]['questions']:,} questions"
 

@@ -9,104 +9,90 @@ from typing import Annotated, Any
 import typer
 
 from awares_edge.apps.console import print_json, progress_bar, say
-from awares_edge.apps.options import JsonOption
+from awares_edge.apps.format_options import describe_precisions, read_format, with_format_options
+from awares_edge.apps.options import (
+    CheckpointArgument,
+    JsonOption,
+    RevisionOption,
+    TrainedProtocol,
+    find,
+    noting,
+    trained_profile,
+)
 from awares_edge.bundle.store import Bundle
 from awares_edge.errors import InputError
-from awares_edge.export.facade import FORMATS, export_checkpoint
-from awares_edge.protocol.profiles import get_profile
+from awares_edge.export.exporter import export_checkpoint
+from awares_edge.export.registry import FormatName
 
-EPILOG = """
+EPILOG = f"""
 Examples:
 
-    awares-edge export ./AWARES-Qwen2.5-VL-7B -o awares-7b --precision fp16
+    awares-edge export Kimhi/AWARES-Qwen2.5-VL-7B -o awares-7b --precision fp16
 
     awares-edge export ./Qwen2.5-VL-3B -o awares-3b --adapter ./my-lora --protocol paper
 
     awares-edge export ./AWARES-Qwen2.5-VL-7B -o awares-q4 --format gguf --precision q4_k_m
 
-    awares-edge export ./AWARES-Qwen2.5-VL-3B -o awares-nano --format tensorrt --target orin-nano \
-        --precision int8
+    awares-edge export ./AWARES-3B -o nano --format tensorrt --target orin-nano --precision int8
 
-Precisions of onnx: fp32, fp16. Of tensorrt: fp16, fp32, bf16, int8, int4, w8a8, fp8, as the target
-takes them.
-Of gguf: f16, bf16, f32, q8_0, q6_k, q5_k_m, q4_k_m, q4_0, iq4_xs and others that a wrong name
-lists; the vision tower is never stored below f16.
+{describe_precisions()}
+
+A TensorRT target takes some of its precisions; GGUF's vision tower is never stored below f16.
 """
 
 
+@with_format_options
 def export(
-    checkpoint: Annotated[
-        Path, typer.Argument(help="Hugging Face Qwen2.5-VL checkpoint folder (safetensors).")
-    ],
+    checkpoint: CheckpointArgument,
     output: Annotated[Path, typer.Option("--output", "-o", help="Bundle folder to write.")],
-    format: Annotated[str, typer.Option(help=f"What to export to: {', '.join(FORMATS)}.")] = "onnx",
+    format: Annotated[FormatName, typer.Option(help="What to export to.")] = "onnx",
     precision: Annotated[
-        str | None,
-        typer.Option(help="Of the weights. Default: the format's first, see below."),
+        str | None, typer.Option(help="Of the weights; see below. Default: the format's first.")
     ] = None,
     adapter: Annotated[
-        Path | None, typer.Option(help="LoRA adapter folder (PEFT) to merge on the way.")
-    ] = None,
-    protocol: Annotated[
-        str, typer.Option(help="Profile the model was trained with: paper, readme, evaluator.")
-    ] = "paper",
-    importance: Annotated[
-        Path | None,
-        typer.Option(help="gguf: importance matrix that `awares-edge importance` measured."),
-    ] = None,
-    target: Annotated[
         str | None,
-        typer.Option(help="tensorrt: the device it is for (orin-nano, rtx40, h100, ...)."),
+        typer.Option(help="LoRA adapter (PEFT) to merge on the way: a folder, or OWNER/NAME."),
     ] = None,
-    cache_length: Annotated[
-        int | None, typer.Option(help="tensorrt: KV cells of a session, in place of the target's.")
+    revision: RevisionOption = None,
+    adapter_revision: Annotated[
+        str | None, typer.Option(help="Branch, tag or commit of an adapter on the hub.")
     ] = None,
-    memory: Annotated[
-        float | None,
-        typer.Option(help="tensorrt: GiB of this device, where it has more than its family's."),
-    ] = None,
-    ranges: Annotated[
-        Path | None,
-        typer.Option(help="tensorrt: measured input ranges, for w8a8 and fp8."),
-    ] = None,
+    protocol: TrainedProtocol = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a bundle that is there.")
     ] = False,
     json: JsonOption = False,
+    **settings: Any,
 ) -> None:
     """Export a checkpoint to a bundle that a device runs without torch."""
-    profile = get_profile(protocol)
+    chosen = read_format(format, precision, settings)
+    chosen.require()
     if os.path.lexists(output) and not overwrite:
         raise InputError(f"{output} exists: choose another folder or pass --overwrite")
-    if importance and format != "gguf":
-        raise InputError(f"--importance is for --format gguf, not for {format}: leave it out")
-    options: dict[str, Any] = {"importance": importance} if importance else {}
-    device = {
-        **{"target": target, "cache_length": cache_length},
-        **{"memory_gib": memory, "ranges": ranges},
-    }
-    if given := {name: value for name, value in device.items() if value is not None}:
-        if format != "tensorrt":
-            raise InputError(
-                "--target, --cache-length, --memory and --ranges are for --format tensorrt, not "
-                f"for {format}"
-            )
-        options |= given
+    if adapter is None and adapter_revision is not None:
+        raise InputError("--adapter-revision needs --adapter")
+    source = find(checkpoint, revision)
+    added = None if adapter is None else find(adapter, adapter_revision, "adapter")
+    profile, choice = trained_profile(checkpoint, protocol)
     with progress_bar() as progress:
-        path = export_checkpoint(
-            checkpoint,
+        bundle = export_checkpoint(
+            source,
             output,
-            format=format,
-            precision=precision,
-            adapter=adapter,
+            format=chosen,
+            adapter=added,
             profile=profile,
-            progress=progress,
+            progress=noting(choice, progress),
             overwrite=overwrite,
-            options=options,
         )
-    precision = Bundle.open(path, verify=False).manifest.precision
-    size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    _print(bundle, format, json)
+
+
+def _print(bundle: Bundle, format: str, json: bool) -> None:
+    precision = bundle.manifest.precision
+    size = sum(file.bytes for file in bundle.manifest.files.values())
     if json:
-        print_json({"bundle": str(path), "bytes": size, "format": format, "precision": precision})
+        print_json(
+            {"bundle": str(bundle.root), "bytes": size, "format": format, "precision": precision}
+        )
         return
-    say(f"{path}: {format}, {precision}, {size / 1e6:.1f} MB")
+    say(f"{bundle.root}: {format}, {precision}, {size / 1e6:.1f} MB")

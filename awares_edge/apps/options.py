@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
 import typer
 
 from awares_edge.api import load
-from awares_edge.apps.console import verify_progress
+from awares_edge.apps.console import err, note, verify_progress
+from awares_edge.bundle.store import Progress
+from awares_edge.checkpoint.source import Source, find_source
 from awares_edge.controller.model import Model
 from awares_edge.errors import InputError
+from awares_edge.protocol import ProtocolProfile, get_profile
+from awares_edge.protocol.checkpoints import DEFAULT_PROFILE, published_profile
 from awares_edge.runtimes.threads import check_threads
 
 
@@ -21,6 +26,14 @@ def _threads(count: int | None) -> int | None:
     except InputError as error:
         raise typer.BadParameter(str(error)) from error
     return count
+
+
+def _profile(name: str | None) -> str | None:
+    """Refused here, before a checkpoint is downloaded."""
+    try:
+        return name if name is None else get_profile(name).name
+    except InputError as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 BundleOption: TypeAlias = Annotated[
@@ -39,6 +52,24 @@ RuntimeOption: TypeAlias = Annotated[
 ProtocolOption: TypeAlias = Annotated[
     str | None,
     typer.Option(help="Protocol profile in place of the bundle's own: paper, readme, evaluator."),
+]
+CheckpointArgument: TypeAlias = Annotated[
+    str,
+    typer.Argument(
+        help="Hugging Face Qwen2.5-VL checkpoint (safetensors): a folder, or OWNER/NAME on the hub."
+    ),
+]
+RevisionOption: TypeAlias = Annotated[
+    str | None, typer.Option(help="Branch, tag or commit of a checkpoint on the hub.")
+]
+TrainedProtocol: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--protocol",
+        callback=_profile,
+        help="Profile the model was trained with: paper, readme, evaluator. Default: the one of "
+        "a published checkpoint, else paper.",
+    ),
 ]
 DeviceOption: TypeAlias = Annotated[
     str | None,
@@ -62,6 +93,37 @@ ContextOption: TypeAlias = Annotated[
 JsonOption: TypeAlias = Annotated[
     bool, typer.Option("--json", help="Print one JSON object and nothing else.")
 ]
+
+
+def find(place: str, revision: str | None, what: str = "checkpoint") -> Source:
+    """A checkpoint or adapter, downloaded from the hub where it is no folder here."""
+    # The hub's client draws bars of its own. Like ours, they are for terminals alone.
+    if not err.is_terminal:
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    return find_source(place, revision, what=what)
+
+
+def trained_profile(checkpoint: str | Path, protocol: str | None) -> tuple[ProtocolProfile, str]:
+    """The profile that a checkpoint was trained with: the one named, the published one, or the
+    default; and a line that says so, empty where it was named."""
+    if protocol is not None:
+        return get_profile(protocol), ""
+    known = published_profile(checkpoint)
+    profile = known or get_profile(DEFAULT_PROFILE)
+    reason = "as its model card shows" if known else "the default"
+    return profile, f"protocol: {profile.name}, {reason}; --protocol chooses another"
+
+
+def noting(line: str, progress: Progress) -> Progress:
+    """The same progress, with a line on stderr when the work begins: a refusal stays one line."""
+    lines = [line] if line else []
+
+    def update(what: str, done: int, total: int) -> None:
+        while lines:
+            note(lines.pop())
+        progress(what, done, total)
+
+    return update
 
 
 def load_model(

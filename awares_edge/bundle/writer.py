@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from awares_edge.bundle.manifest import FORMAT, Manifest
-from awares_edge.bundle.store import MAX_MANIFEST_BYTES, Progress, hash_file
+from awares_edge.bundle.store import MAX_MANIFEST_BYTES, Bundle, Progress, hash_file
 from awares_edge.errors import ExportError
 from awares_edge.files import place_folder, staging_folder
 from awares_edge.spec import MANIFEST_NAME
@@ -76,12 +76,15 @@ class BundleWriter:
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
-    def commit(self, manifest: Manifest, progress: Progress | None = None) -> Path:
+    def commit(self, manifest: Manifest, progress: Progress | None = None) -> Bundle:
         """Hash every written file, add the manifest and move the folder to its target.
 
         Args:
             manifest: its `files` are filled in here.
             progress: called with ("hashing", done, total) for each file.
+
+        Returns:
+            the bundle at its target; its manifest lists the files.
 
         Raises:
             ExportError: the writer is closed, or something has appeared at the target meanwhile.
@@ -97,8 +100,8 @@ class BundleWriter:
             files[name] = hash_file(temporary / name)
             if progress:
                 progress("hashing", done + 1, len(names))
-        text = replace(manifest, files=files).to_json()
-        (temporary / MANIFEST_NAME).write_text(text, encoding="utf-8")
+        complete = replace(manifest, files=files)
+        (temporary / MANIFEST_NAME).write_text(complete.to_json(), encoding="utf-8")
         if self._overwrite:
             self._check_target()
         try:
@@ -108,7 +111,7 @@ class BundleWriter:
                 f"{self.target} has been written by another program meanwhile: it was left as it is"
             ) from error
         self._temporary = None
-        return self.target
+        return Bundle(self.target, complete)
 
     def _check_target(self) -> None:
         if not os.path.lexists(self.target):

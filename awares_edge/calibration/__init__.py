@@ -1,1 +1,1 @@
-"""Quantization statistics and decision calibration (to come; see the issue tracker)."""
+"""Statistics of a checkpoint's inputs, measured on two-turn questions."""

@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from awares_edge.calibration.importance import CalibrationQuestion, observe
+from awares_edge.calibration.observe import observe
+from awares_edge.calibration.questions import CalibrationQuestion
 from awares_edge.checkpoint.names import EMBEDDING, HEAD
 from awares_edge.export.tensorrt.ranges import write_ranges
 
@@ -45,25 +46,20 @@ def measure_ranges(
     output: Path,
     *,
     adapter: Path | None = None,
-    protocol: str = "paper",
-    device: str = "cpu",
+    protocol: str | None = None,
+    device: str | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> dict[str, float]:
     """Ask every question and note how large each layer's input gets.
 
     Args:
-        output: the JSON file to write, for `export --ranges`.
-        adapter: LoRA folder to merge first, as the export will.
-        protocol: name of the profile that the checkpoint was trained with.
-        progress: called with how many questions are done.
+        output: the JSON file to write, for the export's `ranges`.
 
     Returns:
         largest magnitude by layer.
 
     Raises:
-        InputError: there is no question.
-        CheckpointError, ImageError, QuestionError: an input cannot be used.
-        RuntimeUnavailable: torch or transformers is missing.
+        ExportError: a layer's input was always zero; see `observe` for other arguments and errors.
     """
     ranges = Ranges()
     observe(

@@ -62,7 +62,10 @@ def download(repository: str, revision: str | None = None) -> HubFolder:
         CheckpointError: there is no such repository or revision, access is denied, the hub cannot
             be reached and the files are not in the cache, or the disk is full.
     """
-    require("downloading from the Hugging Face hub", {"huggingface_hub": "huggingface-hub"})
+    require(
+        f"{repository} is no folder here, and downloading it from the Hugging Face hub",
+        {"huggingface_hub": "huggingface-hub"},
+    )
     from huggingface_hub import errors, snapshot_download
 
     where = f"{repository} at {revision}" if revision else repository

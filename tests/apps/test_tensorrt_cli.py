@@ -51,7 +51,8 @@ def test_a_bundle_with_a_plan(export, tmp_path, capsys):
         (["--target", "orin-nano", "--precision", "fp8"], "(SM 8.7) does not take fp8"),
         (["--target", "h100", "--precision", "fp8"], "needs a file of input ranges"),
         (["--target", "h100", "--precision", "fp8", "--ranges", "none"], "not a file of measured"),
-        (["--target", "h100", "--cache-length", "1"], "cells, not 1"),
+        (["--target", "h100", "--cache-length", "1"], "between 64 and 1048576 cells, not 1"),
+        (["--target", "h100", "--memory", "nan"], "memory must be between 1 and 4096 GiB, not nan"),
         (["--target", "h100", "--ranges", "none"], "fp16 uses no measured ranges: leave them out"),
     ],
 )
@@ -63,9 +64,21 @@ def test_refusals_are_one_line_and_leave_nothing(export, tmp_path, capsys, argum
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_target_is_for_this_format_alone(export, capsys):
-    assert export("--target", "h100", format="onnx") == 2
-    assert "--ranges are for --format tensorrt, not for onnx" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("arguments", "format", "message"),
+    [
+        (["--target", "h100"], "onnx", "--target is for --format tensorrt, not for onnx"),
+        (
+            ["--target", "h100", "--memory", "8"],
+            "gguf",
+            "--target, --memory are for --format tensorrt, not for gguf: leave them out",
+        ),
+        (["--importance", "i.gguf"], "tensorrt", "--importance is for --format gguf"),
+    ],
+)
+def test_an_option_of_another_format_is_refused(export, capsys, arguments, format, message):
+    assert export(*arguments, format=format) == 2
+    assert message in capsys.readouterr().err
 
 
 def test_build_engine_refuses_other_bundles(checkpoint, tmp_path, capsys):

@@ -34,7 +34,7 @@ def write(target, overwrite=False, content=b"weights"):
     with BundleWriter(target, overwrite=overwrite) as writer:
         writer.path(TOKENIZER_NAME).write_text("{}")
         writer.path("weights/text.data").write_bytes(content)
-        return writer.commit(MANIFEST)
+        return writer.commit(MANIFEST).root
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from PIL import Image
 
 pytest.importorskip("torch", reason="torch is not installed (extra torch)")
 
-from awares_edge.calibration.importance import CalibrationQuestion
+from awares_edge.calibration.questions import CalibrationQuestion
 from awares_edge.calibration.ranges import measure_ranges
 from awares_edge.checkpoint.checkpoint import Checkpoint
 from awares_edge.errors import ExportError, InputError
@@ -106,7 +106,12 @@ def test_a_missing_range_is_named(checkpoint, ranges, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", '{"version": 2, "ranges": {}}', '{"version": 1, "ranges": {"a": "x"}}']
+    "text",
+    [
+        *("", "[]", "[" * 100_000, '{"version": 1}'),
+        *('{"version": 2, "ranges": {}}', '{"version": 1, "ranges": {"a": "x"}}'),
+        *('{"version": 1, "ranges": {"a": NaN}}', '{"version": 1, "ranges": {"a": 1, "a": 2}}'),
+    ],
 )
 def test_other_files_are_refused(tmp_path, text):
     path = tmp_path / "ranges.json"

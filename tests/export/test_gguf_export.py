@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from awares_edge.bundle import Bundle
 from awares_edge.errors import CheckpointError, ExportError
-from awares_edge.export.gguf import PRECISIONS, writer
+from awares_edge.export.gguf import GgufFormat, writer
 from tests.support.checkpoints import CHAT_TEMPLATE, SHAPES, make_checkpoint
 from tests.support.gguf import GGUF_SHAPES, export_gguf
 
@@ -139,7 +139,7 @@ def test_an_adapter_is_merged_on_the_way(checkpoint, tmp_path):
         precision="f32",
         adapter=adapter,
         profile=PROFILES["paper"],
-    )
+    ).root
     base = stored(checkpoint)["model.layers.1.self_attn.q_proj.weight"]
     merged = base + 2.0 * (up @ down).numpy()
     ours = tensors(read(bundle)[0])["blk.1.attn_q.weight"]
@@ -186,7 +186,9 @@ def test_a_tokenizer_that_cuts_text_otherwise_is_not_called_qwen2(checkpoint, tm
     LlamaRuntime.load(Bundle.open(bundle), threads=1, context=64).close()
 
 
-@pytest.mark.parametrize("precision", [p for p in PRECISIONS if p not in ("f32", "f16", "bf16")])
+@pytest.mark.parametrize(
+    "precision", [p for p in GgufFormat.precisions() if p not in ("f32", "f16", "bf16")]
+)
 def test_every_quantization_loads_and_computes(checkpoint, tmp_path, precision):
     from awares_edge.runtimes.base import TextSegment
     from awares_edge.runtimes.llamacpp import LlamaRuntime

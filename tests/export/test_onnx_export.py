@@ -41,7 +41,7 @@ def checkpoint(request, tmp_path_factory):
 
 
 def export(checkpoint, output, **options):
-    return export_checkpoint(checkpoint, output, profile=PROFILE, **options)
+    return export_checkpoint(checkpoint, output, profile=PROFILE, **options).root
 
 
 def logits(bundle):

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from awares_edge.errors import ExportError
-from awares_edge.export.tensorrt.files import TargetOptions, draft_plan, make_plan
+from awares_edge.export.tensorrt.files import draft_plan, make_plan
+from awares_edge.export.tensorrt.format import TensorrtFormat
 from awares_edge.export.tensorrt.memory import estimate
 from awares_edge.export.tensorrt.targets import GIB, TARGETS
 from tests.support.vision_spec import qwen_spec
@@ -26,9 +27,9 @@ def target_row(target):
 def memory_row(size, name):
     spec, target, cells = qwen_spec(size), TARGETS[name], []
     for precision in ("fp16", "int8", "int4"):
-        found = estimate(spec, draft_plan(spec, precision, TargetOptions(name)))
+        found = estimate(spec, draft_plan(spec, TensorrtFormat(precision, name)))
         try:
-            make_plan(spec, precision, TargetOptions(name))
+            make_plan(spec, TensorrtFormat(precision, name))
             note = ""
         except ExportError:
             note = " (no)"

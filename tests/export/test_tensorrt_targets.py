@@ -3,7 +3,8 @@
 import pytest
 
 from awares_edge.errors import ExportError
-from awares_edge.export.tensorrt.files import TargetOptions, limit_profile, make_plan
+from awares_edge.export.tensorrt.files import make_plan
+from awares_edge.export.tensorrt.format import TensorrtFormat
 from awares_edge.export.tensorrt.formats import NUMBER_FORMATS
 from awares_edge.export.tensorrt.memory import GIB, cache_bytes, estimate, weight_bytes
 from awares_edge.export.tensorrt.targets import TARGETS, check_precision, get_target
@@ -15,7 +16,7 @@ THREE, SEVEN = qwen_spec("3B"), qwen_spec("7B")
 
 
 def plan(spec, precision, target, **options):
-    return make_plan(spec, precision, TargetOptions(target=target, **options))
+    return make_plan(spec, TensorrtFormat(precision, target, **options))
 
 
 @pytest.mark.parametrize("name", TARGETS)
@@ -58,7 +59,7 @@ def test_a_model_that_is_too_large_is_refused_with_what_would_fit():
     with pytest.raises(ExportError, match=r"3B needs .* GiB.*Orin Nano.*use precision int4"):
         plan(THREE, "fp16", "orin-nano")
     with pytest.raises(ExportError, match="smaller model"):
-        plan(SEVEN, "int4", "orin-nano", memory_gib=6)
+        plan(SEVEN, "int4", "orin-nano", memory=6)
     plan(THREE, "int4", "orin-nano")
     plan(SEVEN, "fp16", "orin-agx")
 
@@ -73,8 +74,8 @@ def test_a_cache_that_is_too_long_is_refused_with_one_that_fits():
 def test_more_memory_than_the_familys_smallest():
     with pytest.raises(ExportError, match="RTX 40"):
         plan(SEVEN, "fp16", "rtx40")
-    small, large = (plan(SEVEN, "int4", "rtx40", memory_gib=gib) for gib in (8, 24))
-    assert plan(SEVEN, "fp16", "rtx40", memory_gib=24).patches == large.patches
+    small, large = (plan(SEVEN, "int4", "rtx40", memory=gib) for gib in (8, 24))
+    assert plan(SEVEN, "fp16", "rtx40", memory=24).patches == large.patches
     assert large.patches.max == 2 * small.patches.max
 
 
@@ -89,23 +90,23 @@ def test_scores_of_the_largest_picture_leave_room_for_the_model(name):
 
 def test_options_are_checked():
     with pytest.raises(ExportError, match="name the target device: one of orin-nano, "):
-        TargetOptions.read({})
+        TensorrtFormat()
     with pytest.raises(ExportError, match="no target 'orin'"):
         plan(THREE, "int8", "orin")
     with pytest.raises(ExportError, match="between 64 and 1048576 cells, not 3"):
-        TargetOptions.read({"target": "h100", "cache_length": 3})
+        TensorrtFormat(target="h100", cache_length=3)
     with pytest.raises(ExportError, match="between 1 and 4096 GiB, not -1"):
-        TargetOptions.read({"target": "h100", "memory_gib": -1})
+        TensorrtFormat(target="h100", memory=-1)
 
 
 def test_the_bundles_protocol_keeps_pictures_within_the_engine():
     paper = PROFILES["paper"]
-    limited = limit_profile(paper, THREE, {"target": "orin-nano"})
+    limited = TensorrtFormat(target="orin-nano").limit(paper, THREE)
     made = plan(THREE, "int4", "orin-nano")
     assert limited.max_pixels == 1024 * 28 * 28
     assert limited.max_pixels // 14**2 == made.patches.max
     readme = PROFILES["evaluator"]
-    assert limit_profile(readme, THREE, {"target": "h100"}) == readme
+    assert TensorrtFormat(target="h100").limit(readme, THREE) == readme
 
 
 def test_weights_of_the_published_models():

@@ -157,5 +157,6 @@ def test_curation_goes_on_after_every_kill(number, tmp_path):
     finish(start([*CURATE, "cut.jsonl"], tmp_path)).check(0)
     rows = [(tmp_path / f"{name}.jsonl").read_text() for name in ("whole", "cut")]
     assert rows[0] == rows[1]
-    names = {f"{name}.jsonl{end}" for name in ("whole", "cut") for end in ("", ".run.json")}
+    ends = ("", ".run.json", ".skipped.json")
+    names = {f"{name}.jsonl{end}" for name in ("whole", "cut") for end in ends}
     assert {name for name in entries(tmp_path) if ".awares-edge." not in name} == names

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from awares_edge.export import export_checkpoint
+from awares_edge.export import GgufFormat, export_checkpoint
 from awares_edge.protocol import PROFILES
 from tests.support.checkpoints import SHAPES, make_checkpoint
 
@@ -23,15 +23,11 @@ NANO = replace(
 
 
 def export_gguf(checkpoint, bundle, precision="f32", **options):
+    format = GgufFormat(precision=precision, **options)
+    profile = PROFILES["paper"]
     return export_checkpoint(
-        checkpoint,
-        bundle,
-        format="gguf",
-        precision=precision,
-        profile=PROFILES["paper"],
-        overwrite=True,
-        options=options,
-    )
+        checkpoint, bundle, format=format, profile=profile, overwrite=True
+    ).root
 
 
 def make_bundle(root, shape="tied", precision="f32", **keywords):

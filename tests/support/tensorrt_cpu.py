@@ -67,8 +67,7 @@ def write_bundle(
             tokens=tokenizer.special_tokens(read_eos(source.root)),
             files={},
         )
-        writer.commit(manifest)
-    return Bundle.open(target)
+        return writer.commit(manifest)
 
 
 class Rig:

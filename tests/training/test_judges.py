@@ -21,7 +21,7 @@ from awares_edge.training.judges import (
 )
 
 # Of sentence-transformers/all-MiniLM-L6-v2 as its authors publish it.
-PUBLISHED = {
+CHECKPOINTS = {
     "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
     "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
 }
@@ -62,7 +62,7 @@ def test_the_embedding_model_is_the_published_one() -> None:
         folder = minilm_folder()
     except RuntimeUnavailable as error:
         pytest.skip(str(error))
-    for name, expected in PUBLISHED.items():
+    for name, expected in CHECKPOINTS.items():
         assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == expected, name
 
 

@@ -12,11 +12,9 @@ from awares_edge.apps.options import DeviceOption, RuntimeOption, ThreadsOption,
 from awares_edge.apps.train.options import (
     EndpointOption,
     JudgeModelOption,
-    JudgeName,
     JudgeOption,
     KeyOption,
     OracleName,
-    RuleName,
     SeedOption,
     amount,
     make_judge,
@@ -25,6 +23,7 @@ from awares_edge.apps.train.options import (
 )
 from awares_edge.errors import InputError
 from awares_edge.files import check_output
+from awares_edge.training.crop_rules import CropRule
 
 
 def curate(
@@ -36,17 +35,15 @@ def curate(
     ] = None,
     count: Annotated[int, typer.Option(min=1, help="Synthetic questions.")] = 2000,
     seed: SeedOption = 0,
-    judge: JudgeOption = JudgeName.exact,
+    judge: JudgeOption = "exact",
     judge_model: JudgeModelOption = "",
-    oracle: Annotated[OracleName, typer.Option(help="Where evidence comes from.")] = (
-        OracleName.known
-    ),
+    oracle: Annotated[OracleName, typer.Option(help="Where evidence comes from.")] = "known",
     oracle_model: Annotated[str, typer.Option(help="Oracle: the endpoint's model name.")] = "",
     endpoint: EndpointOption = "",
     key: KeyOption = "",
     rule: Annotated[
-        RuleName, typer.Option(help="From boxes to crops: coverage (ours) or iou (published).")
-    ] = RuleName.coverage,
+        CropRule, typer.Option(help="From boxes to crops: coverage (ours) or iou (published).")
+    ] = "coverage",
     threshold: Annotated[
         float | None, amount("Of the rule. Default: 0.95 coverage, 0.5 IoU.", low=0.01, high=1.0)
     ] = None,
@@ -67,7 +64,7 @@ def curate(
     report = CurationReport(warn)
     rows = synthetic_rows("train", seed, count) if data is None else read_rows(data, report.skip)
     folder = data.parent if data else output.parent
-    if endpoint and JudgeName.endpoint is not judge and OracleName.endpoint is not oracle:
+    if endpoint and "endpoint" not in (judge, oracle):
         raise InputError("--endpoint is for --judge endpoint or --oracle endpoint: leave it out")
     chosen = make_judge(judge, judge_model, endpoint, key)
     evidence = make_oracle(oracle, oracle_model, endpoint, key)
@@ -80,14 +77,14 @@ def curate(
             output.with_name(f"{output.name}.run.json"),
             {
                 "checkpoint": checkpoint, "data": data, "seed": seed, "judge": chosen.name,
-                "oracle": evidence.name, "rule": rule.value, "threshold": threshold,
+                "oracle": evidence.name, "rule": rule, "threshold": threshold,
                 "protocol": protocol, "runtime": runtime,
             },
             begun=begun,
         )  # fmt: skip
         run(
             rows, folder, output, ControllerAnswerer(model), chosen, evidence,
-            rule=rule.value, threshold=threshold, report=report,
+            rule=rule, threshold=threshold, report=report,
             progress=lambda r: update("curating", r.kept, count if data is None else r.kept),
         )  # fmt: skip
     say(

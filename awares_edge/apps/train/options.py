@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -31,35 +30,9 @@ def _finite(value: float | None) -> float | None:
 _PACKAGES = ("torch", "transformers", "accelerate", "peft", "safetensors", "matplotlib")
 
 
-class JudgeName(str, Enum):
-    """Names for `--judge`."""
-
-    exact = "exact"
-    anls = "anls"
-    semantic = "semantic"
-    endpoint = "endpoint"
-
-
-class OracleName(str, Enum):
-    """Names for `--oracle`."""
-
-    known = "known"
-    endpoint = "endpoint"
-
-
-class Dtype(str, Enum):
-    """Names for `--dtype`."""
-
-    float32 = "float32"
-    bfloat16 = "bfloat16"
-
-
-class RuleName(str, Enum):
-    """Names for `--rule`."""
-
-    coverage = "coverage"
-    iou = "iou"
-
+JudgeName = Literal["exact", "anls", "semantic", "endpoint"]
+OracleName = Literal["known", "endpoint"]
+Dtype = Literal["float32", "bfloat16"]
 
 JudgeOption = Annotated[JudgeName, typer.Option(help="How answers are compared.")]
 JudgeModelOption = Annotated[
@@ -107,16 +80,16 @@ def make_judge(name: JudgeName, model: str, endpoint: str, key: str) -> Judge:
     from awares_edge.training import judges
     from awares_edge.training.endpoint import Endpoint
 
-    if model and name in (JudgeName.exact, JudgeName.anls):
-        raise InputError(f"--judge {name.value} uses no model: leave --judge-model out")
-    if name is JudgeName.exact:
+    if model and name in ("exact", "anls"):
+        raise InputError(f"--judge {name} uses no model: leave --judge-model out")
+    if name == "exact":
         return judges.ExactJudge()
-    if name is JudgeName.anls:
+    if name == "anls":
         return judges.AnlsJudge()
-    if name is JudgeName.semantic:
+    if name == "semantic":
         return judges.SemanticJudge(model)
     if not model:
-        raise InputError(f"--judge {name.value} needs --judge-model")
+        raise InputError(f"--judge {name} needs --judge-model")
     if not endpoint:
         raise InputError("--judge endpoint needs --endpoint")
     return judges.EndpointJudge(Endpoint(endpoint, model, key))
@@ -127,7 +100,7 @@ def make_oracle(name: OracleName, model: str, endpoint: str, key: str) -> Oracle
     from awares_edge.training import oracles
     from awares_edge.training.endpoint import Endpoint
 
-    if name is OracleName.known:
+    if name == "known":
         if model:
             raise InputError("--oracle known uses no model: leave --oracle-model out")
         return oracles.KnownBoxes()

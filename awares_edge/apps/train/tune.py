@@ -10,11 +10,9 @@ import typer
 from awares_edge.apps.console import progress_bar, say, warn
 from awares_edge.apps.train.options import (
     CheckpointingOption,
-    Dtype,
     DtypeOption,
     EndpointOption,
     JudgeModelOption,
-    JudgeName,
     JudgeOption,
     KeyOption,
     LoraOption,
@@ -43,7 +41,7 @@ def sft(
     batch: Annotated[int, typer.Option(min=1, help="Trajectories per step and device.")] = 16,
     accumulate: Annotated[int, typer.Option(min=1, help="Batches per optimiser step.")] = 1,
     tool_weight: Annotated[float, amount("w_t: weight of the call's tokens.")] = 5.0,
-    dtype: DtypeOption = Dtype.float32,
+    dtype: DtypeOption = "float32",
     checkpointing: CheckpointingOption = False,
     save_steps: SaveStepsOption = 100,
     seed: SeedOption = 0,
@@ -59,7 +57,7 @@ def sft(
     config = SftConfig(
         checkpoint, trajectories, output, protocol=protocol, lora_rank=lora, lr=lr, epochs=epochs,
         max_steps=steps, batch=batch, accumulate=accumulate, tool_weight=tool_weight,
-        dtype=dtype.value, checkpointing=checkpointing, save_steps=save_steps,
+        dtype=dtype, checkpointing=checkpointing, save_steps=save_steps,
         seed=seed,
     )  # fmt: skip
     with progress_bar() as update:
@@ -86,11 +84,11 @@ def grpo(
         float,
         amount("Cost per percent of the picture looked at."),
     ] = 0.01,
-    judge: JudgeOption = JudgeName.exact,
+    judge: JudgeOption = "exact",
     judge_model: JudgeModelOption = "",
     endpoint: EndpointOption = "",
     key: KeyOption = "",
-    dtype: DtypeOption = Dtype.float32,
+    dtype: DtypeOption = "float32",
     checkpointing: CheckpointingOption = False,
     save_steps: SaveStepsOption = 25,
     seed: SeedOption = 0,
@@ -106,7 +104,7 @@ def grpo(
         steps, prompts, group, lora, lr = 10, 4, 4, 0, 1e-4
     config = GrpoConfig(
         checkpoint, trajectories, output, protocol=protocol, lora_rank=lora, lr=lr, steps=steps,
-        prompts=prompts, group=group, batch=batch, inner=inner, beta=beta, dtype=dtype.value,
+        prompts=prompts, group=group, batch=batch, inner=inner, beta=beta, dtype=dtype,
         checkpointing=checkpointing, save_steps=save_steps, seed=seed,
         cost=ToolCost(miss=miss, use=use, area=area),
     )  # fmt: skip

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from awares_edge.bundle.writer import BundleWriter
 from awares_edge.checkpoint import Checkpoint
 from awares_edge.checkpoint.names import EMBEDDING
 from awares_edge.checkpoint.preprocessor import read_eos, read_preprocessing
 from awares_edge.checkpoint.tensorfile import Weights
-from awares_edge.errors import ExportError
+from awares_edge.export.gguf.format import FILE_TYPES, GgufFormat, GgufPrecision
 from awares_edge.export.gguf.importance import read_importance
 from awares_edge.export.gguf.layout import PATCH_EMBEDDING, Kind, text_tensors, vision_tensors
 from awares_edge.export.gguf.limits import check_model, check_rows
@@ -23,7 +26,7 @@ from awares_edge.export.gguf.metadata import (
     add_vision,
     read_template,
 )
-from awares_edge.export.gguf.quantize import QUANTIZATIONS, quantize
+from awares_edge.export.gguf.quantize import quantize
 from awares_edge.export.gguf.vocabulary import read_vocabulary
 from awares_edge.export.gguf.writer import require_space, write_file
 from awares_edge.protocol.tokenizer import END_OF_TEXT, TextTokenizer
@@ -39,9 +42,6 @@ from awares_edge.spec import TOKENIZER_NAME, ModelSpec
 if TYPE_CHECKING:
     from gguf import GGUFWriter
 
-PRECISIONS = ("f16", "bf16", "f32", *QUANTIZATIONS)
-# `general.file_type`: enum llama_ftype.
-_FILE_TYPES: dict[str, int] = {"f32": 0, "f16": 1, "bf16": 32, **QUANTIZATIONS}
 _KINDS: dict[str, Kind] = {"f32": "f32", "f16": "f16", "bf16": "bf16"}
 _UNQUANTIZED = "unquantized.gguf"
 
@@ -65,20 +65,17 @@ def vision_kind(precision: str) -> Kind:
 
 
 def write_files(
+    format: GgufFormat,
     source: Checkpoint,
     weights: Weights,
-    precision: str,
     writer: BundleWriter,
     written: Callable[[int], None],
-    importance: str | Path | None = None,
 ) -> None:
     """Write both files into a bundle.
 
     Args:
         weights: the checkpoint's, or with an adapter merged in.
-        precision: of `PRECISIONS`; the vision tower stays at f16 below that.
         written: called with how many more parameters are written; quantizing counts as half.
-        importance: an importance matrix that `importance.save_importance` wrote.
 
     Raises:
         ExportError: llama.cpp cannot hold this model, or the disk is full.
@@ -87,43 +84,55 @@ def write_files(
     spec = source.spec
     check_model(spec)
     matrix = None
-    if precision in QUANTIZATIONS:
-        check_rows(spec, precision)
+    if format.quantized:
+        check_rows(spec, format.precision)
         library()
-        matrix = read_importance(Path(importance), spec) if importance else None
-    elif importance:
-        raise ExportError(f"an importance matrix has no use at {precision}: leave it out")
-
-    text_file, vision_file = file_names(spec.name, precision)
-    _write_vision(writer.path(vision_file), source, weights, vision_kind(precision), written)
-    if precision in _KINDS:
-        _write_text(writer.path(text_file), source, weights, precision, written)
-        return
-    # llama.cpp quantizes only files, so a lossless one comes first.
-    stored = {"BF16": "bf16", "F16": "f16"}.get(source.tensor(EMBEDDING).dtype, "f32")
-    unquantized = writer.path(_UNQUANTIZED)
-    _write_text(unquantized, source, weights, stored, lambda count: written(count // 2))
-    require_space(unquantized.parent, unquantized.stat().st_size * 5 // 8)
-    half = sum(math.prod(tensor.shape) for tensor in text_tensors(spec, "f32")) // 2
-    quantize(
-        unquantized,
-        writer.path(text_file),
-        precision,
-        matrix,
-        progress=lambda _, total: written(half // total),
-    )
-    unquantized.unlink()
+        if format.importance:
+            matrix = read_importance(Path(format.importance), spec)
+    text, vision = (writer.path(name) for name in file_names(spec.name, format.precision))
+    _write_vision(vision, source, weights, vision_kind(format.precision), written)
+    if format.quantized:
+        _write_quantized(text, source, weights, format.precision, matrix, written)
+    else:
+        _write_text(text, source, weights, _KINDS[format.precision], written)
 
 
 def _write_vision(
     path: Path, source: Checkpoint, weights: Weights, kind: Kind, written: Callable[[int], None]
 ) -> None:
-    def describe(gguf: GGUFWriter) -> None:
-        add_general(gguf, source.spec, source.parameters, _FILE_TYPES[kind])
-        add_vision(gguf, source.spec, read_preprocessing(source.root))
+    spec = source.spec
 
-    plan = list(vision_tensors(source.spec, kind, _patch_kind(source, kind)))
+    def describe(gguf: GGUFWriter) -> None:
+        add_general(gguf, spec, source.parameters, FILE_TYPES[kind])
+        add_vision(gguf, spec, read_preprocessing(source.root))
+
+    plan = list(vision_tensors(spec, kind, _patch_kind(source, kind)))
     write_file(path, VISION_ARCHITECTURE, describe, plan, weights, written)
+
+
+def _write_quantized(
+    path: Path,
+    source: Checkpoint,
+    weights: Weights,
+    precision: GgufPrecision,
+    importance: Mapping[str, NDArray[np.float32]] | None,
+    written: Callable[[int], None],
+) -> None:
+    """llama.cpp quantizes only files, so a lossless one comes first."""
+    stored: dict[str, Kind] = {"BF16": "bf16", "F16": "f16"}
+    kind = stored.get(source.tensor(EMBEDDING).dtype, "f32")
+    unquantized = path.with_name(_UNQUANTIZED)
+    _write_text(unquantized, source, weights, kind, lambda count: written(count // 2))
+    require_space(unquantized.parent, unquantized.stat().st_size * 5 // 8)
+    half = sum(math.prod(tensor.shape) for tensor in text_tensors(source.spec, "f32")) // 2
+    quantize(
+        unquantized,
+        path,
+        precision,
+        importance,
+        progress=lambda _, total: written(half // total),
+    )
+    unquantized.unlink()
 
 
 def _patch_kind(source: Checkpoint, kind: Kind) -> Kind:
@@ -137,7 +146,7 @@ def _write_text(
     path: Path,
     source: Checkpoint,
     weights: Weights,
-    precision: str,
+    kind: Kind,
     written: Callable[[int], None],
 ) -> None:
     spec: ModelSpec = source.spec
@@ -147,9 +156,9 @@ def _write_text(
     special = tokenizer.special_tokens(read_eos(source.root))
 
     def describe(gguf: GGUFWriter) -> None:
-        add_general(gguf, spec, source.parameters, _FILE_TYPES[precision])
+        add_general(gguf, spec, source.parameters, FILE_TYPES[kind])
         template = read_template(source.root)
         add_text(gguf, spec, vocabulary, special, template, tokenizer.id_of(END_OF_TEXT))
 
-    plan = list(text_tensors(spec, _KINDS[precision]))
+    plan = list(text_tensors(spec, kind))
     write_file(path, TEXT_ARCHITECTURE, describe, plan, weights, written)

@@ -11,23 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from awares_edge.errors import ExportError
+from awares_edge.export.gguf.format import FILE_TYPES, GgufPrecision
 from awares_edge.runtimes.llamacpp.library import library
 from awares_edge.runtimes.threads import cores
-
-QUANTIZATIONS = {
-    "q8_0": 7,
-    "q6_k": 18,
-    "q5_k_m": 17,
-    "q5_k_s": 16,
-    "q5_0": 8,
-    "q4_k_m": 15,
-    "q4_k_s": 14,
-    "q4_0": 2,
-    "iq4_xs": 30,
-    "iq4_nl": 25,
-    "q3_k_m": 12,
-}
-"""Names as people know them, and llama.cpp's numbers for them (`enum llama_ftype`)."""
 
 # How llama.cpp's log begins the line of a tensor: the only sign of progress.
 _TENSOR = re.compile(r"\[ *(\d+)/ *(\d+)\]")
@@ -38,7 +24,7 @@ _BUFFER_BYTES = 256 << 20
 def quantize(
     source: Path,
     target: Path,
-    precision: str,
+    precision: GgufPrecision,
     importance: Mapping[str, NDArray[np.float32]] | None = None,
     threads: int = 0,
     progress: Callable[[int, int], None] | None = None,
@@ -46,7 +32,7 @@ def quantize(
     """Quantize a text GGUF.
 
     Args:
-        precision: a key of `QUANTIZATIONS`.
+        precision: a quantized one.
         importance: by tensor name, float32 [row length]: mean square of each input.
         threads: 0 for one for each core that this process may use.
         progress: called with (tensors begun, tensors in all).
@@ -58,7 +44,7 @@ def quantize(
     lib = library()
     params = lib.llama.llama_model_quantize_default_params()
     params.nthread = threads or cores()
-    params.ftype = QUANTIZATIONS[precision]
+    params.ftype = FILE_TYPES[precision]
     params.max_buf_size = _BUFFER_BYTES
     entries, keep = _importance_array(lib.llama, importance or {})
     if importance:

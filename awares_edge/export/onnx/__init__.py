@@ -1,5 +1,5 @@
 """Export to the `onnx` runtime: graphs built directly, weights streamed one at a time."""
 
-from awares_edge.export.onnx.files import PRECISIONS, write_files
+from awares_edge.export.onnx.format import OnnxFormat
 
-__all__ = ["PRECISIONS", "write_files"]
+__all__ = ["OnnxFormat"]

@@ -6,15 +6,23 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from awares_edge.errors import ExportError
+from awares_edge.errors import ExportError, InputError
 from awares_edge.files import whole_file
+from awares_edge.schema import parse_json, read_dataclass
 
 _VERSION = 1
 _LARGEST = 6e4
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    version: int
+    ranges: dict[str, float]
+    checkpoint: str = ""
 
 
 def write_ranges(path: Path, checkpoint: str, ranges: Mapping[str, float]) -> None:
@@ -29,18 +37,18 @@ def write_ranges(path: Path, checkpoint: str, ranges: Mapping[str, float]) -> No
 
 
 def read_ranges(path: Path) -> dict[str, float]:
-    """Ranges by layer.
+    """Largest magnitude of each layer's input, by the layer's name.
 
     Raises:
         ExportError: the file is missing or holds something else.
     """
     try:
-        body = json.loads(path.read_text(encoding="utf-8"))
-        if body["version"] != _VERSION:
-            raise ValueError("another version")
-        ranges = {str(name): float(value) for name, value in body["ranges"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        body = parse_json(path.read_text(encoding="utf-8"), path.name)
+        found = read_dataclass(_File, body, path.name)
+        if found.version != _VERSION:
+            raise InputError(f"{path.name} has another version")
+    except (OSError, UnicodeDecodeError, InputError) as error:
         raise ExportError(f"{path} is not a file of measured ranges: measure them again") from error
-    if not ranges or not all(math.isfinite(v) and 0 < v < _LARGEST for v in ranges.values()):
+    if not found.ranges or not all(0 < value < _LARGEST for value in found.ranges.values()):
         raise ExportError(f"{path}: every range must be between 0 and {_LARGEST:g}")
-    return ranges
+    return found.ranges

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 import awares_edge
-from awares_edge import Bundle
-from awares_edge.export import export_checkpoint
+from awares_edge.export import TensorrtFormat, export_checkpoint
 from awares_edge.protocol import PROFILES
 from tests.support.tensorrt_cpu import as_model, cpu_runtime
 
@@ -39,14 +38,11 @@ def ask_all(model):
 
 
 def test_answers_and_crops_are_the_same(answers, tmp_path):
-    path = export_checkpoint(
+    bundle = export_checkpoint(
         CHECKPOINT,
         tmp_path / "bundle",
-        format="tensorrt",
-        precision="fp16",
+        format=TensorrtFormat(target="orin-nano"),
         profile=PROFILES["nano"],
-        options={"target": "orin-nano"},
     )
-    bundle = Bundle.open(path)
     with as_model(bundle, cpu_runtime(bundle)) as model:
         assert ask_all(model) == answers

@@ -1,0 +1,93 @@
+"""The questions that calibration asks: the user's own, or the synthetic suite's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count as count_from
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from awares_edge.errors import InputError
+from awares_edge.schema import parse_json, read_dataclass
+from awares_edge.synth.generate import generate
+from awares_edge.synth.oracle import smallest_crops
+from awares_edge.vision.load import ImageSource
+
+SYNTHETIC_COUNT = 24
+_MAX_BYTES = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationQuestion:
+    """A question to measure on, with the crops that it is asked with.
+
+    Attributes:
+        crops: sent in a second turn; None lets the model choose, () keeps it to the low-res view.
+    """
+
+    image: ImageSource
+    question: str
+    crops: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    image: str
+    question: str
+    crops: tuple[str, ...] | None = None
+
+
+def read_questions(path: Path) -> list[CalibrationQuestion]:
+    """Read a file of lines {"image": "a.png", "question": "...", "crops": ["3"]}.
+
+    Image paths are relative to the file. "crops" may be left out, see `CalibrationQuestion`; other
+    keys are ignored, and so are empty lines.
+
+    Raises:
+        InputError: no such file, or a line of another form.
+    """
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise InputError(f"{path} has over {_MAX_BYTES >> 20} MiB: give fewer questions")
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 text") from error
+    return [
+        _read_line(line, f"{path}, line {number}", path.parent)
+        for number, line in enumerate(lines, 1)
+        if line.strip()
+    ]
+
+
+def synthetic_questions(count: int = SYNTHETIC_COUNT, seed: int = 0) -> list[CalibrationQuestion]:
+    """Questions of the synthetic suite's training split, half of them asked in two turns.
+
+    For where there are no pictures of the task: of each picture one question about large things,
+    answered from the low-res view, and one about small text, answered from the crops that hold it.
+    """
+    return list(islice(_synthetic(seed), count))
+
+
+def _synthetic(seed: int) -> Iterator[CalibrationQuestion]:
+    for index in count_from():
+        sample = generate("train", seed, index)
+        rng = np.random.default_rng([seed, index])
+        small = [q for q in sample.questions if q.size == "small"]
+        other = [q for q in sample.questions if q.size != "small"]
+        for questions in (other, small):
+            if questions:
+                chosen = questions[int(rng.integers(len(questions)))]
+                crops = smallest_crops(chosen.evidence) if questions is small else ()
+                yield CalibrationQuestion(sample.picture, chosen.text, crops)
+
+
+def _read_line(line: str, where: str, folder: Path) -> CalibrationQuestion:
+    body = parse_json(line, where)
+    known = {key: body[key] for key in ("image", "question", "crops") if key in body}
+    row = read_dataclass(_Row, known, where)
+    return CalibrationQuestion(folder / row.image, row.question, row.crops)

@@ -1,0 +1,90 @@
+"""Settings of the TensorRT format."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from awares_edge.errors import ExportError
+from awares_edge.export.base import ExportFormat, Help, Written
+from awares_edge.export.tensorrt.targets import TARGETS, Target, check_precision, get_target
+from awares_edge.protocol import ProtocolProfile
+from awares_edge.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from awares_edge.bundle.writer import BundleWriter
+    from awares_edge.checkpoint.checkpoint import Checkpoint
+    from awares_edge.checkpoint.tensorfile import Weights
+
+_NAMES = ", ".join(TARGETS)
+_QUANTIZED_INPUTS = ("w8a8", "fp8")
+
+
+@dataclass(frozen=True)
+class TensorrtFormat(ExportFormat):
+    """Typed ONNX graphs and a build plan for one kind of device, for the `tensorrt` runtime.
+
+    Attributes:
+        precision: of the language model's matrices; which ones there are depends on the target.
+        target: name of the device (`TARGETS`).
+        cache_length: KV cells of a session; None for the target's default.
+        memory: GiB of this very device, where it has more than the smallest of its family.
+        ranges: file of input ranges (`calibration.ranges`), for w8a8 and fp8.
+    """
+
+    name: ClassVar[str] = "tensorrt"
+    runtime: ClassVar[str] = "tensorrt"
+    needs: ClassVar[tuple[str, ...]] = ("onnx", "ml_dtypes")
+    extra: ClassVar[str] = "export"
+
+    precision: Literal["fp16", "fp32", "bf16", "int8", "int4", "w8a8", "fp8"] = "fp16"
+    target: Annotated[str, Help(f"Device to export for: {_NAMES}.")] = ""
+    cache_length: Annotated[
+        int | None, Help("KV cells of a session, in place of the target's.", 64, 1 << 20, "cells")
+    ] = None
+    memory: Annotated[
+        float | None,
+        Help("GiB of this device, where it has more than its family's.", 1, 4096, "GiB"),
+    ] = None
+    ranges: Annotated[Path | None, Help("Measured input ranges, for w8a8 and fp8.")] = None
+
+    @property
+    def device(self) -> Target:
+        """The target, with this very device's memory."""
+        found = get_target(self.target)
+        return found if self.memory is None else replace(found, gib=self.memory)
+
+    def check(self) -> None:
+        """
+        Raises:
+            ExportError: no target; it does not take the precision; ranges are missing, or have no
+                use at the precision.
+        """
+        if not self.target:
+            raise ExportError(f"name the target device: one of {_NAMES}")
+        check_precision(self.device, self.precision)
+        if self.precision not in _QUANTIZED_INPUTS:
+            if self.ranges is not None:
+                raise ExportError(f"{self.precision} uses no measured ranges: leave them out")
+        elif self.ranges is None:
+            raise ExportError(
+                f"{self.precision} needs a file of input ranges, measured on pictures of the task "
+                "(docs/tensorrt.md says how); int8 and int4 need none"
+            )
+
+    def limit(self, profile: ProtocolProfile, spec: ModelSpec) -> ProtocolProfile:
+        """The profile with pictures no larger than the target's engine takes."""
+        pixels = (spec.vision.patch_size * spec.vision.merge_size) ** 2
+        most = self.device.max_pixels // pixels * pixels
+        if profile.max_pixels <= most:
+            return profile
+        return replace(profile, max_pixels=most, min_pixels=min(profile.min_pixels, most))
+
+    def write(
+        self, source: Checkpoint, weights: Weights, writer: BundleWriter, written: Written
+    ) -> None:
+        """Write graphs, weights and the build plan."""
+        from awares_edge.export.tensorrt.files import write_files
+
+        write_files(self, source, weights, writer, written)
