@@ -9,7 +9,6 @@ from typing import Annotated, Any
 import typer
 
 from awares_edge.apps.console import note, print_json, progress_bar
-from awares_edge.apps.evaluate import SplitName
 from awares_edge.apps.options import (
     DeviceOption,
     JsonOption,
@@ -31,6 +30,7 @@ from awares_edge.evaluation.parity.report import html
 from awares_edge.files import check_output, whole_file
 from awares_edge.runtimes.registry import get_runtime
 from awares_edge.spec import MANIFEST_NAME
+from awares_edge.synth.generate import Split
 
 EPILOG = """
 Examples:
@@ -78,9 +78,7 @@ def parity(
     seed: Annotated[
         int | None, typer.Option(min=0, help="Seed of the questions. Default: 0.")
     ] = None,
-    split: Annotated[
-        SplitName | None, typer.Option(help="Split to draw from. Default: test.")
-    ] = None,
+    split: Annotated[Split | None, typer.Option(help="Split to draw from. Default: test.")] = None,
     probes: Annotated[
         int,
         typer.Option(min=0, help="Questions to compare pixels, features and logits of."),
@@ -187,11 +185,11 @@ def _questions(
     file: Path | None,
     limit: int | None,
     seed: int | None,
-    split: SplitName | None,
+    split: Split | None,
     source: dict[str, Any],
 ) -> Questions:
     """The questions that the options name, or those that a saved reference was asked."""
-    given = {"limit": limit, "seed": seed, "split": split.value if split else None}
+    given = {"limit": limit, "seed": seed, "split": split}
     if file is not None:
         if seed is not None or split is not None:
             raise InputError("--seed and --split are of the synthetic suite: leave out --questions")
@@ -205,9 +203,8 @@ def _questions(
             raise InputError(
                 f"the reference was asked with --{name} {source.get(name)}: leave --{name} out"
             )
-    drawn = SplitName(source.get("split") or given["split"] or "test")
     return synthetic_questions(
-        drawn.value,
+        source.get("split", split or "test"),
         int(source.get("seed", seed or 0)),
         int(source.get("limit", limit or _DEFAULT_LIMIT)),
     )

@@ -29,6 +29,7 @@ from awares_edge.evaluation.parity.recording import (
     row_phases,
 )
 from awares_edge.files import whole_file
+from awares_edge.synth.generate import SPLITS
 from awares_edge.vision.geometry import Grid
 from awares_edge.vision.patches import Patches
 
@@ -130,9 +131,19 @@ def _read(archive: zipfile.ZipFile, path: Path) -> Recording:
         raise ValueError
     if not all(str(about[key]) for key in ("model", "protocol_sha256", "vocabulary", "runtime")):
         raise ValueError
+    if not _is_source(about["questions"]):
+        raise ValueError
     if any(not 0 <= number < len(rows) for number in probes):
         raise ValueError
     return Recording(about, rows, probes)
+
+
+def _is_source(source: dict[str, Any]) -> bool:
+    """Whether this is a `Questions.source`."""
+    if "file" in source:
+        return isinstance(source["file"], str) and isinstance(source["limit"], int | None)
+    numbers = (source["seed"], source["limit"])
+    return source["split"] in SPLITS and all(type(n) is int and n >= 0 for n in numbers)
 
 
 def _member(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:

@@ -88,6 +88,8 @@ def rewrite(path, change):
         lambda index: index["rows"].pop(),
         lambda index: index["rows"][0].pop("answer"),
         lambda index: index["about"].pop("vocabulary"),
+        lambda index: index["about"]["questions"].update(split="other"),
+        lambda index: index["about"]["questions"].update(seed=-1),
         lambda index: index["probes"]["0"]["turns"][0]["reply"].append(3),
         lambda index: index["probes"]["0"]["turns"][0]["prompt"].append(77),
         lambda index: index["probes"]["0"]["view"]["grid"].update(height=2),
