@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,7 @@ class OwnSuite(Suite):
             InputError: the file cannot be read, or is empty.
         """
         self.path = path
-        self.rules = OwnRules(path.stem)
+        self.rules = OwnRules(_name(path.stem))
         digest = hashlib.sha256()
         self.count = 0
         for line in self._lines():
@@ -101,3 +102,8 @@ class OwnSuite(Suite):
         facts = {k: v for k, v in row.items() if k not in known and isinstance(v, str)}
         name = identifier(row, "id", index)
         return Question(name, self.path.parent / image, text(row, "question"), references, facts)
+
+
+def _name(stem: str) -> str:
+    """A folder's name; never one of another suite's."""
+    return "own-" + re.sub(r"[^\w.-]", "_", stem, flags=re.ASCII)[:100]
