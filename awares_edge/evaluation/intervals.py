@@ -24,18 +24,13 @@ def of_mean(values: Sequence[float]) -> tuple[float, float]:
 
     A single value tells nothing about the spread: its interval is infinite.
     """
-    middle = sum(values) / len(values)
-    half = _Z95 * standard_error(values)
-    return middle - half, middle + half
-
-
-def standard_error(values: Sequence[float]) -> float:
-    """Of the mean of independent values; infinite for a single one."""
     count = len(values)
-    if count < 2:
-        return inf
     middle = sum(values) / count
-    return sqrt(sum((value - middle) ** 2 for value in values) / (count - 1) / count)
+    if count < 2:
+        return -inf, inf
+    spread = sum((value - middle) ** 2 for value in values) / (count - 1)
+    half = _Z95 * sqrt(spread / count)
+    return middle - half, middle + half
 
 
 def mcnemar(only_first: int, only_second: int) -> float:

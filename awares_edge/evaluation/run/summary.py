@@ -12,7 +12,7 @@ import numpy as np
 
 from awares_edge.evaluation.benchmarks import BENCHMARKS
 from awares_edge.evaluation.benchmarks.base import Rules, Scored
-from awares_edge.evaluation.intervals import of_mean, standard_error, wilson
+from awares_edge.evaluation.intervals import of_mean, wilson
 from awares_edge.evaluation.modes import MODES
 from awares_edge.evaluation.paper import PAPER
 from awares_edge.evaluation.run.folder import ROWS, expected_rows, read_settings, runs
@@ -137,19 +137,15 @@ class _Sums:
 def _scores(rules: Rules, sums: _Sums) -> dict[str, Any]:
     """The score that the paper reports, with its 95% interval (Wilson's where it is a share)."""
     if not sums.samples:
-        return {"score": None, "score_ci": None, "standard_error": None}
+        return {"score": None, "score_ci": None}
     score = rules.totals(sums.samples)[rules.total]
     values = [sample.score for sample in sums.samples]
     bounds = of_mean(values) if rules.graded else wilson(score, len(values))
-    error = standard_error(values)
-    return {
-        "score": round(score, 4),
-        "score_ci": _interval(*bounds, most=1.0),
-        "standard_error": round(error, 6) if isfinite(error) else None,
-    }
+    return {"score": round(score, 4), "score_ci": _interval(*bounds, most=1.0)}
 
 
 def _interval(low: float, high: float, most: float | None) -> list[float] | None:
+    """Bounds to print: within 0 and `most`; the whole range, if it is known, for a single value."""
     if not isfinite(low):
         return None if most is None else [0.0, most]
     low, high = max(0.0, low), high if most is None else min(most, high)
@@ -157,22 +153,27 @@ def _interval(low: float, high: float, most: float | None) -> list[float] | None
 
 
 def _means(numbers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """By mode, the mean over the benchmarks that were run, which count alike."""
+    """By mode, the mean over the benchmarks that were run, which count alike.
+
+    They are independent, so half the widths of their intervals add as squares.
+    """
     means: dict[str, Any] = {}
     for mode in MODES:
-        of_mode = [n for n in numbers if n["mode"] == mode and n["suite"] in BENCHMARKS]
-        scores = [n["score"] for n in of_mode if n["score"] is not None]
-        if not scores:
+        of_mode = [
+            n
+            for n in numbers
+            if n["mode"] == mode and n["suite"] in BENCHMARKS and n["score"] is not None
+        ]
+        if not of_mode:
             continue
-        errors = [n["standard_error"] for n in of_mode]
-        score, interval = sum(scores) / len(scores), None
-        if None not in errors:
-            half = 1.959964 * sqrt(sum(e * e for e in errors)) / len(scores)
-            interval = _interval(score - half, score + half, most=1.0)
+        scores = [n["score"] for n in of_mode]
+        halves = [(high - low) / 2 for low, high in (n["score_ci"] for n in of_mode)]
+        score = sum(scores) / len(scores)
+        half = sqrt(sum(h * h for h in halves)) / len(scores)
         means[mode] = {
             "benchmarks": [n["suite"] for n in of_mode],
             "score": round(score, 4),
-            "score_ci": interval,
+            "score_ci": _interval(score - half, score + half, most=1.0),
             "rtr": round(sum(n["rtr"] for n in of_mode) / len(scores), 4),
             "pixel_ratio": round(sum(n["pixel_ratio"] for n in of_mode) / len(scores), 4),
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -91,7 +92,7 @@ class OwnSuite(Suite):
     def _question(self, line: bytes, index: int) -> Question:
         try:
             row = parse_json(line.decode("utf-8"), "the row")
-            str(row).encode("utf-8")
+            json.dumps(row, ensure_ascii=False).encode("utf-8")  # JSON can spell half characters
         except UnicodeError as error:
             raise InputError("the row is not valid UTF-8 text") from error
         image = text(row, "image")
