@@ -29,9 +29,14 @@ def identity(model: Model, path: Path | None) -> dict[str, Any]:
             digest.update(f"{file.name} {file.stat().st_size}\n".encode())
             digest.update(file.read_bytes() if file.name == "config.json" else b"")
     return {
-        "name": root.resolve().name if path else "embedded nano model",
+        "name": _printable(root.resolve().name) if path else "embedded nano model",
         "sha256": digest.hexdigest(),
         "runtime": model.runtime.name,
         "precision": model.runtime.precision,
         "protocol": model.protocol.name,
     }
+
+
+def _printable(name: str) -> str:
+    """A folder's name for tables and titles: untrusted text."""
+    return "".join(c if c.isprintable() else "?" for c in name)

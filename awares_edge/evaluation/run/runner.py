@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from time import perf_counter
+from time import perf_counter, thread_time
 
 import numpy as np
 
@@ -26,12 +26,25 @@ class Spent:
     Attributes:
         asked: questions that it asked.
         wall_s: seconds from the first row to the last, rows that were there before left out.
-        model_s: of those, in `Picture.ask`.
+        cpu_s: CPU seconds of the asking thread in that time.
+        model_s, model_cpu_s: the share of both that went into opening and asking pictures.
     """
 
     asked: int = 0
     wall_s: float = 0.0
+    cpu_s: float = 0.0
     model_s: float = 0.0
+    model_cpu_s: float = 0.0
+
+    @contextmanager
+    def in_model(self) -> Iterator[None]:
+        """Add the time of a `with` block to the model's."""
+        wall, cpu = perf_counter(), thread_time()
+        try:
+            yield
+        finally:
+            self.model_s += perf_counter() - wall
+            self.model_cpu_s += thread_time() - cpu
 
 
 def run_suite(
@@ -58,14 +71,14 @@ def run_suite(
     total = selection.size(suite.count)
     after = selection.nth(log.count - 1) if log.count else -1
     spent = Spent()
-    begun = perf_counter()
+    begun, cpu = perf_counter(), thread_time()
     with closing(prepared(suite, replace(selection, after=after), workers)) as rows:
         for item in rows:
             log.append(_ask(model, suite, mode, item, scorer, spent))
             spent.asked += 1
             if progress:
                 progress(log.count, total)
-    spent.wall_s = perf_counter() - begun
+    spent.wall_s, spent.cpu_s = perf_counter() - begun, thread_time() - cpu
     if log.count != total:
         raise InputError(f"{suite.name} has {log.count} rows, not {total}: the data has changed")
     return spent
@@ -79,8 +92,7 @@ def _ask(
         name = question.id if question else str(item.index)
         return Row(item.index, name, "failed", reason=item.reason)
     try:
-        with model.open(item.image) as picture:
-            start = perf_counter()
+        with spent.in_model(), model.open(item.image) as picture:
             answer = ask(
                 picture,
                 question.prompt,
@@ -89,7 +101,6 @@ def _ask(
                 rng=np.random.default_rng([item.index, 11]),
                 evidence=suite.evidence(question),
             )
-            spent.model_s += perf_counter() - start
     except (InputError, ContextOverflow) as error:
         return Row(item.index, question.id, "failed", reason=str(error))
     prediction = answer.text.strip()
