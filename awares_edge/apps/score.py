@@ -23,8 +23,8 @@ Examples:
     awares-edge score realworldqa predictions.jsonl --scorer 0.6.1 --json
 
 A line of the file: {"prediction": "42", "references": ["42"]}; ocrbench also needs "dataset",
-realworldqa "question". "type", "question_type" and "category" give totals of their own. `evaluate` writes such lines
-(rows.jsonl).
+realworldqa "question". "type", "question_type" and "category" give totals of their own.
+`evaluate` writes such lines (rows.jsonl).
 """
 
 

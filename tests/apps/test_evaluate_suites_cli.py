@@ -171,13 +171,13 @@ def test_own_questions(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "name what to evaluate: chartqa"),
+        (["--limit", "3"], "name what to evaluate: chartqa"),
         (["textvqa"], "no benchmark 'textvqa'"),
         (["pope", "--data", "missing"], "no such folder: missing"),
         (["pope", "--data", "."], "no data/test-*.parquet in ."),
         (["all", "--data", "."], "no data/test-*.parquet in chartqa"),
         (["missing.jsonl"], "cannot read missing.jsonl"),
-        (["missing.jsonl", "--data", "x"], "--data is for published benchmarks"),
+        (["missing.jsonl", "--data", "x"], "missing.jsonl is not published"),
         (["pope", "--seed", "0"], "--seed is for synth"),
         (["pope", "--family", "scene"], "--family is for synth"),
         (["pope", "--save", "x.jsonl"], "--save is not used"),

@@ -2,10 +2,6 @@
 
 import io
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,15 +11,12 @@ pytest.importorskip("pyarrow")
 
 import pyarrow as pa
 
-import awares_edge
 from awares_edge.errors import ImageError, InputError
 from awares_edge.evaluation.benchmarks import BENCHMARKS, get_benchmark
 from awares_edge.evaluation.question import BadQuestion
 from awares_edge.evaluation.suites import OwnSuite, PublishedSuite, Selection, SynthSuite
-from awares_edge.evaluation.suites.published import find_files
 from awares_edge.evaluation.synthetic import questions
 from tests.support import published
-from tests.support.hub import running_hub
 
 
 def read(suite, **selection):
@@ -162,105 +155,6 @@ def test_a_damaged_picture_is_an_error_of_its_row(data, tmp_path):
         suite.decode(question)
 
 
-# Where the files are.
-
-
-@pytest.mark.parametrize("name", BENCHMARKS)
-@pytest.mark.parametrize("place", ["", "{name}", "{repository}"])
-def test_a_folder_may_be_the_repository_or_hold_it(name, place, tmp_path):
-    benchmark = get_benchmark(name)
-    repository = benchmark.repository.split("/")[1]
-    written = published.write(
-        tmp_path / place.format(name=name, repository=repository), name, published.rows(name, 6)
-    )
-    assert find_files(benchmark, str(tmp_path)) == sorted(written)
-    if place:
-        assert find_files(benchmark, str(tmp_path), several=True) == sorted(written)
-    elif name != "docvqa":  # whose own folder DocVQA is one with that name
-        with pytest.raises(InputError, match=f"in {tmp_path / name}: download"):
-            find_files(benchmark, str(tmp_path), several=True)
-
-
-def test_other_splits_are_left_alone(tmp_path):
-    written = published.write(tmp_path, "docvqa", published.rows("docvqa", 2))
-    (tmp_path / "DocVQA" / "test-00000-of-00001.parquet").touch()
-    (tmp_path / "DocVQA" / "train-00000-of-00001.parquet").touch()
-    assert find_files(get_benchmark("docvqa"), str(tmp_path)) == written
-
-
-def test_a_folder_without_the_files_says_which_they_are(tmp_path):
-    with pytest.raises(InputError, match="download lmms-lab/DocVQA there"):
-        find_files(get_benchmark("docvqa"), str(tmp_path))
-    with pytest.raises(InputError, match="no such folder"):
-        find_files(get_benchmark("docvqa"), str(tmp_path / "missing"))
-
-
-FIND = """
-import sys
-from awares_edge.errors import AwaresError
-from awares_edge.evaluation.benchmarks import get_benchmark
-from awares_edge.evaluation.suites.published import find_files
-try:
-    for path in find_files(get_benchmark(sys.argv[1]), *(sys.argv[2:] or [None])):
-        print(path)
-except AwaresError as error:
-    sys.exit(str(error))
-"""
-
-
-@pytest.fixture
-def hub():
-    pytest.importorskip("huggingface_hub")
-    with running_hub() as hub:
-        yield hub
-
-
-@pytest.fixture
-def find(hub, tmp_path):
-    """Find files in a process of its own: the hub's client reads its settings once."""
-
-    def find(*arguments):
-        environment = {
-            **os.environ,
-            "HF_ENDPOINT": hub.endpoint,
-            "HF_HOME": str(tmp_path / "cache"),
-            "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-            "PYTHONPATH": str(Path(awares_edge.__file__).parents[1]),
-        }
-        done = subprocess.run(
-            [sys.executable, "-c", FIND, *arguments],
-            env=environment, capture_output=True, text=True, timeout=120,
-        )  # fmt: skip
-        if done.returncode:
-            return done.stderr.strip()
-        return [Path(line) for line in done.stdout.splitlines()]
-
-    return find
-
-
-@pytest.mark.parametrize("data", [(), ("someone/copy",)])
-def test_published_files_are_downloaded_once_and_nothing_else_is(data, hub, find, tmp_path):
-    benchmark = get_benchmark("docvqa")
-    paths = published.write(tmp_path / "x", "docvqa", published.rows("docvqa", 4))
-    files = {str(path.relative_to(tmp_path / "x")): path.read_bytes() for path in paths}
-    repository = (*data, benchmark.repository)[0]
-    hub.repositories[repository] = {**files, "README.md": b"x", "DocVQA/test-0.parquet": b"x"}
-    hub.datasets.add(repository)
-    found = find("docvqa", *data)
-    assert [path.read_bytes() for path in found] == list(files.values())
-    assert sorted(hub.gets) == sorted(files)
-    assert find("docvqa", *data) == found
-    assert sorted(hub.gets) == sorted(files)
-    assert PublishedSuite(benchmark, found).count == 4
-
-
-def test_a_repository_without_the_files_is_refused(hub, find):
-    hub.repositories["someone/copy"] = {"README.md": b"x"}
-    hub.datasets.add("someone/copy")
-    assert "it is not ChartQA" in find("chartqa", "someone/copy")
-    assert "nor a public repository" in find("chartqa", "someone/other")
-
-
 # The user's own questions.
 
 
@@ -301,7 +195,7 @@ def test_own_questions_name_pictures_beside_the_file(tmp_path):
         ({"image": "a", "question": "\ud800", "answer": "x"}, "not valid UTF-8"),
     ],
 )
-def test_a_line_that_is_no_question_is_reported(line, reason, tmp_path):
+def test_a_malformed_line_is_reported(line, reason, tmp_path):
     good = {"image": "a.png", "question": "?", "answer": "x"}
     [(_, first), (index, bad), (_, last)] = read(own(tmp_path, good, line, good))
     assert index == 1

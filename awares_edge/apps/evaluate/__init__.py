@@ -6,7 +6,7 @@ from pathlib import Path
 
 from awares_edge.apps.evaluate import options as o
 from awares_edge.apps.evaluate.finished import compare_folders, merge_folders
-from awares_edge.apps.evaluate.suites import RunOptions, open_suites, run_suites
+from awares_edge.apps.evaluate.suites import RunOptions, run_suites
 from awares_edge.apps.evaluate.synth import run_synth
 from awares_edge.apps.options import (
     BundleOption,
@@ -18,6 +18,7 @@ from awares_edge.apps.options import (
     ThreadsOption,
 )
 from awares_edge.errors import InputError
+from awares_edge.evaluation.suites import open_suites
 
 EPILOG = """
 Examples:
@@ -87,4 +88,5 @@ def evaluate(
         picture=picture,
     )
     root = output or Path("awares-evaluation")
-    return run_suites(open_suites(what, data, drawn), chosen, model, root, options, json=json)
+    suites = open_suites(what, data, drawn.suite() if drawn else None)
+    return run_suites(suites, chosen, model, root, options, json=json)

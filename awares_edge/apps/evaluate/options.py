@@ -13,6 +13,7 @@ from awares_edge.errors import InputError
 from awares_edge.evaluation.benchmarks import BENCHMARKS
 from awares_edge.evaluation.modes import MODES, EvalMode, get_mode
 from awares_edge.evaluation.scorers import SCORERS, Scorer
+from awares_edge.evaluation.suites import SynthSuite
 from awares_edge.evaluation.synthetic import PictureControl
 from awares_edge.synth.generate import FAMILIES, HELD_BACK, Split
 
@@ -122,6 +123,10 @@ class SynthOptions:
     families: tuple[str, ...] = ()
     control: PictureControl = "right"
 
+    def suite(self) -> SynthSuite:
+        """These questions as a suite."""
+        return SynthSuite(self.split, self.seed, self.limit, self.families, self.control)
+
 
 def synth_options(
     what: str,
@@ -161,7 +166,7 @@ def chosen_modes(mode: list[str] | None, modes: str | None, all_modes: bool) -> 
     """
     if all_modes:
         if mode or modes:
-            raise InputError("--all-modes measures every mode: leave --mode and --modes out")
+            raise InputError("--all-modes measures every mode: leave --mode out")
         return list(MODES)
     names = [*(mode or ()), *(modes.split(",") if modes is not None else ())]
     return list(dict.fromkeys(get_mode(name.strip()) for name in names or ["awares"]))

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from awares_edge.apps.console import note, progress_bar, warn
 from awares_edge.apps.evaluate.finished import print_results
-from awares_edge.apps.evaluate.options import SynthOptions
 from awares_edge.apps.options import ModelOptions
 from awares_edge.controller.model import Model
 from awares_edge.errors import InputError
 from awares_edge.evaluation import plot
-from awares_edge.evaluation.benchmarks import BENCHMARKS, get_benchmark
 from awares_edge.evaluation.modes import EvalMode
 from awares_edge.evaluation.run.folder import ROWS, RowLog, locked, pin
 from awares_edge.evaluation.run.identity import identity
@@ -20,9 +18,7 @@ from awares_edge.evaluation.run.results import draw, write_galleries, write_resu
 from awares_edge.evaluation.run.rows import read_rows
 from awares_edge.evaluation.run.runner import run_suite
 from awares_edge.evaluation.scorers import Scorer
-from awares_edge.evaluation.suites import OwnSuite, PublishedSuite, Selection, Suite, SynthSuite
-from awares_edge.evaluation.suites.published import find_files
-from awares_edge.extras import require
+from awares_edge.evaluation.suites import Selection, Suite
 
 _FORMAT = 1
 _SHOWN = 20  # failed rows that are named on stderr
@@ -43,24 +39,6 @@ class RunOptions:
     def selection(self) -> Selection:
         shard, shards = Selection.parse_shard(self.shard or "1/1")
         return Selection(self.limit, shard, shards)
-
-
-def open_suites(what: str, data: str | None, drawn: SynthOptions | None) -> list[Suite]:
-    """The suites that the first argument names; their files are checked, not read.
-
-    Raises:
-        RuntimeUnavailable: a package is missing.
-        InputError: no such suite, or its data cannot be used.
-    """
-    if drawn is not None or what.endswith(".jsonl"):
-        if data is not None:
-            raise InputError("--data is for published benchmarks: leave it out")
-        return [SynthSuite(**asdict(drawn)) if drawn else OwnSuite(Path(what))]
-    benchmarks = list(BENCHMARKS.values()) if what == "all" else [get_benchmark(what)]
-    for benchmark in benchmarks:
-        require(f"scoring {benchmark.name}", benchmark.packages)
-    several = len(benchmarks) > 1
-    return [PublishedSuite(b, find_files(b, data, several=several)) for b in benchmarks]
 
 
 def run_suites(

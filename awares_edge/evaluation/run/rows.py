@@ -33,7 +33,7 @@ class Row:
 
     Attributes:
         index: of the row in its suite, from 0.
-        status: "failed" where the row is no question or could not be asked; `reason` says why.
+        status: "failed" where the data is malformed or could not be asked; `reason` says why.
         score: from 0 to 1; None where it failed.
         crops, boxes: ids of the crops that were sent, and their pixels in the picture.
         call_status: of the model's call: none, ok, repaired or invalid.
