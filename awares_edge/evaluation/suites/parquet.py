@@ -15,6 +15,7 @@ from awares_edge.extras import require
 _BATCH = 8  # rows in memory; pictures of V* are several megabytes each
 _BUFFER = 1 << 20
 _FOOTER = 1 << 16
+_MOST_ROWS = 10_000_000  # of one file: a damaged footer can say anything
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,8 @@ class ParquetRows:
                     "published file"
                 )
             groups = tuple(metadata.row_group(i).num_rows for i in range(metadata.num_row_groups))
+            if min(groups, default=0) < 0 or sum(groups) > _MOST_ROWS:
+                raise InputError(f"{path} claims {sum(groups):,} rows: download it again")
             self._files.append(_File(path, self.count, groups))
             self._columns[path] = [c for c in columns if c in names]
             self.count += sum(groups)
