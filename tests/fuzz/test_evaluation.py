@@ -81,9 +81,8 @@ class Rows:
 
     def __init__(self, folder):
         self.path = folder / "rows.jsonl"
-        rows = [
-            Row(i, str(i), "ok", prediction="x", references=("x",), facts=facts) for i in (0, 1)
-        ]
+        fields = {"prediction": "x", "references": ("x",), "facts": {"dataset": "IIIT5K"}}
+        rows = [Row(i, str(i), "ok", **fields) for i in (0, 1)]
         self.data = b"".join(row.to_line() for row in rows)
 
     def case(self, random):
