@@ -177,7 +177,7 @@ def test_benchmarks_run_in_every_mode_that_needs_no_evidence(mode, files, answer
 
 
 def test_evidence_is_asked_for_where_there_is_none(files, answering, tmp_path):
-    with answering("yes") as model, pytest.raises(InputError, match="pope does not say"):
+    with answering("yes") as model, pytest.raises(InputError, match="and pope does not say"):
         run(tmp_path, pope(files), model, "oracle-crop")
 
 

@@ -238,5 +238,5 @@ def test_the_synthetic_suite_asks_what_evaluate_synth_asks():
     "text", ["", "1", "0/2", "3/2", "1/0", "-1/2", "a/b", "1/2/3", "1/", "١/٢"]
 )
 def test_a_shard_must_be_one_of_several(text):
-    with pytest.raises(InputError, match="must be such as 1/4"):
+    with pytest.raises(InputError, match="must have the form 1/4"):
         Selection.parse_shard(text)

@@ -16,7 +16,7 @@ from awares_edge.evaluation.run.folder import ROWS, RowLog, locked, pin
 from awares_edge.evaluation.run.identity import identity
 from awares_edge.evaluation.run.results import draw, write_galleries, write_results
 from awares_edge.evaluation.run.rows import read_rows
-from awares_edge.evaluation.run.runner import run_suite
+from awares_edge.evaluation.run.runner import check_mode, run_suite
 from awares_edge.evaluation.scorers import Scorer
 from awares_edge.evaluation.suites import Selection, Suite
 
@@ -37,7 +37,7 @@ class RunOptions:
 
     @property
     def selection(self) -> Selection:
-        shard, shards = Selection.parse_shard(self.shard or "1/1")
+        shard, shards = Selection.parse_shard("1/1" if self.shard is None else self.shard)
         return Selection(self.limit, shard, shards)
 
 
@@ -56,6 +56,9 @@ def run_suites(
         InputError: the folder holds another run, or rows failed (after everything is written).
     """
     selection = options.selection
+    for suite in suites:
+        for mode in modes:
+            check_mode(suite, mode)
     if options.picture:
         plot.check(options.picture)
     with locked(root):

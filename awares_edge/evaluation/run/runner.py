@@ -47,6 +47,19 @@ class Spent:
             self.model_cpu_s += thread_time() - cpu
 
 
+def check_mode(suite: Suite, mode: EvalMode) -> None:
+    """Find out before the first question whether a suite can be asked in a mode.
+
+    Raises:
+        InputError: the mode needs evidence, which the suite does not have.
+    """
+    if mode == "oracle-crop" and type(suite).evidence is Suite.evidence:
+        raise InputError(
+            f"mode 'oracle-crop' needs to know which crops hold the answer, and {suite.name} does "
+            "not say: choose other modes"
+        )
+
+
 def run_suite(
     model: Model,
     suite: Suite,
@@ -63,11 +76,7 @@ def run_suite(
     Every question opens its picture anew, so that neither its answer nor its time depends on which
     questions were asked before. A row that cannot be asked is written as failed.
     """
-    if mode == "oracle-crop" and type(suite).evidence is Suite.evidence:
-        raise InputError(
-            f"mode 'oracle-crop' needs to know which crops hold the answer: {suite.name} does "
-            "not say"
-        )
+    check_mode(suite, mode)
     total = selection.size(suite.count)
     after = selection.nth(log.count - 1) if log.count else -1
     spent = Spent()

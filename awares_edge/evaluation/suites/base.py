@@ -43,7 +43,7 @@ class Selection:
         first, slash, second = text.partition("/")
         numbers = [int(n) for n in (first, second) if n.isascii() and n.isdecimal() and len(n) < 7]
         if not slash or len(numbers) < 2 or not 1 <= numbers[0] <= numbers[1]:
-            raise InputError(f"shard {text!r} must be such as 1/4: the first of four")
+            raise InputError(f"shard {text!r} must have the form 1/4: part 1 of 4")
         return numbers[0], numbers[1]
 
     def wants(self, index: int) -> bool:
