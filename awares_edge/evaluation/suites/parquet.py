@@ -12,7 +12,7 @@ from awares_edge.errors import InputError
 from awares_edge.evaluation.suites.base import Selection
 from awares_edge.extras import require
 
-_BATCH = 8  # rows in memory; pictures of V* are several megabytes each
+_BATCH = 8  # rows that become Python objects together; a picture may be several megabytes
 _BUFFER = 1 << 20
 _FOOTER = 1 << 16
 _MOST_ROWS = 10_000_000  # of one file: a damaged footer can say anything
@@ -111,7 +111,7 @@ class ParquetRows:
 def _batches(path: Path, group: int, columns: list[str]) -> Iterator[Any]:
     import pyarrow.parquet as pq
 
-    # Streamed: neither a row group nor a column of it is read whole.
+    # A page at a time. Published files have one page for the pictures of a row group (100 rows).
     with pq.ParquetFile(path, memory_map=False, buffer_size=_BUFFER, pre_buffer=False) as file:
         yield from file.iter_batches(
             batch_size=_BATCH, row_groups=[group], columns=columns, use_threads=False
