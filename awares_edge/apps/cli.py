@@ -47,7 +47,7 @@ app.command("runtimes", epilog=runtimes.EPILOG)(runtimes.runtimes)
 app.command("score", epilog=score.EPILOG)(score.score)
 app.command("parity", epilog=parity.EPILOG)(parity.parity)
 app.command("profile", epilog=profile.EPILOG)(profile.profile)
-app.add_typer(evaluate.app)
+app.command("evaluate", epilog=evaluate.EPILOG, no_args_is_help=True)(evaluate.evaluate)
 app.add_typer(train.app)
 
 
