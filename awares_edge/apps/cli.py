@@ -17,6 +17,8 @@ from awares_edge.apps import (
     export,
     importance,
     inspect,
+    parity,
+    profile,
     runtimes,
     score,
     train,
@@ -43,7 +45,9 @@ app.command("importance", epilog=importance.EPILOG)(importance.importance)
 app.command("inspect", epilog=inspect.EPILOG)(inspect.inspect)
 app.command("runtimes", epilog=runtimes.EPILOG)(runtimes.runtimes)
 app.command("score", epilog=score.EPILOG)(score.score)
-app.add_typer(evaluate.app)
+app.command("parity", epilog=parity.EPILOG)(parity.parity)
+app.command("profile", epilog=profile.EPILOG)(profile.profile)
+app.command("evaluate", epilog=evaluate.EPILOG, no_args_is_help=True)(evaluate.evaluate)
 app.add_typer(train.app)
 
 

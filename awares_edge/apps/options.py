@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
@@ -145,3 +146,17 @@ def load_model(
             context=context,
             progress=progress,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class ModelOptions:
+    """The options that name a model; `load` loads it."""
+
+    bundle: Path | None
+    runtime: str | None
+    protocol: str | None
+    device: str | None
+    threads: int | None
+
+    def load(self) -> Model:
+        return load_model(self.bundle, self.runtime, self.protocol, self.device, self.threads, None)

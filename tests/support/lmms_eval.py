@@ -9,6 +9,7 @@ its parts (its filters have not changed since).
 import importlib
 import importlib.util
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
@@ -19,14 +20,15 @@ def scorers():
     """(benchmark, version) to a function of (prediction, references, facts); skips without it."""
     pytest.importorskip("loguru")
     _prepare()
-    utils = {
-        name: importlib.import_module(f"lmms_eval.tasks.{folder}.utils")
-        for name, folder in (
-            *((n, n) for n in ("chartqa", "ocrbench", "pope", "realworldqa")),
-            ("vstar", "vstar_bench"),
-        )
-    }
-    metrics = importlib.import_module("lmms_eval.api.metrics")
+    with _unused_packages():
+        utils = {
+            name: importlib.import_module(f"lmms_eval.tasks.{folder}.utils")
+            for name, folder in (
+                *((n, n) for n in ("chartqa", "docvqa", "ocrbench", "pope", "realworldqa")),
+                ("vstar", "vstar_bench"),
+            )
+        }
+        metrics = importlib.import_module("lmms_eval.api.metrics")
     return {
         ("chartqa", "0.7.2"): lambda p, r, f: utils["chartqa"].chartqa_process_results(
             {**f, "answer": r[0]}, [p]
@@ -59,11 +61,24 @@ def _prepare():
     for name in ("lmms_eval", "lmms_eval.api", "lmms_eval.filters", "lmms_eval.tasks"):
         sys.modules[name] = package = ModuleType(name)
         package.__path__ = [str(root.joinpath(*name.split(".")[1:]))]
-    # Named at the top of modules, never used by these functions.
-    for name in ("datasets", "sacrebleu", "evaluate", "pytz"):
-        if importlib.util.find_spec(name) is None:
-            sys.modules[name] = stub = ModuleType(name)
-            stub.Dataset = object
+
+
+@contextmanager
+def _unused_packages():
+    """Stand in for packages that its modules import and these functions never use."""
+    names = [
+        name
+        for name in ("datasets", "sacrebleu", "evaluate", "pytz")
+        if name not in sys.modules and importlib.util.find_spec(name) is None
+    ]
+    for name in names:
+        sys.modules[name] = stub = ModuleType(name)
+        stub.Dataset = object
+    try:
+        yield
+    finally:
+        for name in names:  # other tests ask whether the real ones are installed
+            del sys.modules[name]
 
 
 def prompts():

@@ -1,0 +1,246 @@
+"""`awares-edge parity`: does a bundle decide and answer as its reference does?"""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from awares_edge.apps.console import note, print_json, progress_bar
+from awares_edge.apps.options import (
+    DeviceOption,
+    JsonOption,
+    ProtocolOption,
+    ThreadsOption,
+    load_model,
+)
+from awares_edge.apps.parity_table import print_results
+from awares_edge.bundle.store import Bundle
+from awares_edge.errors import InputError
+from awares_edge.evaluation.machine import describe_machine, manifest_sha256, versions
+from awares_edge.evaluation.parity import Limits, Recording, compare, load, record, save
+from awares_edge.evaluation.parity.questions import (
+    Questions,
+    read_questions,
+    synthetic_questions,
+)
+from awares_edge.evaluation.parity.report import html
+from awares_edge.files import check_output, whole_file
+from awares_edge.runtimes.registry import get_runtime
+from awares_edge.spec import MANIFEST_NAME
+from awares_edge.synth.generate import Split
+
+EPILOG = """
+Examples:
+
+    awares-edge parity ./nano-checkpoint nano-bundle nano-q8 --protocol nano --html report.html
+
+    awares-edge parity ./AWARES-Qwen2.5-VL-7B --save-reference awares-7b.parity
+
+    awares-edge parity awares-7b.parity awares-7b-q4
+
+The second line runs on a large machine, the third on the device: the file holds the reference's
+decisions, answers, pixels, features and logits. Exit code: 0 where every candidate agrees, 1 where
+one does not, 2 where something cannot be used.
+"""
+
+_DEFAULT_LIMIT = 200
+_LIMITS = Limits()
+
+
+def parity(
+    reference: Annotated[
+        Path,
+        typer.Argument(help="Checkpoint folder (needs torch), bundle folder, or saved reference."),
+    ],
+    candidates: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Checkpoint folders, bundle folders or saved references to compare."),
+    ] = None,
+    save_reference: Annotated[
+        Path | None, typer.Option(help="Write what the reference said and computed to this file.")
+    ] = None,
+    questions: Annotated[
+        Path | None,
+        typer.Option(
+            help='JSONL file of your own: {"image": "photo.jpg", "question": "..."} a line, with '
+            '"answer" where it is known. Default: the synthetic suite.'
+        ),
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help=f"Number of questions. Default: {_DEFAULT_LIMIT}, or all of a file."
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Seed of the questions. Default: 0.")
+    ] = None,
+    split: Annotated[Split | None, typer.Option(help="Split to draw from. Default: test.")] = None,
+    probes: Annotated[
+        int,
+        typer.Option(min=0, help="Questions to compare pixels, features and logits of."),
+    ] = 16,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Most tokens of one turn.")] = 64,
+    min_decisions: Annotated[
+        float, typer.Option(min=0, max=1, help="Least share of equal crop decisions.")
+    ] = _LIMITS.decisions,
+    min_answers: Annotated[
+        float, typer.Option(min=0, max=1, help="Least share of equal answers.")
+    ] = _LIMITS.answers,
+    min_warm: Annotated[
+        float, typer.Option(min=0, max=1, help="Least share of equal answers, cold and warm.")
+    ] = _LIMITS.warm,
+    max_drift: Annotated[
+        float | None,
+        typer.Option(min=0, help="Largest difference of logits, in standard deviations."),
+    ] = None,
+    min_cosine: Annotated[
+        float, typer.Option(min=0, max=1, help="A stage below this has diverged.")
+    ] = _LIMITS.cosine,
+    protocol: ProtocolOption = None,
+    device: DeviceOption = None,
+    threads: ThreadsOption = None,
+    html_file: Annotated[
+        Path | None, typer.Option("--html", help="Write a self-contained report to this file.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Compare crop decisions, answers and logits of bundles with those of a reference."""
+    paths = candidates or []
+    _check_request(reference, paths, save_reference, html_file)
+    saved = {path: load(path) for path in (reference, *paths) if path.is_file()}
+    source = saved[reference].about["questions"] if reference in saved else {}
+    asked = None
+    if not saved.keys() >= {reference, *paths}:
+        asked = _questions(questions, limit, seed, split, source)
+    about = {"device": device, "threads": threads}
+
+    def recording(path: Path, forced: Recording | None) -> Recording:
+        if path in saved:
+            return saved[path]
+        assert asked is not None
+        new_tokens = forced.about["max_new_tokens"] if forced else max_new_tokens
+        return _record(path, asked, protocol, about, probes, new_tokens, forced)
+
+    ground = recording(reference, None)
+    if save_reference:
+        save(ground, save_reference)
+        if not json:
+            note(f"reference written to {save_reference}")
+    limits = Limits(min_decisions, min_answers, min_warm, max_drift, min_cosine)
+    results = [compare(ground, recording(path, ground), limits) for path in paths]
+    _report(ground, results, json, html_file)
+    if not all(result["agrees"] for result in results):
+        raise typer.Exit(1)
+
+
+def _check_request(
+    reference: Path, candidates: list[Path], save_reference: Path | None, page: Path | None
+) -> None:
+    """Find out before the first question what would fail after the last one."""
+    if not candidates and save_reference is None:
+        raise InputError("nothing to compare with: name a candidate, or --save-reference FILE")
+    if page and not candidates:
+        raise InputError("--html needs a candidate to compare with the reference")
+    if reference.is_file() and save_reference:
+        raise InputError(f"{reference} is a saved reference already: leave --save-reference out")
+    for output in (save_reference, page):
+        if output:
+            check_output(output)
+    for path in (reference, *candidates):
+        if not path.exists():
+            raise InputError(f"no such bundle, checkpoint or saved reference: {path}")
+        if path.is_dir():
+            get_runtime(_runtime_name(path)).require()
+
+
+def _runtime_name(path: Path) -> str:
+    """The runtime that reads this folder."""
+    if not (path / MANIFEST_NAME).exists() and (path / "config.json").is_file():
+        return "torch"
+    return Bundle.open(path, verify=False).manifest.runtime
+
+
+def _report(
+    reference: Recording, results: list[dict[str, Any]], json: bool, page: Path | None
+) -> None:
+    try:
+        if json:
+            about = {"format": "awares-edge-parity-report", "version": 1}
+            print_json({**about, "reference": reference.about, "candidates": results})
+        else:
+            print_results(reference, results)
+    finally:
+        if page:
+            with whole_file(page) as file:
+                file.write(html(results).encode())
+    if page and not json:
+        note(f"report written to {page}")
+
+
+def _questions(
+    file: Path | None,
+    limit: int | None,
+    seed: int | None,
+    split: Split | None,
+    source: dict[str, Any],
+) -> Questions:
+    """The questions that the options name, or those that a saved reference was asked."""
+    given = {"limit": limit, "seed": seed, "split": split}
+    if file is not None:
+        if seed is not None or split is not None:
+            raise InputError("--seed and --split are of the synthetic suite: leave out --questions")
+        return read_questions(file, limit if limit is not None else source.get("limit"))
+    if "file" in source:
+        raise InputError(
+            f"the reference was asked {source['file']}: give that file with --questions"
+        )
+    for name, value in given.items():
+        if source and value is not None and value != source.get(name):
+            raise InputError(
+                f"the reference was asked with --{name} {source.get(name)}: leave --{name} out"
+            )
+    return synthetic_questions(
+        source.get("split", split or "test"),
+        int(source.get("seed", seed or 0)),
+        int(source.get("limit", limit or _DEFAULT_LIMIT)),
+    )
+
+
+def _record(
+    path: Path,
+    questions: Questions,
+    protocol: str | None,
+    about: dict[str, Any],
+    probes: int,
+    max_new_tokens: int,
+    forced: Recording | None,
+) -> Recording:
+    runtime, threads = _runtime_name(path), about["threads"]
+    with (
+        load_model(path, runtime, protocol, about["device"], threads, None) as model,
+        progress_bar() as update,
+    ):
+        name = path.resolve().name
+        return record(
+            model,
+            {
+                "model": name,
+                "manifest_sha256": manifest_sha256(path),
+                "runtime": model.runtime.name,
+                "precision": model.runtime.precision,
+                "device": model.runtime.device,
+                "threads": threads,
+                "machine": describe_machine(),
+                "versions": versions(),
+                "recorded": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            },
+            questions,
+            probes=probes,
+            forced=forced,
+            max_new_tokens=max_new_tokens,
+            progress=lambda done, total: update(name, done, total),
+        )

@@ -1,0 +1,74 @@
+"""What one process measures, as it is sent to that process."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, TypeAlias, get_args
+
+ProfileMode: TypeAlias = Literal["awares", "again", "full", "low", "always-full", "reference"]
+MODES: tuple[ProfileMode, ...] = get_args(ProfileMode)
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """What is measured; two runs are compared by these fields.
+
+    Attributes:
+        path: bundle or checkpoint folder.
+        mode: "awares" (first view, call, crops, answer); "again" (a second question about a
+            picture whose KV is kept); "full" and "low" (no call); "always-full" (a call for the
+            whole picture); "reference" (two `generate` calls of transformers, nothing kept).
+        device: where to compute; None for the best that the runtime can use.
+        threads: CPU threads; None for one a core.
+        max_pixels: area that a picture is scaled down to; None for the protocol's own limit.
+    """
+
+    path: str
+    mode: ProfileMode
+    runtime: str | None = None
+    protocol: str | None = None
+    device: str | None = None
+    threads: int | None = None
+    max_pixels: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """How a variant is measured.
+
+    Attributes:
+        side: pixels along each side of the noise pictures.
+        crops: ids that the scripted call names.
+        answer_tokens: length of the scripted answer.
+        free: leave calls and answers to the model.
+        warmup, iterations: questions that are dropped, and kept.
+        sustained_s: go on for so long afterwards.
+        cpus: processors to stay on; empty for any.
+    """
+
+    variant: Variant
+    side: int
+    crops: tuple[str, ...]
+    answer_tokens: int
+    free: bool
+    warmup: int
+    iterations: int
+    seed: int
+    sustained_s: float = 0.0
+    cpus: tuple[int, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Job:
+        """What `to_dict` gave, after a passage through JSON."""
+        values = {field.name: data[field.name] for field in fields(cls)}
+        return cls(
+            **{
+                **values,
+                "variant": Variant(**data["variant"]),
+                "crops": tuple(data["crops"]),
+                "cpus": tuple(data["cpus"]),
+            }
+        )
