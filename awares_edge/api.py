@@ -128,5 +128,7 @@ def _load_checkpoint(root: Path, runtime: str, protocol: str, options: RuntimeOp
 
     loaded = entry.backend.load(root, options)
     tokenizer = TextTokenizer.from_file(root / TOKENIZER_NAME)
+    profile = get_profile(protocol)
+    tokenizer.require_tokens(profile.tokens, profile.name)
     special = tokenizer.special_tokens(read_eos(root))
-    return Model(loaded, tokenizer, special, get_profile(protocol), read_preprocessing(root))
+    return Model(loaded, tokenizer, special, profile, read_preprocessing(root))

@@ -100,7 +100,7 @@ def export_checkpoint(
     if hasattr(module, "limit_profile"):
         profile = module.limit_profile(profile, source.spec, options or {})
     preprocessing = _preprocessing(source)
-    tokens = _tokens(source)
+    tokens = _tokens(source, profile)
     try:
         with BundleWriter(output, overwrite=overwrite) as writer:
             shutil.copyfile(source.root / TOKENIZER_NAME, writer.path(TOKENIZER_NAME))
@@ -141,13 +141,14 @@ def _preprocessing(source: Checkpoint) -> Preprocessing:
     return rules
 
 
-def _tokens(source: Checkpoint) -> SpecialTokens:
+def _tokens(source: Checkpoint, profile: ProtocolProfile) -> SpecialTokens:
     tokenizer = TextTokenizer.from_file(source.root / TOKENIZER_NAME)
     if tokenizer.vocabulary > source.spec.vocabulary:
         raise CheckpointError(
             f"{source.root}: the tokenizer has {tokenizer.vocabulary} tokens, the model "
             f"{source.spec.vocabulary}: they do not belong together"
         )
+    tokenizer.require_tokens(profile.tokens, profile.name)
     return tokenizer.special_tokens(read_eos(source.root))
 
 
