@@ -181,7 +181,10 @@ def test_what_is_no_bundle(tmp_path):
         ),
         (lambda b: b["tokens"].update(eos=[2] * 65), r"eos must be of 1 to 64 items, it has 65"),
         (lambda b: b["model"].update(mrope_section=[1, 2]), "must have 3 items"),
-        (lambda b: b["protocol"]["region"].update(boxes="x"), "must be one of 'halves', 'evaluator'"),
+        (
+            lambda b: b["protocol"]["region"].update(boxes="x"),
+            "must be one of 'halves', 'evaluator'",
+        ),
         (lambda b: b["files"].pop(TOKENIZER_NAME), "lists no tokenizer.json"),
         (lambda b: b.update(files=[]), "must be an object"),
     ],

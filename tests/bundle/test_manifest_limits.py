@@ -90,9 +90,13 @@ def test_a_value_beyond_its_limit_is_refused_and_named(limit):
     if limit.endswith(".keys"):
         inner[name] = {"x" * 5000: "x"}
     else:
-        inner[name] = {int: high, float: 1e300, str: "x" * 100_000, list: ["0"] * 9999, type(None): high}.get(
-            type(inner[name]), {str(i): "x" for i in range(9999)}
-        )
+        inner[name] = {
+            int: high,
+            float: 1e300,
+            str: "x" * 100_000,
+            list: ["0"] * 9999,
+            type(None): high,
+        }.get(type(inner[name]), {str(i): "x" for i in range(9999)})
     with pytest.raises(BundleError, match=name) as caught:
         Manifest.from_json(json.dumps(body))
     assert len(str(caught.value)) < 250

@@ -1,0 +1,74 @@
+"""The JSON object of a call, from untrusted text."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from awares_edge.protocol.call.json_prefix import MAX_DEPTH, PYTHON_NUMBER
+
+MAX_BODY = 4096
+"""Longest text between the tags, in characters."""
+_LONG_NUMBER = re.compile(r"\d{21}")
+_BLANK = r"[ \t\r\n]*"
+_NUMBERS = re.compile(
+    rf"{_BLANK}\[{_BLANK}{PYTHON_NUMBER}(?:{_BLANK},{_BLANK}{PYTHON_NUMBER}){{3}}"
+    rf"{_BLANK}(?:,{_BLANK})?\]{_BLANK}"
+)
+
+
+class Unreadable(Exception):
+    """A call that cannot be followed; says why."""
+
+
+def too_long(body: str) -> bool:
+    """Whether a body is beyond what a call can be: its length, or the digits of a number."""
+    return len(body) > MAX_BODY or _LONG_NUMBER.search(body) is not None
+
+
+def read_object(text: str, lenient: str = "") -> tuple[dict[str, Any], bool]:
+    """(the JSON object, whether it was strict JSON).
+
+    Args:
+        lenient: key of a list of numbers that may also be written as Python writes one.
+    """
+
+    def refuse(constant: str) -> None:
+        raise Unreadable(f"the call holds {constant}: numbers must be finite")
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) != len(pairs):
+            raise Unreadable("the call holds a key twice in one object")
+        return found
+
+    try:
+        value = json.loads(text, parse_constant=refuse, object_pairs_hook=unique)
+        deep = _depth(value) > MAX_DEPTH
+    except (ValueError, RecursionError) as error:
+        if lenient and (strict := _python_list(text, lenient)) is not None:
+            return read_object(strict)[0], False
+        raise Unreadable("the call is not valid JSON") from error
+    if deep:
+        raise Unreadable(f"the call is nested over {MAX_DEPTH} deep")
+    if not isinstance(value, dict):
+        raise Unreadable("the call must hold a JSON object")
+    return value, True
+
+
+def _depth(value: Any) -> int:
+    """How many lists and objects are inside each other."""
+    if not isinstance(value, (dict, list)):
+        return 0
+    inner = value.values() if isinstance(value, dict) else value
+    return 1 + max(map(_depth, inner), default=0)
+
+
+def _python_list(text: str, key: str) -> str | None:
+    """The text with a list of numbers that holds `.5`, `5.` or a last comma written as JSON."""
+    match = re.search(rf'"{re.escape(key)}"\s*:(\s*\[[^\]]*\])', text)
+    if match is None or not _NUMBERS.fullmatch(match[1]):
+        return None
+    numbers = [float(n) for n in re.findall(PYTHON_NUMBER, match[1])]
+    return text[: match.start(1)] + json.dumps(numbers) + text[match.end(1) :]
