@@ -17,6 +17,7 @@ from awares_edge.apps import (
     export,
     importance,
     inspect,
+    protocols,
     runtimes,
     score,
     train,
@@ -43,6 +44,7 @@ app.command("importance", epilog=importance.EPILOG)(importance.importance)
 app.command("inspect", epilog=inspect.EPILOG)(inspect.inspect)
 app.command("runtimes", epilog=runtimes.EPILOG)(runtimes.runtimes)
 app.command("score", epilog=score.EPILOG)(score.score)
+app.add_typer(protocols.app)
 app.add_typer(evaluate.app)
 app.add_typer(train.app)
 

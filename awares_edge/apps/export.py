@@ -48,7 +48,11 @@ def export(
         Path | None, typer.Option(help="LoRA adapter folder (PEFT) to merge on the way.")
     ] = None,
     protocol: Annotated[
-        str, typer.Option(help="Profile the model was trained with: paper, readme, evaluator.")
+        str,
+        typer.Option(
+            help="Profile the model was trained with: a name that `awares-edge protocols` lists, "
+            "or a .toml or .json file."
+        ),
     ] = "paper",
     importance: Annotated[
         Path | None,

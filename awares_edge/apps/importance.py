@@ -51,7 +51,8 @@ def importance(
         "importance.gguf"
     ),
     protocol: Annotated[
-        str, typer.Option(help="Profile the model was trained with: paper, readme, evaluator.")
+        str,
+        typer.Option(help="Profile the model was trained with: a name, or a .toml or .json file."),
     ] = "paper",
     device: Annotated[
         str | None, typer.Option(help="Where torch computes: cpu, cuda, ... Default: the best.")

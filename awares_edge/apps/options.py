@@ -38,7 +38,10 @@ RuntimeOption: TypeAlias = Annotated[
 ]
 ProtocolOption: TypeAlias = Annotated[
     str | None,
-    typer.Option(help="Protocol profile in place of the bundle's own: paper, readme, evaluator."),
+    typer.Option(
+        help="Protocol profile in place of the bundle's own: a name that `awares-edge protocols` "
+        "lists, or a .toml or .json file."
+    ),
 ]
 DeviceOption: TypeAlias = Annotated[
     str | None,

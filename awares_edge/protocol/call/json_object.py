@@ -6,6 +6,7 @@ import json
 import re
 from typing import Any
 
+from awares_edge.errors import InputError
 from awares_edge.protocol.call.json_prefix import MAX_DEPTH, PYTHON_NUMBER
 
 MAX_BODY = 4096
@@ -18,8 +19,8 @@ _NUMBERS = re.compile(
 )
 
 
-class Unreadable(Exception):
-    """A call that cannot be followed; says why."""
+class UnreadableCall(InputError):
+    """A call that cannot be followed; its text is told to the model."""
 
 
 def too_long(body: str) -> bool:
@@ -35,25 +36,27 @@ def read_object(text: str, lenient: str = "") -> tuple[dict[str, Any], bool]:
     """
 
     def refuse(constant: str) -> None:
-        raise Unreadable(f"the call holds {constant}: numbers must be finite")
+        raise UnreadableCall(f"the call holds {constant}: numbers must be finite")
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
         if len(found) != len(pairs):
-            raise Unreadable("the call holds a key twice in one object")
+            raise UnreadableCall("the call holds a key twice in one object")
         return found
 
     try:
         value = json.loads(text, parse_constant=refuse, object_pairs_hook=unique)
         deep = _depth(value) > MAX_DEPTH
+    except UnreadableCall:
+        raise
     except (ValueError, RecursionError) as error:
         if lenient and (strict := _python_list(text, lenient)) is not None:
             return read_object(strict)[0], False
-        raise Unreadable("the call is not valid JSON") from error
+        raise UnreadableCall("the call is not valid JSON") from error
     if deep:
-        raise Unreadable(f"the call is nested over {MAX_DEPTH} deep")
+        raise UnreadableCall(f"the call is nested over {MAX_DEPTH} deep")
     if not isinstance(value, dict):
-        raise Unreadable("the call must hold a JSON object")
+        raise UnreadableCall("the call must hold a JSON object")
     return value, True
 
 

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Callable
 
+from awares_edge.errors import AwaresError
 from awares_edge.protocol.call.tool import Tool
 
 MAX_DEPTH = 8
@@ -34,11 +35,11 @@ _REFERENCE = re.compile(rf"-?{_WHOLE}(?![.eE])")
 _WORDS = ("true", "false", "null")
 
 
-class _Cut(Exception):
+class _Cut(AwaresError):
     """The text ends inside the object: what is there so far can become one."""
 
 
-class _Wrong(Exception):
+class _Wrong(AwaresError):
     """The text cannot become the object."""
 
 

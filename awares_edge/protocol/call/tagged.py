@@ -15,7 +15,7 @@ from typing import Any
 
 from awares_edge.errors import InputError
 from awares_edge.protocol.call.base import Call, Request
-from awares_edge.protocol.call.json_object import MAX_BODY, Unreadable, read_object, too_long
+from awares_edge.protocol.call.json_object import MAX_BODY, UnreadableCall, read_object, too_long
 from awares_edge.protocol.call.json_prefix import MAX_NUMBER, could_be_object, one_line_objects
 from awares_edge.protocol.call.tool import Tool
 
@@ -109,7 +109,7 @@ class TaggedCall:
             return Call("none")
         try:
             request, clean = self._request(bodies)
-        except Unreadable as problem:
+        except UnreadableCall as problem:
             return Call("invalid", problem=str(problem))
         clean = clean and len(bodies) == 1 and text.endswith(tool.closing)
         return Call("ok" if clean else "repaired", (request,))
@@ -129,7 +129,7 @@ class TaggedCall:
     def _request(self, bodies: list[str]) -> tuple[Request, bool]:
         body = bodies[-1] if self.tool.which == "last" else bodies[0]
         if too_long(body):
-            raise Unreadable("the call is too long")
+            raise UnreadableCall("the call is too long")
         if self.tool.syntax == "list":
             return self._from_list(body)
         return self._from_json(bodies, body)
@@ -137,7 +137,7 @@ class TaggedCall:
     def _from_list(self, body: str) -> tuple[Request, bool]:
         found = _LIST.findall(body)
         if len(found) != 1:
-            raise Unreadable("the call must hold one box [x1, y1, x2, y2] of whole numbers")
+            raise UnreadableCall("the call must hold one box [x1, y1, x2, y2] of whole numbers")
         x1, y1, x2, y2 = (float(int(n)) for n in found[0].strip("[]").split(","))
         return Request(box=(x1, y1, x2, y2)), body.strip() == found[0] and found[0].isascii()
 
@@ -145,19 +145,19 @@ class TaggedCall:
         tool = self.tool
         found = body.strip()
         if tool.spelled and not _holds_in_order(body, tool.spelled):
-            raise Unreadable(f"the call must be spelled as {tool.example}")
+            raise UnreadableCall(f"the call must be spelled as {tool.example}")
         if tool.one_line:
             objects = [text for b in bodies for text in one_line_objects(b[:MAX_BODY])]
             if tool.which == "only" and len(objects) > 1:
-                raise Unreadable("one call a step is allowed")
+                raise UnreadableCall("one call a step is allowed")
             if not objects:
-                raise Unreadable("there is no JSON object in the call")
+                raise UnreadableCall("there is no JSON object in the call")
             found = objects[0]
             # A body that begins with a brace is that object; in it there is no other one.
             if (tool.whole_body and found != body.strip()) or (
                 body.lstrip().startswith("{") and not body.lstrip().startswith(found)
             ):
-                raise Unreadable("the call is not valid JSON")
+                raise UnreadableCall("the call is not valid JSON")
         call, clean = read_object(found, lenient=tool.box if tool.spelled else "")
         clean = clean and found == body.strip()
         if not tool.name:
@@ -165,7 +165,7 @@ class TaggedCall:
         clean = self._check_name(call) and clean
         arguments = call.get("arguments")
         if not isinstance(arguments, dict):
-            raise Unreadable("'arguments' must be an object")
+            raise UnreadableCall("'arguments' must be an object")
         return self._arguments(arguments), clean
 
     def _check_name(self, call: dict[str, Any]) -> bool:
@@ -174,27 +174,27 @@ class TaggedCall:
             return True
         if self.tool.any_name:
             return False
-        raise Unreadable(f"there is no tool {str(name)[:80]!r}: the tool is {self.tool.name}")
+        raise UnreadableCall(f"there is no tool {str(name)[:80]!r}: the tool is {self.tool.name}")
 
     def _arguments(self, arguments: dict[str, Any]) -> Request:
         tool = self.tool
         if tool.fixed:
             key, _, value = tool.fixed.partition("=")
             if arguments.get(key) != value:
-                raise Unreadable(f"{key!r} must be {value!r}")
+                raise UnreadableCall(f"{key!r} must be {value!r}")
         if not tool.box:
             return Request()
         box = arguments.get(tool.box)
         if not isinstance(box, list) or len(box) != 4:
-            raise Unreadable(f"{tool.box!r} must be a list of four numbers")
+            raise UnreadableCall(f"{tool.box!r} must be a list of four numbers")
         if any(type(number) not in (int, float) for number in box):
-            raise Unreadable(f"{tool.box!r} must be a list of four numbers")
+            raise UnreadableCall(f"{tool.box!r} must be a list of four numbers")
         x1, y1, x2, y2 = map(float, box)
         if not all(abs(number) < MAX_NUMBER for number in (x1, y1, x2, y2)):
-            raise Unreadable(f"the numbers of {tool.box!r} are out of range")
+            raise UnreadableCall(f"the numbers of {tool.box!r} are out of range")
         reference = arguments.get(tool.reference) if tool.reference else None
         if tool.reference and type(reference) not in (int, str):
-            raise Unreadable(f"{tool.reference!r} is missing or not a name or a whole number")
+            raise UnreadableCall(f"{tool.reference!r} is missing or not a name or a whole number")
         return Request(box=(x1, y1, x2, y2), reference=reference)
 
 
