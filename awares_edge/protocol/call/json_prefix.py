@@ -31,7 +31,13 @@ _PYTHON_NUMBER = re.compile(PYTHON_NUMBER)
 _OPEN_PYTHON_NUMBER = re.compile(
     rf"[-+]?(?:(?:{_WHOLE}(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]*)?|\.)?"
 )
-_REFERENCE = re.compile(rf"-?{_WHOLE}(?![.eE])")
+_INTEGER = re.compile(rf"-?{_WHOLE}")
+# What can still become such a number.
+_OPEN = {
+    _NUMBER: _OPEN_NUMBER,
+    _PYTHON_NUMBER: _OPEN_PYTHON_NUMBER,
+    _INTEGER: re.compile(rf"-?{_WHOLE}?"),
+}
 _WORDS = ("true", "false", "null")
 
 
@@ -88,16 +94,16 @@ class _Reader:
         self._text = text
         self._tool = tool
         self._blank = " \t\r" if tool.one_line else " \t\r\n"
-        self._inside = ("arguments",) if tool.name else ()
+        inside = ("arguments",) if tool.name else ()
         fixed, _, value = tool.fixed.partition("=")
-        self._pinned = {(*self._inside, fixed): value} if fixed else {}
+        self._arguments = inside
+        self._box_place = (*inside, tool.box) if tool.box else None
+        self._reference_place = (*inside, tool.reference) if tool.reference else None
+        self._pinned = {(*inside, fixed): value} if fixed else {}
         if tool.name and not tool.any_name:
             self._pinned["name",] = tool.name
-        needed = [
-            *self._pinned,
-            *((*self._inside, key) for key in (tool.box, tool.reference) if key),
-        ]
-        self._needed = {*needed, self._inside} - {()}
+        needed = {inside, self._box_place, self._reference_place, *self._pinned}
+        self._needed = [place for place in needed if place]
 
     def object(self, path: tuple[str, ...], at: int) -> int:
         """Read an object that begins at `at`; where it ends."""
@@ -132,13 +138,13 @@ class _Reader:
 
     def _value(self, path: tuple[str, ...], at: int) -> int:
         first = self._at(at)
-        if path == (*self._inside, self._tool.box):
+        if path == self._box_place:
             return self._box(at)
-        if path == (*self._inside, self._tool.reference) and first != '"':
-            return self._number(at, _REFERENCE)
+        if path == self._reference_place and first != '"':
+            return self._number(at, _INTEGER)
         if first == '"':
             return self._text_value(self._pinned.get(path), at)
-        if path in self._pinned or (path == self._inside and first != "{"):
+        if path in self._pinned or (path == self._arguments and first != "{"):
             raise _Wrong
         if first in "{[" and len(path) >= MAX_DEPTH:
             raise _Wrong
@@ -194,9 +200,7 @@ class _Reader:
 
     def _number(self, at: int, kind: re.Pattern[str] = _NUMBER) -> int:
         # A number at the end may go on.
-        self._cut_if_whole(
-            (_OPEN_PYTHON_NUMBER if kind is _PYTHON_NUMBER else _OPEN_NUMBER).match(self._text, at)
-        )
+        self._cut_if_whole(_OPEN[kind].match(self._text, at))
         match = kind.match(self._text, at)
         if match is None:
             raise _Wrong
