@@ -38,6 +38,7 @@ _OPEN = {
     _PYTHON_NUMBER: _OPEN_PYTHON_NUMBER,
     _INTEGER: re.compile(rf"-?{_WHOLE}?"),
 }
+_GROWS = re.compile(r"([^eE]+)[eE](\+[0-9]*|[0-9]+)")
 _WORDS = ("true", "false", "null")
 
 
@@ -160,15 +161,25 @@ class _Reader:
         at = self._expect("[", at)
         for last in (False, False, False, True):
             at = self._space(at)
-            start, at = at, self._number(at, _PYTHON_NUMBER if python else _NUMBER)
-            if not abs(float(self._text[start:at])) < MAX_NUMBER:
-                raise _Wrong
-            at = self._space(at)
+            at = self._space(self._box_number(at, _PYTHON_NUMBER if python else _NUMBER))
             if not last:
                 at = self._expect(",", at)
         if python and self._at(at) == ",":
             at = self._space(at + 1)
         return self._expect("]", at)
+
+    def _box_number(self, at: int, kind: re.Pattern[str]) -> int:
+        try:
+            end = self._number(at, kind)
+        except _Cut:
+            # With an exponent that is not negative a number can only grow.
+            grows = _GROWS.fullmatch(self._text, at)
+            if grows and not abs(float(f"{grows[1]}e0{grows[2].lstrip('+')}")) < MAX_NUMBER:
+                raise _Wrong from None
+            raise
+        if not abs(float(self._text[at:end])) < MAX_NUMBER:
+            raise _Wrong
+        return end
 
     def _text_value(self, pinned: str | None, at: int) -> int:
         rest = self._text[at + 1 :]
