@@ -38,7 +38,14 @@ PIECES = [
     ),
     *('"bbox_2d": ', '"bbox_2d":', '"source": ', '"source":', '"target_image": ', '"name": '),
     *('"arguments": {', '"action": "resize"', '"label": "a\\u00e9\\"b"', '"original_image"'),
-    *('"observation_1"', "[10, 20, 110, 220]", "[0.1, 0.2, 0.4, 0.6]", "[.5, 5., +1, 1e2,]", "1"),
+    *(
+        "'original_image'",
+        '"observation_1"',
+        "[10, 20, 110, 220]",
+        "[0.1, 0.2, 0.4, 0.6]",
+        "[.5, 5., +1, 1e2,]",
+        "1",
+    ),
     *("[1, 2, 3]", "[NaN, 0, 1, 1]", "[-Infinity, 0, 1e999, 1]", "true", "null", "-0", "1e-320"),
     *(
         "[[[[[[[[[[",

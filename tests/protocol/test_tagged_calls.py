@@ -43,7 +43,8 @@ def json_calls(draw, call):
         arguments[tool.reference] = draw(st.integers(-9, 99) | st.text(max_size=12))
     taken = {*arguments, "name", "arguments"}
     more = st.dictionaries(st.text(max_size=6).filter(lambda k: k not in taken), extra, max_size=2)
-    arguments = {**arguments, **draw(more)}
+    if not tool.spelled:
+        arguments = {**arguments, **draw(more)}
     if tool.name:
         body = {"name": tool.name, "arguments": arguments}
         body = dict(draw(st.permutations(list({**body, **draw(more)}.items()))))

@@ -8,6 +8,7 @@ from typing import Any
 
 from awares_edge.errors import InputError
 from awares_edge.protocol.call.json_prefix import MAX_DEPTH, PYTHON_NUMBER
+from awares_edge.protocol.call.tool import Tool
 
 MAX_BODY = 4096
 """Longest text between the tags, in characters."""
@@ -28,11 +29,11 @@ def too_long(body: str) -> bool:
     return len(body) > MAX_BODY or _LONG_NUMBER.search(body) is not None
 
 
-def read_object(text: str, lenient: str = "") -> tuple[dict[str, Any], bool]:
+def read_object(text: str, lenient: Tool | None = None) -> tuple[dict[str, Any], bool]:
     """(the JSON object, whether it was strict JSON).
 
     Args:
-        lenient: key of a list of numbers that may also be written as Python writes one.
+        lenient: tool whose list of numbers and reference may also be written as Python writes them.
     """
 
     def refuse(constant: str) -> None:
@@ -50,7 +51,7 @@ def read_object(text: str, lenient: str = "") -> tuple[dict[str, Any], bool]:
     except UnreadableCall:
         raise
     except (ValueError, RecursionError) as error:
-        if lenient and (strict := _python_list(text, lenient)) is not None:
+        if lenient and (strict := _as_json(text, lenient)) != text:
             return read_object(strict)[0], False
         raise UnreadableCall("the call is not valid JSON") from error
     if deep:
@@ -68,10 +69,12 @@ def _depth(value: Any) -> int:
     return 1 + max(map(_depth, inner), default=0)
 
 
-def _python_list(text: str, key: str) -> str | None:
-    """The text with a list of numbers that holds `.5`, `5.` or a last comma written as JSON."""
-    match = re.search(rf'"{re.escape(key)}"\s*:(\s*\[[^\]]*\])', text)
+def _as_json(text: str, tool: Tool) -> str:
+    """The text with `[.5, 5., 1,]` and a reference in single quotes written as JSON."""
+    reference = rf'("{re.escape(tool.reference)}": )\'([^\'"\\\x00-\x1f]*)\'}}\Z'
+    text = re.sub(reference, r'\1"\2"}', text)
+    match = re.search(rf'"{re.escape(tool.box)}"\s*:(\s*\[[^\]]*\])', text)
     if match is None or not _NUMBERS.fullmatch(match[1]):
-        return None
+        return text
     numbers = [float(n) for n in re.findall(PYTHON_NUMBER, match[1])]
     return text[: match.start(1)] + json.dumps(numbers) + text[match.end(1) :]

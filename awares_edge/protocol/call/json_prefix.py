@@ -22,6 +22,8 @@ MAX_NUMBER = 1e9
 _CHARACTERS = r'(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*'
 _STRING = re.compile(f'"{_CHARACTERS}"')
 _OPEN_STRING = re.compile(rf'"{_CHARACTERS}(?:\\(?:u[0-9a-fA-F]{{0,3}})?)?')
+_OPEN_SINGLE = re.compile(r"'[^'\"\\\x00-\x1f]*")
+_SINGLE = re.compile(rf"{_OPEN_SINGLE.pattern}'")
 _WHOLE = r"(?:0|[1-9][0-9]*)"
 _NUMBER = re.compile(rf"-?{_WHOLE}(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?")
 _OPEN_NUMBER = re.compile(rf"-?(?:{_WHOLE}(?:\.(?:[0-9]+(?:[eE][-+]?[0-9]*)?)?|[eE][-+]?[0-9]*)?)?")
@@ -114,13 +116,17 @@ class _Reader:
             return self._close(path, keys, at)
         while True:
             start = at
-            key, at = self._string(at)
+            key, at = self._key(path, keys, at)
             if key in keys:
                 raise _Wrong
             keys.add(key)
             at = self._expect(":", self._space(at))
             self._check_spelling(key, start)
-            at = self._space(self._value((*path, key), self._space(at)))
+            at = self._value((*path, key), self._space(at))
+            if self._tool.spelled and (*path, key) == self._reference_place:
+                # Nothing comes behind it.
+                return self._close(path, keys, self._expect("}", at) - 1)
+            at = self._space(at)
             if self._at(at) == "}":
                 return self._close(path, keys, at)
             at = self._space(self._expect(",", at))
@@ -129,6 +135,17 @@ class _Reader:
         if any(place[:-1] == path and place[-1] not in keys for place in self._needed):
             raise _Wrong
         return at + 1
+
+    def _key(self, path: tuple[str, ...], keys: set[str], at: int) -> tuple[str, int]:
+        """A key; where calls are spelled in one way, one of the two that they have, once."""
+        if self._tool.spelled and not path:
+            known = [
+                f'"{key}"' for key in (self._tool.box, self._tool.reference) if key not in keys
+            ]
+            rest = self._text[at:]
+            if not any(key.startswith(rest) or rest.startswith(key) for key in known):
+                raise _Wrong
+        return self._string(at)
 
     def _check_spelling(self, key: str, at: int) -> None:
         for text in self._tool.spelled:
@@ -141,6 +158,8 @@ class _Reader:
         first = self._at(at)
         if path == self._box_place:
             return self._box(at)
+        if path == self._reference_place and self._tool.spelled:
+            return self._quoted(at)
         if path == self._reference_place and first != '"':
             return self._number(at, _INTEGER)
         if first == '"':
@@ -191,6 +210,15 @@ class _Reader:
         if pinned is not None and value != pinned:
             raise _Wrong
         return at
+
+    def _quoted(self, at: int) -> int:
+        """A text in double quotes, or in single ones as Python writes it."""
+        if self._at(at) == '"':
+            return self._string(at)[1]
+        if match := _SINGLE.match(self._text, at):
+            return match.end()
+        self._cut_if_whole(_OPEN_SINGLE.match(self._text, at))
+        raise _Wrong
 
     def _list(self, path: tuple[str, ...], at: int) -> int:
         at = self._space(self._expect("[", at))

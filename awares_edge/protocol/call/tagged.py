@@ -144,7 +144,7 @@ class TaggedCall:
     def _from_json(self, bodies: list[str], body: str) -> tuple[Request, bool]:
         tool = self.tool
         found = body.strip()
-        if tool.spelled and not _holds_in_order(body, tool.spelled):
+        if tool.spelled and not (_holds_in_order(body, tool.spelled) and body[-2:] in ('"}', "'}")):
             raise UnreadableCall(f"the call must be spelled as {tool.example}")
         if tool.one_line:
             objects = [text for b in bodies for text in one_line_objects(b[:MAX_BODY])]
@@ -158,8 +158,10 @@ class TaggedCall:
                 body.lstrip().startswith("{") and not body.lstrip().startswith(found)
             ):
                 raise UnreadableCall("the call is not valid JSON")
-        call, clean = read_object(found, lenient=tool.box if tool.spelled else "")
+        call, clean = read_object(found, lenient=tool if tool.spelled else None)
         clean = clean and found == body.strip()
+        if tool.spelled and list(call) != [tool.box, tool.reference]:
+            raise UnreadableCall(f"the call must be spelled as {tool.example}")
         if not tool.name:
             return self._arguments(call), clean
         clean = self._check_name(call) and clean
