@@ -34,8 +34,8 @@ def load(
         path: a bundle folder; with runtime "torch" a Hugging Face checkpoint folder; None for the
             embedded nano bundle.
         runtime: name of the runtime; None for the one that the bundle is made for.
-        protocol: name of the profile to use in place of the bundle's own (checkpoints carry none;
-            they use "paper").
+        protocol: name of the profile to use in place of the bundle's own, or path of a .toml or
+            .json file (checkpoints carry none; they use "paper").
         device: where to compute: "cpu", "cuda", "cuda:1", ...; None for the best device that the
             runtime can use here.
         threads: CPU threads; None for one for each core that this process may use.
@@ -87,7 +87,7 @@ def scripted(replies: Script = (), *, protocol: str = "paper", context: int = 32
     Args:
         replies: texts such as "GET_CROPS: ['3']"; a list of texts in place of one is that turn's
             first, second, ... choice. A single text is one reply.
-        protocol: name of the profile.
+        protocol: name of the profile, or path of a .toml or .json file.
         context: most KV cells of a session.
 
     Raises:

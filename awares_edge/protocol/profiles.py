@@ -131,6 +131,8 @@ def check_profile(profile: ProtocolProfile, where: str) -> None:
         == (region.coordinates == "crops"),
         "region.coordinates must be whole where a call holds no box, and only there": crops
         or (region.coordinates == "whole") == (tool.syntax == "json" and not tool.box),
+        "tool.spelled needs a box and a reference, and no name": not tool.spelled
+        or bool(tool.box and tool.reference and not tool.name),
         "region.references needs tool.reference, and tool.reference needs it": (
             region.references == "source"
         )

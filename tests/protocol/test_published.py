@@ -325,6 +325,10 @@ class TestMiniO3:
     def test_a_call(self, text, status):
         assert read("mini-o3", text)["status"] == status
 
+    def test_differs_a_tag_inside_a_body_does_not_begin_the_call_anew(self):
+        text = f"<grounding> I zoom: {mini('[0.1, 0.25, 0.5, 0.75]')}"
+        assert read("mini-o3", text)["status"] == "invalid"
+
     @pytest.mark.parametrize("box", ["[1/10, 0.25, 0.5, 0.75]", "__import__('os')", "[0]*4"])
     def test_differs_code_is_never_run(self, box):
         assert read("mini-o3", mini(box))["status"] == "invalid"
@@ -385,6 +389,10 @@ class TestPixelReasoner:
     )
     def test_a_call(self, text, status):
         assert read("pixelreasoner", text)["status"] == status
+
+    def test_differs_a_tag_inside_a_body_does_not_begin_the_call_anew(self):
+        text = f"<tool_call> I zoom: {pixel('[0.2, 0.3, 0.4, 0.5]')}"
+        assert read("pixelreasoner", text)["status"] == "invalid"
 
     def test_differs_picture_0_and_infinity_are_refused(self):
         assert read("pixelreasoner", pixel("[0.2, 0.3, 0.4, 0.5]", 0))["status"] == "invalid"
