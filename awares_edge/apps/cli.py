@@ -19,6 +19,7 @@ from awares_edge.apps import (
     inspect,
     parity,
     profile,
+    protocols,
     runtimes,
     score,
     train,
@@ -48,6 +49,7 @@ app.command("score", epilog=score.EPILOG)(score.score)
 app.command("parity", epilog=parity.EPILOG)(parity.parity)
 app.command("profile", epilog=profile.EPILOG)(profile.profile)
 app.command("evaluate", epilog=evaluate.EPILOG, no_args_is_help=True)(evaluate.evaluate)
+app.add_typer(protocols.app)
 app.add_typer(train.app)
 
 

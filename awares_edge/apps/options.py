@@ -32,9 +32,11 @@ def _threads(count: int | None) -> int | None:
 def _profile(name: str | None) -> str | None:
     """Refused here, before a checkpoint is downloaded."""
     try:
-        return name if name is None else get_profile(name).name
+        if name is not None:
+            get_profile(name)
     except InputError as error:
         raise typer.BadParameter(str(error)) from error
+    return name
 
 
 BundleOption: TypeAlias = Annotated[
@@ -52,7 +54,10 @@ RuntimeOption: TypeAlias = Annotated[
 ]
 ProtocolOption: TypeAlias = Annotated[
     str | None,
-    typer.Option(help="Protocol profile in place of the bundle's own: paper, readme, evaluator."),
+    typer.Option(
+        help="Protocol profile in place of the bundle's own: a name that `awares-edge protocols` "
+        "lists, or a .toml or .json file."
+    ),
 ]
 CheckpointArgument: TypeAlias = Annotated[
     str,
@@ -68,8 +73,8 @@ TrainedProtocol: TypeAlias = Annotated[
     typer.Option(
         "--protocol",
         callback=_profile,
-        help="Profile the model was trained with: paper, readme, evaluator. Default: the one of "
-        "a published checkpoint, else paper.",
+        help="Profile the model was trained with: a name that `awares-edge protocols` lists, or a "
+        ".toml or .json file. Default: the one of a published checkpoint, else paper.",
     ),
 ]
 DeviceOption: TypeAlias = Annotated[

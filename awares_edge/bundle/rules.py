@@ -29,6 +29,10 @@ def check_rules(manifest: Manifest) -> None:
     for rule, holds in _RULES.items():
         if not holds(manifest):
             raise BundleError(f"the manifest is inconsistent: {rule}; export the bundle again")
+    try:
+        check_profile(manifest.protocol, "protocol")
+    except InputError as error:
+        raise BundleError(f"the manifest is inconsistent: {error}") from error
 
 
 def _cache_numbers(m: Manifest) -> int:
@@ -47,14 +51,6 @@ def _same_pixels(m: Manifest) -> bool:
 def _structure(m: Manifest) -> list[int]:
     t = m.tokens
     return [t.im_start, t.im_end, t.vision_start, t.vision_end, t.image_pad]
-
-
-def _profile_holds(m: Manifest) -> bool:
-    try:
-        check_profile(m.protocol, "protocol")
-    except InputError:
-        return False
-    return True
 
 
 _RULES: dict[str, Callable[[Manifest], bool]] = {
@@ -91,7 +87,6 @@ _RULES: dict[str, Callable[[Manifest], bool]] = {
         <= m.protocol.max_pixels
         <= MAX_PATCHES * m.model.vision.patch_size**2
     ),
-    "the protocol profile must be consistent": _profile_holds,
     "the five structure tokens must be different and below vocabulary": lambda m: _unique_below(
         _structure(m), m.model.vocabulary
     ),

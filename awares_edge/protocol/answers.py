@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 from awares_edge.protocol.profile import AnswerRule
 
-_TAG = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 _LABEL = re.compile(r"Answer:\s*(.*)", re.DOTALL)
 
 
@@ -20,17 +19,31 @@ def extract_answer(rule: AnswerRule, turns: Sequence[str]) -> str:
     last = turns[-1].strip()
     if rule.rule == "text":
         return last
-    if rule.rule == "innermost":
-        return "".join(turns).split("</answer>")[0].split("<answer>")[-1].strip()
+    said = "".join(turns)
+    if rule.rule == "innermost" and ("<answer>" in said or "</answer>" in said):
+        return said.split("</answer>")[0].split("<answer>")[-1].strip()
     if rule.rule == "boxed" and (boxed := _last_boxed(last)) is not None:
         return boxed.strip()
-    if found := _TAG.findall(last):
-        return str(found[-1 if rule.which == "last" or rule.rule == "boxed" else 0]).strip()
+    if found := _tagged(last):
+        return found[-1 if rule.which == "last" or rule.rule == "boxed" else 0].strip()
     if rule.rule == "boxed" and (labels := _LABEL.findall(last)):
         return str(labels[-1]).strip()
     # An opening tag alone: the answer was cut off, or its end was never written.
     head, tag, tail = last.partition("<answer>")
     return tail.strip() if tag and rule.rule == "tag" and rule.which == "first" and head else last
+
+
+def _tagged(text: str) -> list[str]:
+    """Insides of <answer>, each to the next </answer>."""
+    found, at = [], 0
+    while (start := text.find("<answer>", at)) >= 0:
+        start += len("<answer>")
+        stop = text.find("</answer>", start)
+        if stop < 0:
+            break
+        found.append(text[start:stop])
+        at = stop + len("</answer>")
+    return found
 
 
 def _last_boxed(text: str) -> str | None:

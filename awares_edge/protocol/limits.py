@@ -22,6 +22,8 @@ PROFILE_LIMITS: Limits = {
     "about": Text(0, 4096),
     "checkpoints": Items(0, 64),
     "checkpoints[]": Text(1, 200),
+    "tokens": Items(0, 16),
+    "tokens[]": Text(1, 64),
     "system": _TEXT,
     "user": Text(1, 16_384),
     "follow_up": Text(1, 16_384),

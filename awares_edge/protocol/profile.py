@@ -170,6 +170,7 @@ class ProtocolProfile:
         source, first_view, tool, region, reply, answer, limits: see their classes.
         min_pixels, max_pixels: limits on the area of every picture given to the vision tower.
         reasoning: whether the model thinks aloud between <think> and </think>.
+        tokens: texts that the checkpoint's tokenizer must hold as one token each.
         checkpoints: hub ids of the checkpoints that were trained with it.
         about: where the rules come from, and what differs from the published code.
     """
@@ -188,6 +189,7 @@ class ProtocolProfile:
     min_pixels: int = 3_136
     max_pixels: int = 12_845_056
     reasoning: bool = False
+    tokens: tuple[str, ...] = ()
     checkpoints: tuple[str, ...] = ()
     about: str = ""
 

@@ -72,15 +72,19 @@ def read_profile(path: Path) -> ProtocolProfile:
         InputError: it cannot be read, or is not a profile.
     """
     try:
-        if path.stat().st_size > MAX_PROFILE_BYTES:
-            raise InputError(f"{path} is too large for a profile")
-        text = path.read_text(encoding="utf-8")
+        if path.exists() and not path.is_file():
+            raise InputError(f"{path} is not a regular file")
+        with path.open("rb") as file:
+            data = file.read(MAX_PROFILE_BYTES + 1)
+        if len(data) > MAX_PROFILE_BYTES:
+            raise InputError(f"{path} is over {MAX_PROFILE_BYTES} bytes: too large for a profile")
+        text = data.decode("utf-8")
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8 text") from error
-    data = parse_json(text, str(path)) if path.suffix == ".json" else _parse_toml(text, str(path))
-    return make_profile(data, str(path))
+    parse = parse_json if path.suffix == ".json" else _parse_toml
+    return make_profile(parse(text, str(path)), str(path))
 
 
 def make_profile(data: Mapping[str, Any], where: str) -> ProtocolProfile:
@@ -115,7 +119,12 @@ def check_profile(profile: ProtocolProfile, where: str) -> None:
         == profile.user.count("{question}")
         == 1
         and profile.user.index("{image}") < profile.user.index("{question}"),
+        "follow_up must hold {question} once": profile.follow_up.count("{question}") == 1,
         "tool.crops must be different and known": known,
+        "tool.example must hold {box} where a call holds a box, and only there": crops
+        or (tool.example.count("{box}") == 1) == (tool.syntax == "list" or bool(tool.box)),
+        "tool.reference needs tool.syntax json": not tool.reference or tool.syntax == "json",
+        "tool.fixed must be key=value": not tool.fixed or "=" in tool.fixed.strip("="),
         "boxes of the evaluator need a region.min_side of at least 100": (
             region.boxes != "evaluator" or region.min_side >= 100
         ),
@@ -124,6 +133,8 @@ def check_profile(profile: ProtocolProfile, where: str) -> None:
         == (region.coordinates == "crops"),
         "region.coordinates must be whole where a call holds no box, and only there": crops
         or (region.coordinates == "whole") == (tool.syntax == "json" and not tool.box),
+        "tool.spelled needs a box and a reference, and no name": not tool.spelled
+        or bool(tool.box and tool.reference and not tool.name),
         "region.references needs tool.reference, and tool.reference needs it": (
             region.references == "source"
         )
@@ -165,6 +176,6 @@ def _published(name: str) -> ProtocolProfile:
 def _parse_toml(text: str, where: str) -> dict[str, Any]:
     try:
         data: dict[str, Any] = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{where} is not valid TOML: {error}") from error
     return data

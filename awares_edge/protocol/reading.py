@@ -3,16 +3,84 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from awares_edge.errors import InputError
 from awares_edge.protocol.answers import extract_answer
-from awares_edge.protocol.call import Request
+from awares_edge.protocol.call import Request, TaggedCall
 from awares_edge.protocol.profile import ProtocolProfile
 from awares_edge.protocol.prompt import reply_text
 from awares_edge.protocol.regions import Region, RegionError, locate
 from awares_edge.protocol.sizes import Size
 
 _PICTURE = "<|vision_start|><|image_pad|><|vision_end|>"
+_EXAMPLE_SIZE = (1920, 1080)
+_EXAMPLE_QUESTION = "What does the small sign say?"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a conversation.
+
+    Attributes:
+        what: what it is, in words.
+        by_model: whether the model says it.
+        text: its exact text, pictures as <|image_pad|>.
+    """
+
+    what: str
+    by_model: bool
+    text: str
+
+
+def prompt_text(profile: ProtocolProfile, question: str) -> str:
+    """The text that a conversation begins with, up to the model's first reply."""
+    before, _, behind = profile.user.partition("{image}")
+    return (
+        f"<|im_start|>system\n{profile.system}<|im_end|>\n<|im_start|>user\n{before}{_PICTURE}"
+        f"{behind.replace('{question}', question)}<|im_end|>\n<|im_start|>assistant\n"
+    )
+
+
+def example_conversation(profile: ProtocolProfile) -> list[Part]:
+    """A conversation about a picture of 1920 x 1080 pixels, with one call.
+
+    Raises:
+        InputError: the profile refuses the call of its own example.
+    """
+    call, think = _example_call(profile), "<think>...</think>\n" if profile.reasoning else ""
+    read = read_reply(profile, call, _EXAMPLE_SIZE, question=_EXAMPLE_QUESTION)
+    if not read["regions"]:
+        raise InputError(f"the profile {profile.name} refuses its own example: {read['problem']}")
+    first, region = read["first_size"], read["regions"][0]
+    left, top, right, bottom = region["box"]
+    width, height = region["size"]
+    answer = {"text": "STOP", "boxed": "It says \\boxed{STOP}."}
+    said = answer.get(profile.answer.rule, "<answer>STOP</answer>")
+    return [
+        Part(
+            f"the prompt, with the picture at {first[0]} x {first[1]} pixels",
+            False,
+            prompt_text(profile, _EXAMPLE_QUESTION),
+        ),
+        Part("a call", True, f"{think}{call}"),
+        Part(
+            f"what is appended, with [{left}, {top}, {right}, {bottom}] of the source picture "
+            f"({read['source_size'][0]} x {read['source_size'][1]}) at {width} x {height} pixels",
+            False,
+            read["turn"],
+        ),
+        Part("the answer", True, f"{think}{said}<|im_end|>"),
+    ]
+
+
+def _example_call(profile: ProtocolProfile) -> str:
+    call: object = profile.call
+    if not isinstance(call, TaggedCall):
+        return profile.crop_call(profile.tool.crops[:1])
+    shares = profile.region.coordinates in ("unit", "unit-or-pixels")
+    return call.render("0.1, 0.2, 0.4, 0.6" if shares else "100, 120, 400, 320")
 
 
 def read_reply(

@@ -152,6 +152,8 @@ def _rounded(profile: ProtocolProfile, edges: Sequence[float]) -> Box:
 def _check(profile: ProtocolProfile, box: Sequence[float]) -> None:
     rule = profile.region
     width, height = box[2] - box[0], box[3] - box[1]
+    if not min(width, height) > 0:
+        raise RegionError(f"the box {_shown(box)} is empty, reversed or outside of the picture")
     if not min(width, height) > rule.larger_than:
         raise RegionError(f"the box {_shown(box)} is too small: {width:g}x{height:g} pixels")
     if max(width, height) / min(width, height) > rule.max_aspect:

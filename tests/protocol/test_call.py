@@ -17,7 +17,7 @@ def asked(status, ids):
 
 
 CROPS = [name for name, profile in PROFILES.items() if profile.tool.syntax == "crops"]
-profiles = pytest.mark.parametrize("profile", map(PROFILES.get, CROPS), ids=CROPS)
+profiles = pytest.mark.parametrize("profile", [PROFILES[name] for name in CROPS], ids=CROPS)
 some_ids = st.lists(st.sampled_from([i for i in CROP_NAMES if i != "all"]), min_size=1, unique=True)
 
 

@@ -9,28 +9,19 @@ strict reader would not is "repaired". Text is read as JSON or by pattern, never
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from typing import Any
 
 from awares_edge.errors import InputError
 from awares_edge.protocol.call.base import Call, Request
-from awares_edge.protocol.call.json_prefix import could_be_object
+from awares_edge.protocol.call.json_object import MAX_BODY, UnreadableCall, read_object, too_long
+from awares_edge.protocol.call.json_prefix import MAX_NUMBER, could_be_object, one_line_objects
 from awares_edge.protocol.call.tool import Tool
 
-_MAX_BODY = 4096
-"""Longest text between the tags, in characters."""
-_LONG_NUMBER = re.compile(r"[0-9]{21}")
-_NUMBER = r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]{1,3})?"
-_NUMBERS = re.compile(rf"\s*\[\s*{_NUMBER}(?:\s*,\s*{_NUMBER}){{3}}\s*,?\s*\]\s*")
 _LIST = re.compile(r"\[\d+,\s*\d+,\s*\d+,\s*\d+\]")
 _EXAMPLE_BOXES = ("10, 20, 110, 220", "705, 8, 990, 64")
 _END = "<|im_end|>"
-
-
-class _Unreadable(Exception):
-    """A call that cannot be followed; says why."""
 
 
 class TaggedCall:
@@ -110,7 +101,7 @@ class TaggedCall:
         """Read the call in a complete reply."""
         tool, text = self.tool, reply.strip().removesuffix(_END).rstrip()
         bodies = self._bodies(text)
-        if tool.unless_answer and re.search(r"<answer>.+?</answer>", text, re.DOTALL):
+        if tool.unless_answer and _holds_answer(text):
             return Call("none")
         if tool.at_end and not text.endswith(tool.closing):
             bodies = []
@@ -118,7 +109,7 @@ class TaggedCall:
             return Call("none")
         try:
             request, clean = self._request(bodies)
-        except _Unreadable as problem:
+        except UnreadableCall as problem:
             return Call("invalid", problem=str(problem))
         clean = clean and len(bodies) == 1 and text.endswith(tool.closing)
         return Call("ok" if clean else "repaired", (request,))
@@ -137,8 +128,8 @@ class TaggedCall:
 
     def _request(self, bodies: list[str]) -> tuple[Request, bool]:
         body = bodies[-1] if self.tool.which == "last" else bodies[0]
-        if len(body) > _MAX_BODY or _LONG_NUMBER.search(body):
-            raise _Unreadable("the call is too long")
+        if too_long(body):
+            raise UnreadableCall("the call is too long")
         if self.tool.syntax == "list":
             return self._from_list(body)
         return self._from_json(bodies, body)
@@ -146,32 +137,37 @@ class TaggedCall:
     def _from_list(self, body: str) -> tuple[Request, bool]:
         found = _LIST.findall(body)
         if len(found) != 1:
-            raise _Unreadable("the call must hold one box [x1, y1, x2, y2] of whole numbers")
+            raise UnreadableCall("the call must hold one box [x1, y1, x2, y2] of whole numbers")
         x1, y1, x2, y2 = (float(int(n)) for n in found[0].strip("[]").split(","))
         return Request(box=(x1, y1, x2, y2)), body.strip() == found[0] and found[0].isascii()
 
     def _from_json(self, bodies: list[str], body: str) -> tuple[Request, bool]:
         tool = self.tool
         found = body.strip()
-        if tool.spelled and not _holds_in_order(body, tool.spelled):
-            raise _Unreadable(f"the call must be spelled as {tool.example}")
+        if tool.spelled and not (_holds_in_order(body, tool.spelled) and body[-2:] in ('"}', "'}")):
+            raise UnreadableCall(f"the call must be spelled as {tool.example}")
         if tool.one_line:
-            objects = [text for b in bodies for text in _one_line_objects(b[:_MAX_BODY])]
+            objects = [text for b in bodies for text in one_line_objects(b[:MAX_BODY])]
             if tool.which == "only" and len(objects) > 1:
-                raise _Unreadable("one call a step is allowed")
+                raise UnreadableCall("one call a step is allowed")
             if not objects:
-                raise _Unreadable("there is no JSON object in the call")
+                raise UnreadableCall("there is no JSON object in the call")
             found = objects[0]
-        call, clean = _read_object(found, lenient=tool.box if tool.spelled else "")
-        if tool.whole_body and tool.one_line:
-            _read_object(bodies[0].strip())
+            # A body that begins with a brace is that object; in it there is no other one.
+            if (tool.whole_body and found != body.strip()) or (
+                body.lstrip().startswith("{") and not body.lstrip().startswith(found)
+            ):
+                raise UnreadableCall("the call is not valid JSON")
+        call, clean = read_object(found, lenient=tool if tool.spelled else None)
         clean = clean and found == body.strip()
+        if tool.spelled and list(call) != [tool.box, tool.reference]:
+            raise UnreadableCall(f"the call must be spelled as {tool.example}")
         if not tool.name:
             return self._arguments(call), clean
         clean = self._check_name(call) and clean
         arguments = call.get("arguments")
         if not isinstance(arguments, dict):
-            raise _Unreadable("'arguments' must be an object")
+            raise UnreadableCall("'arguments' must be an object")
         return self._arguments(arguments), clean
 
     def _check_name(self, call: dict[str, Any]) -> bool:
@@ -180,27 +176,27 @@ class TaggedCall:
             return True
         if self.tool.any_name:
             return False
-        raise _Unreadable(f"there is no tool {str(name)[:80]!r}: the tool is {self.tool.name}")
+        raise UnreadableCall(f"there is no tool {str(name)[:80]!r}: the tool is {self.tool.name}")
 
     def _arguments(self, arguments: dict[str, Any]) -> Request:
         tool = self.tool
         if tool.fixed:
             key, _, value = tool.fixed.partition("=")
             if arguments.get(key) != value:
-                raise _Unreadable(f"{key!r} must be {value!r}")
+                raise UnreadableCall(f"{key!r} must be {value!r}")
         if not tool.box:
             return Request()
         box = arguments.get(tool.box)
         if not isinstance(box, list) or len(box) != 4:
-            raise _Unreadable(f"{tool.box!r} must be a list of four numbers")
+            raise UnreadableCall(f"{tool.box!r} must be a list of four numbers")
         if any(type(number) not in (int, float) for number in box):
-            raise _Unreadable(f"{tool.box!r} must be a list of four numbers")
+            raise UnreadableCall(f"{tool.box!r} must be a list of four numbers")
         x1, y1, x2, y2 = map(float, box)
-        if not all(abs(number) < 1e9 for number in (x1, y1, x2, y2)):
-            raise _Unreadable(f"the numbers of {tool.box!r} are out of range")
+        if not all(abs(number) < MAX_NUMBER for number in (x1, y1, x2, y2)):
+            raise UnreadableCall(f"the numbers of {tool.box!r} are out of range")
         reference = arguments.get(tool.reference) if tool.reference else None
         if tool.reference and type(reference) not in (int, str):
-            raise _Unreadable(f"{tool.reference!r} is missing or not a name or a whole number")
+            raise UnreadableCall(f"{tool.reference!r} is missing or not a name or a whole number")
         return Request(box=(x1, y1, x2, y2), reference=reference)
 
 
@@ -224,6 +220,8 @@ class _TaggedGrammar:
                 f"{text[: len(text) - length]}{tool.closing}"
             ):
                 return True
+        if too_long(body):
+            return False
         if tool.syntax == "list":
             return len(_LIST.findall(body)) <= 1
         return could_be_object(
@@ -234,20 +232,6 @@ class _TaggedGrammar:
         """Is `text` a call, to the last character?"""
         ends = text.rstrip().endswith(self._call.tool.closing)
         return ends and self._call.parse(text).status in ("ok", "repaired")
-
-
-def _one_line_objects(body: str) -> list[str]:
-    """From a brace to the next two closing ones, on one line (as published)."""
-    objects = []
-    for line in body.split("\n"):
-        at = 0
-        while (start := line.find("{", at)) >= 0:
-            stop = line.find("}}", start + 1)
-            if stop < 0:
-                break
-            objects.append(line[start : stop + 2])
-            at = stop + 2
-    return objects
 
 
 def _holds_in_order(body: str, texts: Sequence[str]) -> bool:
@@ -261,38 +245,7 @@ def _holds_in_order(body: str, texts: Sequence[str]) -> bool:
     return True
 
 
-def _read_object(text: str, lenient: str = "") -> tuple[dict[str, Any], bool]:
-    """(the JSON object, whether it was strict JSON).
-
-    Args:
-        lenient: key of a list of numbers that may also be written as Python writes one.
-    """
-
-    def refuse(constant: str) -> None:
-        raise _Unreadable(f"the call holds {constant}: numbers must be finite")
-
-    try:
-        value = json.loads(text, parse_constant=refuse)
-    except (ValueError, RecursionError) as error:
-        if lenient and (value := _python_list(text, lenient)) is not None:
-            return value, False
-        raise _Unreadable("the call is not valid JSON") from error
-    if not isinstance(value, dict):
-        raise _Unreadable("the call must hold a JSON object")
-    return value, True
-
-
-def _python_list(text: str, key: str) -> dict[str, Any] | None:
-    """An object whose list of numbers holds `.5`, `5.` or a comma at its end."""
-    match = re.search(rf'"{re.escape(key)}"\s*:(\s*\[[^\]]*\])', text)
-    if match is None or not _NUMBERS.fullmatch(match[1]):
-        return None
-    numbers = [float(n) for n in re.findall(_NUMBER, match[1])]
-    # Python refuses leading zeros.
-    if re.search(r"(?<![0-9.])0[0-9]", match[1]):
-        return None
-    try:
-        value = json.loads(text[: match.start(1)] + json.dumps(numbers) + text[match.end(1) :])
-    except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None
+def _holds_answer(text: str) -> bool:
+    """Whether something is between <answer> and </answer>."""
+    start = text.find("<answer>")
+    return start >= 0 and text.find("</answer>", start + len("<answer>") + 1) >= 0
