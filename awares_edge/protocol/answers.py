@@ -20,7 +20,7 @@ def extract_answer(rule: AnswerRule, turns: Sequence[str]) -> str:
     last = turns[-1].strip()
     if rule.rule == "text":
         return last
-    if rule.rule == "innermost":
+    if rule.rule == "innermost" and any("answer>" in turn for turn in turns):
         return "".join(turns).split("</answer>")[0].split("<answer>")[-1].strip()
     if rule.rule == "boxed" and (boxed := _last_boxed(last)) is not None:
         return boxed.strip()

@@ -130,6 +130,8 @@ class _Reader:
             at = self._space(self._expect(",", at))
 
     def _string(self, at: int) -> tuple[str, int]:
+        if at >= len(self._text):
+            raise _Cut
         if match := _STRING.match(self._text, at):
             return match[0][1:-1], match.end()
         self._cut_if_whole(_OPEN_STRING.match(self._text, at))
