@@ -19,7 +19,7 @@ from awares_edge.runtimes.base import (
     TextSegment,
 )
 
-# KV cells that a follow-up must leave free for regions and its answer.
+# KV cells that a follow-up must leave free for its answer.
 _ANSWER_ROOM = 64
 
 
@@ -174,8 +174,8 @@ class Transcript:
 
     def _drop_history(self, question: str, trace: TurnTrace) -> int:
         """Forget the oldest exchanges until the question fits; how many were forgotten."""
-        need = _cells(self._asked(question, self.exchanges[-1])) + _ANSWER_ROOM
         kept, used = list(self.exchanges), self.session.cells
+        need = self._room_for(question)
         while kept and used + need > self.session.context:
             oldest = kept.pop(0)
             used -= _cells(oldest.segments) + _cells(self._asked(oldest.question, None))
@@ -189,6 +189,17 @@ class Transcript:
             for exchange in kept:
                 self._replay(exchange, trace)
         return dropped
+
+    def _room_for(self, question: str) -> int:
+        """KV cells that must be free for a follow-up.
+
+        They hold a region as large as the view too, where there is room for one at all.
+        """
+        assert self._after_view is not None
+        need = _cells(self._asked(question, self.exchanges[-1])) + _ANSWER_ROOM
+        region = self._image.grid.tokens
+        fits = self._after_view.cells + need + region <= self.session.context
+        return need + region if fits else need
 
     def _replay(self, exchange: Exchange, trace: TurnTrace) -> None:
         """Compute an exchange again behind what is in the cache."""
