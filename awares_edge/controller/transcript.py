@@ -174,6 +174,9 @@ class Transcript:
 
     def _drop_history(self, question: str, trace: TurnTrace) -> int:
         """Forget the oldest exchanges until the question fits; how many were forgotten."""
+        assert self._after_view is not None
+        if self._after_view.cells + _cells(self._asked(question, None)) > self.session.context:
+            return 0  # It fits nowhere: it will be refused, and the conversation stays as it is.
         kept, used = list(self.exchanges), self.session.cells
         need = self._room_for(question)
         while kept and used + need > self.session.context:

@@ -145,6 +145,11 @@ class PictureViews:
         for transcript in self._views.values():
             transcript.abandon()
 
+    def forget(self) -> None:
+        """Forget every conversation."""
+        for transcript in self._views.values():
+            transcript.rewind()
+
     def close(self) -> None:
         """Give the cache's memory back."""
         for transcript in self._views.values():

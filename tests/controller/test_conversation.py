@@ -195,6 +195,7 @@ class TestOverflow:
             picture.ask("0?")
             with pytest.raises(ContextOverflow):
                 picture.ask("what? " * 2000, FOLLOW)
+            assert "0?" in context_of(picture)
             assert picture.ask("1?", FOLLOW).text == "b"
 
 
