@@ -48,7 +48,7 @@ class _Question:
         turns: one trace a turn; the last one is being generated.
         said: text of every complete turn.
         call, call_text: the last call and its text.
-        sent: the regions that were sent for this question, each with its turn.
+        crops: the regions that were sent for this question.
         calls_left: how often the model may still look closer.
     """
 
@@ -71,7 +71,7 @@ class _Question:
         self.said: list[str] = []
         self.speech = Speech(self.profile)
         self.call, self.call_text = Call("none"), ""
-        self.sent: list[tuple[Shown, int]] = []
+        self.crops: list[ZoomedCrop] = []
 
     def run(self) -> Generator[Event, None, None]:
         logits = self._ask()
@@ -152,7 +152,7 @@ class _Question:
         """Whether a reply is a call, which is then counted."""
         if self.calls_left < 1:
             return False
-        must_call = self.profile.limits.must_call and not self.sent
+        must_call = self.profile.limits.must_call and not self.crops
         call = read_call(self.model, reply.text, must_call=must_call)
         if call is None:
             return False
@@ -171,7 +171,7 @@ class _Question:
 
     def _choose(self, reply: Generated) -> Choice:
         """What to send for the call, within what there is room for."""
-        spent = self.view_tokens + sum(self._tokens(one.region) for one, _ in self.sent)
+        spent = self.view_tokens + sum(crop.tokens for crop in self.crops)
         share = self.options.policies.max_rtr
         budget = float("inf") if share is None else share * self.full_tokens - spent
         session, prompt = self.transcript.session, self.model.prompt
@@ -182,7 +182,7 @@ class _Question:
             return sum(map(len, pieces)) + sum(map(self._tokens, kept))
 
         room = Room(budget, free, cells_of)
-        choice = self.chooser.choose(self.call, room=room, inner=bool(self.sent))
+        choice = self.chooser.choose(self.call, room=room, inner=bool(self.crops))
         self.call = choice.call
         if choice.error and len(prompt.error(self.call.problem)) > free:
             choice = Choice(self.call, policies=(f"{CONTEXT_OVERFLOW}:answer-low",))
@@ -196,8 +196,9 @@ class _Question:
 
     def _requested(self, regions: Sequence[Shown]) -> CropsRequested:
         turn = len(self.turns) - 2
-        self.sent += [(one, turn) for one in regions]
-        return CropsRequested(tuple(self._describe(one, turn) for one in regions))
+        crops = tuple(self._describe(one, turn) for one in regions)
+        self.crops += crops
+        return CropsRequested(crops)
 
     def _encode(self, regions: Sequence[Shown]) -> list[Segment]:
         """The segments that show regions, from the call's `<|im_end|>` on."""
@@ -222,19 +223,19 @@ class _Question:
         yield self._answer(reply, text)
 
     def _answer(self, reply: Generated, text: str) -> Answer:
-        runtime, sent = self.model.runtime, [one.region for one, _ in self.sent]
+        runtime, crops = self.model.runtime, tuple(self.crops)
         low = self.views.size("low") if self.view == "low" else None
-        tokens = sum(map(self._tokens, sent))
+        tokens = sum(crop.tokens for crop in crops)
         reasoning = self.speech.reasoning
         return Answer(
             text=text,
             mode=self.options.mode,
             view=self.view,
-            crops=tuple(self._describe(one, turn) for one, turn in self.sent),
+            crops=crops,
             call_status=self.call.status,
             call_text=self.call_text,
             visual_tokens=VisualTokens(self.view_tokens, tokens, self.full_tokens),
-            pixel_ratio=pixel_ratio(self.views.source.size, low, [one.size for one in sent]),
+            pixel_ratio=pixel_ratio(self.views.source.size, low, [crop.size for crop in crops]),
             turns=tuple(self.turns),
             policies=tuple(self.policies),
             finish="stop" if reply.ended or reply.stopped else "length",
