@@ -174,35 +174,33 @@ class Transcript:
 
     def _drop_history(self, question: str, trace: TurnTrace) -> int:
         """Forget the oldest exchanges until the question fits; how many were forgotten."""
-        assert self._after_view is not None
-        if self._after_view.cells + _cells(self._asked(question, None)) > self.session.context:
+        room = self.session.context - self._cells_with([], question)
+        if room < 0:
             return 0  # It fits nowhere: it will be refused, and the conversation stays as it is.
-        kept, used = list(self.exchanges), self.session.cells
-        need = self._room_for(question)
-        while kept and used + need > self.session.context:
-            oldest = kept.pop(0)
-            used -= _cells(oldest.segments) + _cells(self._asked(oldest.question, None))
-        dropped = len(self.exchanges) - len(kept)
-        gone = self.exchanges[:dropped]
+        # Where there is room for a region as large as the view, it is kept free too.
+        spare = _ANSWER_ROOM + self._image.grid.tokens
+        spare = spare if spare <= room else _ANSWER_ROOM
+        kept = list(self.exchanges)
+        while kept and self._cells_with(kept, question) + spare > self.session.context:
+            del kept[0]
+        gone = self.exchanges[: len(self.exchanges) - len(kept)]
         if self._model.protocol.region.references == "names" and any(e.shown for e in gone):
             # What is kept calls its regions by numbers that would now mean others.
-            kept, dropped = [], len(self.exchanges)
-        if dropped:
+            gone, kept = list(self.exchanges), []
+        if gone:
             self.rewind()
             for exchange in kept:
                 self._replay(exchange, trace)
-        return dropped
+        return len(gone)
 
-    def _room_for(self, question: str) -> int:
-        """KV cells that must be free for a follow-up.
-
-        They hold a region as large as the view too, where there is room for one at all.
-        """
+    def _cells_with(self, exchanges: Sequence[Exchange], question: str) -> int:
+        """KV cells in use once a question is asked behind these exchanges."""
         assert self._after_view is not None
-        need = _cells(self._asked(question, self.exchanges[-1])) + _ANSWER_ROOM
-        region = self._image.grid.tokens
-        fits = self._after_view.cells + need + region <= self.session.context
-        return need + region if fits else need
+        cells, before = self._after_view.cells, None
+        for exchange in exchanges:
+            cells += _cells(self._asked(exchange.question, before)) + _cells(exchange.segments)
+            before = exchange
+        return cells + _cells(self._asked(question, before))
 
     def _replay(self, exchange: Exchange, trace: TurnTrace) -> None:
         """Compute an exchange again behind what is in the cache."""

@@ -189,6 +189,15 @@ class TestOverflow:
         assert third.policies == ("history:dropped 2",)
         assert ("Observation 1)" in held, "Observation 2)" in held) == (True, False)
 
+    @pytest.mark.parametrize("context", range(2600, 3400, 50))
+    def test_any_conversation_goes_on_in_any_context(self, context):
+        """Also where the first question's template is longer than that of the others."""
+        answer = r"<think>So.</think>\boxed{42}"
+        model = awares_edge.scripted([answer] * 9, protocol="pixelreasoner", context=context)
+        with model.open(IMAGE) as picture:
+            answers = [picture.ask(f"{'x' * (17 * i)}?", FOLLOW) for i in range(9)]
+        assert [answer.text for answer in answers] == ["42"] * 9
+
     def test_a_question_that_fits_nowhere_is_refused(self):
         model = self.model([CALL, "a" * 80, "b"], kept=1)
         with model.open(IMAGE) as picture:
