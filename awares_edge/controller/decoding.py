@@ -139,25 +139,35 @@ class TurnDecoder:
             barred = True
         if call_start is None and (piece := reply.release(last=True)):
             yield piece
-        generated = len(reply.ids) + reply.ended
-        self._trace.decode_tokens += generated - self._counted
-        self._counted = generated
-        yield Generated(
+        yield self._generated(call_barred=barred)
+
+    def run_without_call(self) -> Iterator[str | Generated]:
+        """Take back the call that `run` ended with, and go on as if none were allowed.
+
+        A reply without a call stays as it is.
+        """
+        reply = self._reply
+        call_start = reply.call_start()
+        if call_start is not None:
+            self._take_back(call_start)
+        elif reply.ids or reply.ended:
+            return iter([self._generated(call_barred=False)])
+        return self.run(allow_call=False)
+
+    def _generated(self, *, call_barred: bool) -> Generated:
+        reply = self._reply
+        count = len(reply.ids) + reply.ended
+        self._trace.decode_tokens += count - self._counted
+        self._counted = count
+        return Generated(
             tuple(reply.ids),
             self._tokenizer.decode(reply.ids),
             ended=reply.ended,
             end_cached=reply.end_cached,
             uncached=self._uncached,
-            call_barred=barred,
+            call_barred=call_barred,
             stopped=not reply.ended and self._stopped(),
         )
-
-    def run_without_call(self) -> Iterator[str | Generated]:
-        """Take back the call that `run` ended with, and go on as if none were allowed."""
-        call_start = self._reply.call_start()
-        if call_start is not None:
-            self._take_back(call_start)
-        return self.run(allow_call=False)
 
     def _generate(self, allow_call: bool) -> Iterator[str]:
         """Generate to the end, or to the first sign of a call that is not allowed."""

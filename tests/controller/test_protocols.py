@@ -295,6 +295,12 @@ class TestModelsThatMustCall:
         assert (answer.text, answer.crops) == ("42", ())
         assert answer.turns[0].decode_tokens == len(TAGGED) + 1
 
+    def test_nor_is_one_that_was_cut_off_continued(self):
+        policies = awares_edge.Policies(max_rtr=1.2)
+        answer = ask("It is red, I think", protocol="ergo", policies=policies, max_new_tokens=9)
+        assert (answer.text, answer.finish) == ("It is red", "length")
+        assert answer.turns[0].decode_tokens == 9
+
     def test_a_baseline_answers_at_once(self):
         assert ask(TAGGED, protocol="ergo", mode="low").text == "42"
 
