@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Iterator
 from contextlib import closing, suppress
@@ -143,6 +144,9 @@ def _lines() -> Iterator[str]:
     """Lines that are typed, with a prompt and line editing, or that come through a pipe."""
     if sys.stdin is None:
         return
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        # Bytes that are no text make a question that is refused, not a stream that fails.
+        sys.stdin.reconfigure(errors="surrogateescape")
     prompt = ""
     if sys.stdin.isatty():
         # Importing it gives `input` line editing and a history, where it exists.

@@ -117,6 +117,16 @@ def test_reasoning_is_printed_apart(talk):
     assert "<think>I \\x1b[2J see.</think>" in err.replace("\n", "")
 
 
+def test_bytes_that_are_no_text_are_a_mistake_like_any_other(picture, monkeypatch, capsys):
+    monkeypatch.setattr(options, "load", lambda *_, **__: awares_edge.scripted("red"))
+    typed = io.TextIOWrapper(io.BytesIO(b"\xff\xfe?\nOne?\n"), encoding="utf-8")
+    monkeypatch.setattr("sys.stdin", typed)
+    assert main(["chat", str(picture)]) == 0
+    printed = capsys.readouterr()
+    assert printed.out == "red\n"
+    assert "the question is not valid Unicode" in printed.err
+
+
 def test_without_an_input_it_ends(talk, monkeypatch):
     monkeypatch.setattr(chat.sys, "stdin", None)
     assert list(chat._lines()) == []
