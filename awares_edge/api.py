@@ -36,8 +36,8 @@ def load(
         path: a bundle folder; with runtime "torch" a Hugging Face checkpoint folder, or the id of
             a repository on the hub, "owner/name"; None for the embedded nano bundle.
         runtime: name of the runtime; None for the one that the bundle is made for.
-        protocol: profile to use instead of the bundle's own: a name, or the path of a .toml or .json
-            file. A checkpoint carries none: without a name it gets the one that
+        protocol: profile to use instead of the bundle's own: a name, or the path of a .toml or
+            .json file. A checkpoint carries none: without a name it gets the one that
             `protocol.profiles.published_profile` finds, else "paper".
         device: where to compute: "cpu", "cuda", "cuda:1", ...; None for the best device that the
             runtime can use here.

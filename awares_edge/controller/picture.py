@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 
 from PIL import Image
 
@@ -22,7 +23,9 @@ class Picture:
     """A picture to ask about. Close it (or use `with`) to give its cache back.
 
     Each question starts from the picture's kept KV. Questions before it are forgotten, unless
-    `AskOptions.follow_up` keeps them in context. One question at a time; for several threads open
+    `AskOptions.follow_up` keeps them in context: a conversation. It belongs to a view: the low-res
+    one, or the whole picture (mode "full", and pictures too small for another). A question that is
+    interrupted or fails leaves it as it was. One question at a time; for several threads open
     several pictures.
     """
 
@@ -47,32 +50,49 @@ class Picture:
         assert isinstance(answer, Answer)
         return answer
 
-    def stream(self, question: str, options: AskOptions | None = None) -> Iterator[Event]:
+    def stream(
+        self, question: str, options: AskOptions | None = None
+    ) -> Generator[Event, None, None]:
         """Ask and follow: text as it comes, crops as they are chosen, and last the `Answer`.
 
-        Closing the iterator early cancels the question and leaves the picture usable.
+        Closing the generator early cancels the question and leaves the picture usable.
         """
         return self._answer(check_question(question), options or AskOptions())
 
-    def _answer(self, question: str, options: AskOptions) -> Iterator[Event]:
+    def forget(self) -> None:
+        """Forget the conversation; what was computed of the picture and its regions is kept.
+
+        Raises:
+            SessionError: a question is being answered, or the picture or its model is closed.
+        """
+        with self._answering(), self._model.gate, self._gate:
+            self.views.forget()
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        """One user of the views at a time."""
         if not self._busy.acquire(blocking=False):
             raise SessionError(
                 "this picture is answering another question: finish or close that one first"
             )
         try:
-            events = answer_question(self.views, question, options)
-            # The gates are passed step by step, so that a stream left unread keeps nothing open.
-            while True:
-                with self._model.gate, self._gate:
-                    event = next(events, None)
-                if event is None:
-                    return
-                yield event
+            yield
         finally:
+            self._busy.release()
+
+    def _answer(self, question: str, options: AskOptions) -> Generator[Event, None, None]:
+        with self._answering():
             try:
-                self._abandon_question()
+                events = answer_question(self.views, question, options)
+                # The gates are passed step by step: a stream left unread keeps nothing open.
+                while True:
+                    with self._model.gate, self._gate:
+                        event = next(events, None)
+                    if event is None:
+                        return
+                    yield event
             finally:
-                self._busy.release()
+                self._abandon_question()
 
     def _abandon_question(self) -> None:
         if not (self._model.gate.closed or self._gate.closed):

@@ -15,6 +15,7 @@ TooManyPolicy: TypeAlias = Literal["keep-first", "whole-image", "answer-low"]
 
 INVALID_CALL = "invalid-call"
 ALREADY_SHOWN = "already-shown"
+MUST_CALL = "must-call"
 HISTORY = "history"
 TOO_MANY_CROPS = "too-many-crops"
 TOKEN_BUDGET = "token-budget"
@@ -78,16 +79,29 @@ class Selection:
     applied: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What a call's regions may cost.
+
+    Attributes:
+        budget: visual tokens that may still be spent.
+        cells: KV cells that are free.
+        cells_of: KV cells that a turn with these regions takes, its text included.
+    """
+
+    budget: float
+    cells: int
+    cells_of: Callable[[Sequence[Region]], int]
+
+
 def select_crops(
     asked: Sequence[Region],
     policies: Policies,
     *,
     whole: Region,
     fits: Callable[[Region], bool],
-    budget: float,
     tokens_of: Callable[[Region], int],
-    cells_of: Callable[[Sequence[Region]], int],
-    room: int,
+    room: Room,
 ) -> Selection:
     """Apply the policies to a call.
 
@@ -95,10 +109,8 @@ def select_crops(
         asked: what the call names; empty for an invalid one.
         whole: the whole picture.
         fits: whether the vision tower takes a crop of this shape.
-        budget: visual tokens that may still be spent.
         tokens_of: visual tokens of one crop.
-        cells_of: KV cells that the turn with these crops takes, its text included.
-        room: KV cells that are free.
+        room: what the crops may cost.
     """
     chosen, applied = list(asked), []
     if not chosen:
@@ -115,9 +127,9 @@ def select_crops(
     if not all(map(fits, chosen)):
         applied.append(f"{NARROW_CROP}:whole-image")
         chosen = [whole]
-    chosen, dropped = _drop_last(chosen, lambda kept: sum(map(tokens_of, kept)) <= budget)
+    chosen, dropped = _drop_last(chosen, lambda kept: sum(map(tokens_of, kept)) <= room.budget)
     applied += _outcome(TOKEN_BUDGET, chosen, dropped)
-    chosen, dropped = _drop_last(chosen, lambda kept: cells_of(kept) <= room)
+    chosen, dropped = _drop_last(chosen, lambda kept: room.cells_of(kept) <= room.cells)
     applied += _outcome(CONTEXT_OVERFLOW, chosen, dropped)
     return Selection(tuple(chosen), tuple(applied))
 

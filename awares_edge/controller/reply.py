@@ -50,6 +50,14 @@ class Reply:
         self.ids.append(token)
         self.text += "".join(self._stream.feed([token]))
 
+    def with_token(self, token: int) -> str:
+        """The text, were `token` added."""
+        # Text up to a place is known: a long reply is not decoded anew.
+        place = self._places[-1]
+        return self.text[: place.character] + self._tokenizer.decode(
+            [*self.ids[place.token :], token]
+        )
+
     def followed_by(self, logits: Logits) -> None:
         """Remember the logits behind the last token, where one may have to go back to it."""
         # A call begins at the first place, within the marker's length of the end, or is there

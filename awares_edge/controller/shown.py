@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from PIL import Image
 
 from awares_edge.protocol.regions import Region
+
+Edges: TypeAlias = tuple[float, float, float, float]
+"""Left, top, right and bottom edge, in pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,5 +24,5 @@ class Shown:
     """
 
     region: Region
-    box: tuple[float, float, float, float]
+    box: Edges
     image: Image.Image

@@ -77,7 +77,8 @@ class Answer:
 
     Attributes:
         text: the answer.
-        reasoning: what the model said around it: its thoughts, of all turns; empty for most models.
+        reasoning: what the model said around it: its thoughts, of all turns; empty for AwaRes.
+        reasoning_tokens: length of `reasoning` in tokens.
         mode: "awares", "progressive" (calls inside crops), or a baseline: "full" (whole picture
             at once), "low" (never zoom).
         view: what the model was shown first: "low" (the low-res view) or "full" (the picture).
@@ -108,6 +109,7 @@ class Answer:
     precision: str
     protocol: str
     reasoning: str = ""
+    reasoning_tokens: int = 0
 
     @property
     def rtr(self) -> float:
@@ -118,13 +120,18 @@ class Answer:
     def zoomed(self) -> bool:
         return bool(self.crops)
 
+    def _reasoning(self) -> dict[str, Any]:
+        if not self.reasoning:
+            return {}
+        return {"reasoning": self.reasoning, "reasoning_tokens": self.reasoning_tokens}
+
     def to_dict(self) -> dict[str, Any]:
         """The object that `awares-edge ask --json` prints; lists by turn have at least two."""
         turns = [*self.turns, *(TurnTrace() for _ in range(2 - len(self.turns)))]
         tokens = self.visual_tokens
         return {
             "answer": self.text,
-            **({"reasoning": self.reasoning} if self.reasoning else {}),
+            **self._reasoning(),
             "mode": self.mode,
             "crops": [crop.id for crop in self.crops],
             "boxes": [list(crop.box) for crop in self.crops],
@@ -158,7 +165,7 @@ class TextDelta:
 
 @dataclass(frozen=True, slots=True)
 class ReasoningDelta:
-    """A piece of what the model says around its answer, as soon as it is certain."""
+    """A piece of what the model says around its answer (its thoughts), as soon as it is certain."""
 
     text: str
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from awares_edge.controller.decoding import Generated
 from awares_edge.controller.loaded import LoadedModel
-from awares_edge.controller.policies import HISTORY
 from awares_edge.controller.shown import Shown
+from awares_edge.controller.trace import TurnTrace
 from awares_edge.runtimes.base import (
     EncodedImage,
     ImageSegment,
@@ -19,7 +19,7 @@ from awares_edge.runtimes.base import (
     TextSegment,
 )
 
-# KV cells that a follow-up must leave free for regions and its answer.
+# KV cells that a follow-up must leave free for its answer.
 _ANSWER_ROOM = 64
 
 
@@ -31,6 +31,7 @@ class Exchange:
         question: as it was asked.
         segments: what stands behind the question in the cache.
         shown: the regions that were sent.
+        calls: how many calls were made, those that could not be followed included.
         pending: last generated tokens that are not in the cache yet.
         ended: whether the answer's end token is in the cache.
     """
@@ -38,6 +39,7 @@ class Exchange:
     question: str
     segments: list[Segment] = field(default_factory=list)
     shown: list[Shown] = field(default_factory=list)
+    calls: int = 0
     pending: tuple[int, ...] = ()
     ended: bool = False
 
@@ -66,34 +68,41 @@ class Transcript:
         """Every region in context, in the order in which they were sent."""
         return [one for exchange in self.exchanges for one in exchange.shown]
 
+    def calls(self) -> int:
+        """How many calls were made in the conversation."""
+        return sum(exchange.calls for exchange in self.exchanges)
+
     def holds(self, shown: Shown) -> bool:
         """Whether a region is in context already, at the same size."""
         return any(
             one.box == shown.box and one.region.size == shown.region.size for one in self.shown()
         )
 
-    def begin(self, question: str, *, follow_up: bool) -> tuple[list[Segment], list[str]]:
-        """Begin a question: the segments that ask it, and the policies that were applied.
+    def begin(
+        self, question: str, trace: TurnTrace, *, follow_up: bool
+    ) -> tuple[list[Segment], int]:
+        """Begin a question: the segments that ask it, and how many exchanges were dropped.
 
         Args:
+            trace: where tokens and time are counted if exchanges have to be computed again.
             follow_up: whether the conversation so far stays in context. Its oldest exchanges are
                 dropped where the question would not fit.
         """
-        policies = []
+        dropped = 0
         if not follow_up or self._after_view is None:
             self.rewind()
-        elif dropped := self._drop_history(question):
-            policies.append(f"{HISTORY}:dropped {dropped}")
-        self._before_question = self.session.mark()
+        elif self.exchanges:
+            dropped = self._drop_history(question, trace)
         segments = self._asked(question, self.exchanges[-1] if self.exchanges else None)
+        self._before_question = self.session.mark()
         self.exchanges.append(Exchange(question))
-        return segments, policies
+        return segments, dropped
 
     def append(self, segments: Sequence[Segment], *, question: bool = False) -> Logits:
         """Append segments to the cache; float32 [vocabulary] of what follows.
 
         Args:
-            question: whether they are those of `begin`.
+            question: whether they are those of `begin`; else they follow a call.
         """
         after_view = self.session.mark_after(segments[:-1])
         logits: Logits = self.session.prefill(segments)[0]
@@ -101,6 +110,7 @@ class Transcript:
             self._after_view = self._before_question = after_view
         if not question:
             self.exchanges[-1].segments += segments
+            self.exchanges[-1].calls += 1
         return logits
 
     def behind(self, reply: Generated, segments: Sequence[Segment]) -> list[Segment]:
@@ -162,21 +172,44 @@ class Transcript:
         """Text that begins with `<|im_end|>`, behind what an exchange left in the cache."""
         return TextSegment((*exchange.pending, *text[1 if exchange.ended else 0 :]))
 
-    def _drop_history(self, question: str) -> int:
+    def _drop_history(self, question: str, trace: TurnTrace) -> int:
         """Forget the oldest exchanges until the question fits; how many were forgotten."""
-        need = _cells(self._asked(question, self.exchanges[-1])) + _ANSWER_ROOM
-        kept, used = list(self.exchanges), self.session.cells
-        while kept and used + need > self.session.context:
-            oldest = kept.pop(0)
-            used -= _cells(oldest.segments) + _cells(self._asked(oldest.question, None))
-        dropped = len(self.exchanges) - len(kept)
-        if dropped:
+        room = self.session.context - self._cells_with([], question)
+        if room < 0:
+            return 0  # It fits nowhere: it will be refused, and the conversation stays as it is.
+        # Where there is room for a region as large as the view, it is kept free too.
+        spare = _ANSWER_ROOM + self._image.grid.tokens
+        spare = spare if spare <= room else _ANSWER_ROOM
+        kept = list(self.exchanges)
+        while kept and self._cells_with(kept, question) + spare > self.session.context:
+            del kept[0]
+        gone = self.exchanges[: len(self.exchanges) - len(kept)]
+        if self._model.protocol.region.references == "names" and any(e.shown for e in gone):
+            # What is kept calls its regions by numbers that would now mean others.
+            gone, kept = list(self.exchanges), []
+        if gone:
             self.rewind()
             for exchange in kept:
-                before = self.exchanges[-1] if self.exchanges else None
-                self.session.prefill([*self._asked(exchange.question, before), *exchange.segments])
-                self.exchanges.append(exchange)
-        return dropped
+                self._replay(exchange, trace)
+        return len(gone)
+
+    def _cells_with(self, exchanges: Sequence[Exchange], question: str) -> int:
+        """KV cells in use once a question is asked behind these exchanges."""
+        assert self._after_view is not None
+        cells, before = self._after_view.cells, None
+        for exchange in exchanges:
+            cells += _cells(self._asked(exchange.question, before)) + _cells(exchange.segments)
+            before = exchange
+        return cells + _cells(self._asked(question, before))
+
+    def _replay(self, exchange: Exchange, trace: TurnTrace) -> None:
+        """Compute an exchange again behind what is in the cache."""
+        before = self.exchanges[-1] if self.exchanges else None
+        segments = [*self._asked(exchange.question, before), *exchange.segments]
+        with trace.time("prefill"):
+            self.session.prefill(segments)
+        trace.prefill_tokens += _cells(segments)
+        self.exchanges.append(exchange)
 
 
 def _cells(segments: Sequence[Segment]) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from PIL import Image
 
 from awares_edge.controller.loaded import LoadedModel
-from awares_edge.controller.shown import Shown
+from awares_edge.controller.shown import Edges, Shown
 from awares_edge.controller.trace import TurnTrace, View
 from awares_edge.controller.transcript import Transcript
 from awares_edge.protocol.crops import Box
@@ -19,7 +19,7 @@ from awares_edge.vision.geometry import MAX_ASPECT_RATIO, visual_tokens
 from awares_edge.vision.patches import extract_patches
 
 _KEPT_TOKENS = 16_384
-"""Most visual tokens of encoded regions that are kept for later questions."""
+"""Most visual tokens of encoded regions that are kept for later questions (the last one stays)."""
 
 
 class PictureViews:
@@ -36,7 +36,7 @@ class PictureViews:
         self._limited = model.protocol.limited_view(image)
         self.source = model.protocol.source_view(self._limited)
         self._views: dict[View, Transcript] = {}
-        self._regions: OrderedDict[tuple[Box, Size, Box], EncodedImage] = OrderedDict()
+        self._regions: OrderedDict[tuple[Edges, Size, Box], EncodedImage] = OrderedDict()
 
     def cut(self, view: View) -> Image.Image:
         """The pixels of a view."""
@@ -82,32 +82,20 @@ class PictureViews:
     def show(self, region: Region, shown: Sequence[Shown]) -> Shown:
         """Cut a region out of the source picture, or out of a region that was shown before."""
         if region.picture == 0:
-            image, origin, scale = self.source, (0.0, 0.0), (1.0, 1.0)
-        else:
-            parent = shown[region.picture - 1]
-            image = parent.image
-            if self.model.protocol.region.nested == "sent":
-                image = self._scaled(parent)
-            left, top, right, bottom = parent.box
-            origin = left, top
-            scale = (right - left) / image.width, (bottom - top) / image.height
+            left, top, right, bottom = map(float, region.box)
+            return Shown(region, (left, top, right, bottom), self.source.crop(region.box))
+        parent = shown[region.picture - 1]
+        sent = self.model.protocol.region.nested == "sent"
+        image = self._scaled(parent) if sent else parent.image
+        x, y, right, bottom = parent.box
+        scale_x, scale_y = (right - x) / image.width, (bottom - y) / image.height
         x1, y1, x2, y2 = region.box
-        box = (
-            origin[0] + x1 * scale[0],
-            origin[1] + y1 * scale[1],
-            origin[0] + x2 * scale[0],
-            origin[1] + y2 * scale[1],
-        )
-        return Shown(region, box, image.crop(region.box))
+        edges = (x + x1 * scale_x, y + y1 * scale_y, x + x2 * scale_x, y + y2 * scale_y)
+        return Shown(region, edges, image.crop(region.box))
 
     def encode(self, shown: Shown, trace: TurnTrace) -> EncodedImage:
         """A region after the vision tower; encoded once while there is room to keep it."""
-        left, top, right, bottom = shown.box
-        key = (
-            (round(left), round(top), round(right), round(bottom)),
-            shown.region.size,
-            shown.region.box,
-        )
+        key = (shown.box, shown.region.size, shown.region.box)
         if key in self._regions:
             self._regions.move_to_end(key)
             trace.reused_regions += 1
@@ -115,9 +103,7 @@ class PictureViews:
         with trace.time("preprocess"):
             image = self._scaled(shown)
         encoded = self._regions[key] = self._encode(image, trace)
-        while sum(e.grid.tokens for e in self._regions.values()) > _KEPT_TOKENS:
-            if len(self._regions) == 1:
-                break
+        while len(self._regions) > 1 and self._kept_tokens() > _KEPT_TOKENS:
             self._regions.popitem(last=False)
         return encoded
 
@@ -132,6 +118,9 @@ class PictureViews:
             round(right * scale_x),
             round(bottom * scale_y),
         )
+
+    def _kept_tokens(self) -> int:
+        return sum(encoded.grid.tokens for encoded in self._regions.values())
 
     def _scaled(self, shown: Shown) -> Image.Image:
         fit = self.model.protocol.region.fit
@@ -155,6 +144,11 @@ class PictureViews:
         """Forget a question that was not answered to its end."""
         for transcript in self._views.values():
             transcript.abandon()
+
+    def forget(self) -> None:
+        """Forget every conversation."""
+        for transcript in self._views.values():
+            transcript.rewind()
 
     def close(self) -> None:
         """Give the cache's memory back."""

@@ -15,6 +15,7 @@ Special tokens cut the text into chunks that are tokenised apart, exactly as tra
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from awares_edge.errors import QuestionError
 from awares_edge.protocol.profile import ProtocolProfile
@@ -31,7 +32,8 @@ class PromptBuilder:
     def __init__(
         self, tokenizer: TextTokenizer, special: SpecialTokens, profile: ProtocolProfile
     ) -> None:
-        self._encode = tokenizer.encode
+        # What surrounds pictures and questions is the same each time.
+        self._encode = lru_cache(maxsize=64)(tokenizer.encode)
         self._special = s = special
         self._profile = profile
         self._before, _, self._behind = profile.user.partition("{image}")

@@ -24,7 +24,7 @@ from awares_edge.protocol.profile import (
     Source,
     TurnLimits,
 )
-from awares_edge.protocol.profiles import make_profile, profile_of_checkpoint
+from awares_edge.protocol.profiles import make_profile, published_profile
 from awares_edge.protocol.sizes import Fit
 
 tomllib = import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
@@ -135,8 +135,8 @@ def test_every_published_file_is_a_profile_of_its_own_name():
 
 
 def test_a_checkpoint_has_the_profile_that_names_it():
-    assert profile_of_checkpoint("chenshawn/deepeyes-7b") is PROFILES["deepeyes"]
-    assert profile_of_checkpoint("Qwen/Qwen2.5-VL-7B-Instruct") is None
+    assert published_profile("chenshawn/deepeyes-7b") is PROFILES["deepeyes"]
+    assert published_profile("Qwen/Qwen2.5-VL-7B-Instruct") is None
     checkpoints = [c.casefold() for p in PROFILES.values() for c in p.checkpoints]
     assert len(set(checkpoints)) == len(checkpoints)
 

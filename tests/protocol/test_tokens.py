@@ -41,7 +41,7 @@ def test_special_tokens_are_not_counted_since_text_never_becomes_them():
 
 def test_export_refuses_a_checkpoint_of_another_profile(tmp_path):
     pytest.importorskip("onnx")
-    from awares_edge.export.facade import export_checkpoint
+    from awares_edge.export import export_checkpoint
 
     with pytest.raises(InputError, match=MESSAGE):
         export_checkpoint(NANO, tmp_path / "out", profile=PROFILES["deepeyes"])
