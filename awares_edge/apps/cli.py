@@ -17,8 +17,10 @@ from awares_edge.apps import (
     export,
     importance,
     inspect,
+    mcp,
     runtimes,
     score,
+    serve,
     train,
 )
 from awares_edge.apps.console import printable
@@ -43,6 +45,8 @@ app.command("importance", epilog=importance.EPILOG)(importance.importance)
 app.command("inspect", epilog=inspect.EPILOG)(inspect.inspect)
 app.command("runtimes", epilog=runtimes.EPILOG)(runtimes.runtimes)
 app.command("score", epilog=score.EPILOG)(score.score)
+app.command("serve", epilog=serve.EPILOG)(serve.serve)
+app.command("mcp", epilog=mcp.EPILOG)(mcp.mcp)
 app.add_typer(evaluate.app)
 app.add_typer(train.app)
 

@@ -126,6 +126,7 @@ class _Question:
             limits=self.limits,
             trace=self.turns[-1],
             constrain=self.options.constrain,
+            grammar=self.options.grammar,
         )
 
     def _follow(self, events: Iterator[str | Generated]) -> Generator[Event, None, Generated]:
