@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any
 
@@ -174,14 +174,14 @@ class Chat:
         """The fixed reply: clients probe a server with a text alone, and expect 200."""
         if json_schema(asked.request.response_format) is not None:
             raise Refusal(400, "there is no picture to answer about", param="messages")
-        asked.shown.feed(NO_PICTURE)
+        # A notice of the server: stop texts and token limits are for answers.
+        asked = replace(asked, shown=Shown())
         if asked.request.stream:
-            body = replies.sse(_opening(asked.head)) + self._ending(asked, None)
+            said = b"".join(self._shown_pieces(asked, TextDelta(NO_PICTURE)))
+            body = replies.sse(_opening(asked.head)) + said + self._ending(asked, None)
             return Response(body, media_type="text/event-stream")
-        text = asked.shown.close()
-        more = self._more(asked, None)
-        usage = replies.usage(None)
-        return json_response(replies.completion(asked.head, text, "stop", usage, more))
+        more, usage = self._more(asked, None), replies.usage(None)
+        return json_response(replies.completion(asked.head, NO_PICTURE, "stop", usage, more))
 
     def _more(self, asked: _Asked, answered: Answered | None) -> dict[str, Any]:
         sent = asked.conversation.images_sent

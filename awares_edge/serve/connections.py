@@ -21,7 +21,7 @@ def guarded_protocol(options: ServeOptions) -> type[Any]:
     """uvicorn's HTTP/1.1 protocol with what it lacks: a time within which a request's header must
     have come, a bound on connections, and errors in OpenAI's shape.
 
-    h11 bounds the size of a header (64 kB); how long a body may take is `guard.read_body`'s.
+    h11 bounds the size of a header; how long a body may take is `guard.read_body`'s.
     """
 
     class GuardedProtocol(H11Protocol):  # type: ignore[misc]
@@ -41,6 +41,11 @@ def guarded_protocol(options: ServeOptions) -> type[Any]:
         def data_received(self, data: bytes) -> None:
             super().data_received(data)
             self._watch_header()
+
+        def on_response_complete(self) -> None:
+            super().on_response_complete()
+            if self.conn.trailing_data[0]:  # the next header has begun already
+                self._watch_header()
 
         def connection_lost(self, error: Exception | None) -> None:
             self._stop_timer()
