@@ -43,8 +43,8 @@ def text(words):
     return {"type": "text", "text": words}
 
 
-def image(seed=0, **more):
-    return {"type": "image_url", "image_url": {"url": data_url(picture(seed)), **more}}
+def image(seed=0, size=(448, 336), **more):
+    return {"type": "image_url", "image_url": {"url": data_url(picture(seed, size)), **more}}
 
 
 def user(*parts):
@@ -63,7 +63,6 @@ class Served:
     Attributes:
         url: with `/v1`; `root` is without.
         model: scripted; `script` adds replies.
-        prompts: every question as the model was asked it.
     """
 
     url: str
