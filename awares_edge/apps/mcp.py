@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from pathlib import Path
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -30,6 +33,7 @@ Examples:
     claude mcp add look -- awares-edge mcp --root /data/frames --bundle /models/awares-7b
 """
 
+_ENDINGS = {signal.SIGTERM: "terminated", signal.SIGINT: "interrupted"}
 NEEDS = {"mcp": "awares-edge[mcp]"}
 
 
@@ -65,8 +69,17 @@ def mcp(
         note(f"look is ready; pictures are read from {root.resolve()}")
         # The protocol needs the process's own stream, of which the library keeps other output away.
         ours, sys.stdout = sys.stdout, sys.__stdout__ or sys.stdout
+        for number in _ENDINGS:
+            signal.signal(number, _end_at_once)
         try:
             make_server(looker).run("stdio")
         finally:
             sys.stdout = ours
             looker.close()
+
+
+def _end_at_once(number: int, _: FrameType | None) -> None:
+    """Nothing is half-written here, and a thread of the library that waits for a line of standard
+    input cannot be woken: Python would wait for it before it exits."""
+    os.write(2, f"awares-edge: {_ENDINGS[signal.Signals(number)]}\n".encode())
+    os._exit(128 + number)

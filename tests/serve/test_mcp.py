@@ -1,7 +1,10 @@
 """The MCP tool: what it answers, which files it reads, and the command with the official client."""
 
 import asyncio
+import json
 import os
+import signal
+import subprocess
 import sys
 
 import numpy as np
@@ -120,3 +123,22 @@ def test_the_command_speaks_over_standard_streams(root):
     found = asyncio.run(scenario())
     assert not found.is_error
     assert found.structured_content["size"] == [224, 224]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_command_though_its_input_is_open(root, number):
+    command = [sys.executable, "-m", "awares_edge", "mcp", "--root", str(root), "--threads", "1"]
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+    try:
+        assert process.stderr.readline().startswith("look is ready")
+        hello = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
+        process.stdin.write(json.dumps(hello) + "\n")
+        process.stdin.flush()
+        assert json.loads(process.stdout.readline())["id"] == 1
+        process.send_signal(number)
+        assert process.wait(60) == 128 + number
+        assert process.stderr.read().startswith("awares-edge: ")
+    finally:
+        process.kill()
+        process.communicate()
