@@ -16,6 +16,7 @@ MAX_SCHEMA_BYTES = 65_536
 MAX_STOPS = 4
 MAX_STOP = 256
 MAX_CONNECTIONS = 256
+MAX_HEADER = 16_384
 CELL_BYTES = 128 << 10
 """Memory of one KV cell, where the model's shape is not known: enough for 7B in float32."""
 

@@ -11,10 +11,9 @@ import uvicorn
 from awares_edge.controller import Model
 from awares_edge.serve.app import create_app
 from awares_edge.serve.connections import DrainingServer, guarded_protocol
-from awares_edge.serve.options import ServeOptions
+from awares_edge.serve.options import MAX_HEADER, ServeOptions
 
 _BACKLOG = 128
-_MAX_HEADER = 16_384
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -55,7 +54,7 @@ def make_server(model: Model, options: ServeOptions) -> DrainingServer:
         proxy_headers=False,
         server_header=False,
         backlog=_BACKLOG,
-        h11_max_incomplete_event_size=_MAX_HEADER,
+        h11_max_incomplete_event_size=MAX_HEADER,
         timeout_keep_alive=30,
         timeout_graceful_shutdown=max(1, round(options.drain)),
     )
