@@ -62,6 +62,9 @@ def create_app(model: Model, options: ServeOptions) -> Any:
             name=path,
             openapi_extra={"parameters": [_NAME]} if "{name" in path else None,
         )
+    for path, probe in (("/healthz", routes.health), ("/readyz", routes.ready)):
+        # Some orchestrators probe with HEAD.
+        app.add_api_route(path, _counted(chat, probe), methods=["HEAD"], include_in_schema=False)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Exception, _unexpected)
     app.openapi = lambda: _describe(app)
@@ -105,9 +108,10 @@ class _Routes:
         ]
 
     async def chat(self, request: Request) -> Response:
-        arrived = perf_counter()
-        body = await read_body(request, self._options)
-        return await self._chat.reply(request, body, arrived)
+        with self._chat.admitted():
+            arrived = perf_counter()
+            body = await read_body(request, self._options)
+            return await self._chat.reply(request, body, arrived)
 
     async def models(self, request: Request) -> Response:  # noqa: ARG002
         return json_response({"object": "list", "data": [self._entry()]})

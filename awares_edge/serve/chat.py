@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any
@@ -19,7 +19,7 @@ from awares_edge.serve.conversation import NO_PICTURE, Conversation, read_conver
 from awares_edge.serve.grammar import JsonAnswers, instructions, json_schema
 from awares_edge.serve.images import read_images
 from awares_edge.serve.metrics import Metrics, Pace
-from awares_edge.serve.options import ServeOptions
+from awares_edge.serve.options import MAX_ARRIVING, ServeOptions
 from awares_edge.serve.refusals import CLIENT_LEFT, Refusal, as_refusal, json_response
 from awares_edge.serve.requests import ChatRequest, read_request
 from awares_edge.serve.shown import CALL_TOKENS, Shown, shortener
@@ -56,6 +56,23 @@ class Chat:
         slots = self._worker.slots
         self.metrics = Metrics(lambda: slots.running, lambda: slots.waiting)
         self.draining = False
+        self._admitted = 0
+
+    @contextmanager
+    def admitted(self) -> Iterator[None]:
+        """A place for a request whose body is about to be read: bodies take memory.
+
+        Raises:
+            Refusal: 429, there are as many as can run, wait and arrive.
+        """
+        options = self._options
+        if self._admitted >= options.parallel + options.waiting + MAX_ARRIVING:
+            raise self._worker.slots.full()
+        self._admitted += 1
+        try:
+            yield
+        finally:
+            self._admitted -= 1
 
     async def reply(self, http: Request, body: bytes, arrived: float) -> Response:
         """The response to one request.
@@ -84,7 +101,7 @@ class Chat:
             return self._whole(asked, question, answered)
 
     def close(self) -> None:
-        """Wait for running questions and give their memory back."""
+        """Cancel questions that still run, and give all memory back. Closing twice is allowed."""
         self._worker.close()
 
     def _question(self, asked: _Asked, arrived: float) -> Question:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -92,11 +93,14 @@ class DrainingServer(Server):  # type: ignore[misc]
 
     Args:
         on_stop: called when it begins to stop.
+        on_end: called in the event loop when it has stopped, in time or not.
     """
 
-    def __init__(self, config: Config, on_stop: Callable[[], None]) -> None:
+    def __init__(
+        self, config: Config, on_stop: Callable[[], None], on_end: Callable[[], None]
+    ) -> None:
         super().__init__(config)
-        self._on_stop = on_stop
+        self._on_stop, self._on_end = on_stop, on_end
         self._stopping = False
 
     def stop(self) -> None:
@@ -104,6 +108,12 @@ class DrainingServer(Server):  # type: ignore[misc]
         self.force_exit, self.should_exit = self._stopping, True
         self._stopping = True
         self._on_stop()
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        try:
+            await super().serve(sockets)
+        finally:
+            self._on_end()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

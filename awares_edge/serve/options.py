@@ -17,6 +17,8 @@ MAX_STOPS = 4
 MAX_STOP = 256
 MAX_CONNECTIONS = 256
 MAX_HEADER = 16_384
+MAX_ARRIVING = 8
+"""Requests whose bodies may arrive beside those that run and wait."""
 CELL_BYTES = 128 << 10
 """Memory of one KV cell, where the model's shape is not known: enough for 7B in float32."""
 

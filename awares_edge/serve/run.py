@@ -50,6 +50,7 @@ def make_server(model: Model, options: ServeOptions) -> DrainingServer:
         ws="none",
         lifespan="on",
         log_config=None,
+        log_level="error",
         access_log=False,
         proxy_headers=False,
         server_header=False,
@@ -62,7 +63,7 @@ def make_server(model: Model, options: ServeOptions) -> DrainingServer:
     def drain() -> None:
         app.chat.draining = True
 
-    return DrainingServer(config, drain)
+    return DrainingServer(config, drain, app.chat.close)
 
 
 def run(model: Model, options: ServeOptions, bound: socket.socket) -> None:

@@ -43,7 +43,7 @@ class Slots:
             self.running += 1
             return
         if self.waiting >= self._most_waiting:
-            raise self._full()
+            raise self.full()
         turn = asyncio.get_running_loop().create_future()
         self._queue.append(turn)
         timer = turn.get_loop().call_later(max(seconds, 0.0), self._expire, turn)
@@ -80,9 +80,10 @@ class Slots:
     def _expire(self, turn: asyncio.Future[None]) -> None:
         if not turn.done():
             self._queue.remove(turn)
-            turn.set_exception(self._full())
+            turn.set_exception(self.full())
 
-    def _full(self) -> Refusal:
+    def full(self) -> Refusal:
+        """429, with a guess at when it is worth trying again."""
         ahead = (self.waiting + 1) * self._seconds / self._parallel
         return Refusal(
             429,

@@ -66,6 +66,7 @@ class Worker:
         )
         self._threads = ThreadPoolExecutor(options.parallel, thread_name_prefix="question")
         self.slots = Slots(options.parallel, options.waiting)
+        self._cancels: set[threading.Event] = set()
 
     async def start(
         self, question: Question, on_event: Callable[[Event], None] | None = None
@@ -84,8 +85,10 @@ class Worker:
         started = perf_counter()
         notify = None if on_event is None else _Notifier(loop, on_event)
         future = loop.run_in_executor(self._threads, self._compute, question, notify)
+        self._cancels.add(question.cancel)
 
         def finished(done: asyncio.Future[Answered]) -> None:
+            self._cancels.discard(question.cancel)
             self.slots.release(perf_counter() - started)
             if not done.cancelled():
                 done.exception()  # or asyncio warns where nobody waits for it any more
@@ -94,7 +97,9 @@ class Worker:
         return future
 
     def close(self) -> None:
-        """Wait for the threads, then close the kept pictures."""
+        """Cancel what runs, wait for the threads, then close the kept pictures."""
+        for cancel in self._cancels:
+            cancel.set()
         self._threads.shutdown(wait=True)
         self.store.close()
 

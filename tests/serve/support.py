@@ -4,6 +4,8 @@ import asyncio
 import base64
 import io
 import json
+import re
+import socket
 import threading
 import time
 from contextlib import contextmanager
@@ -156,3 +158,44 @@ class Brake:
             return forward(session, piece)
 
         monkeypatch.setattr(NullSession, "_forward", slow)
+
+
+def refused(response, status, code):
+    """Assert that a response is this error, in OpenAI's shape."""
+    error = response.json()["error"]
+    assert (response.status_code, error["code"]) == (status, code), error
+    assert set(error) == {"message", "type", "param", "code"}
+
+
+# Connections without a client library.
+
+
+def address(server):
+    host, port = re.fullmatch(r"http://([\d.]+):(\d+)", server.root).groups()
+    return host, int(port)
+
+
+def connected(server):
+    return socket.create_connection(address(server), timeout=30)
+
+
+def raw(server, data, shut=True):
+    """Status and body of the response to these bytes; the server must close the connection."""
+    with connected(server) as client:
+        client.sendall(data)
+        if shut:
+            client.shutdown(socket.SHUT_WR)
+        received = everything(client)
+    head, _, body = received.partition(b"\r\n\r\n")
+    return int(head.split(b" ")[1]), body.decode()
+
+
+def everything(client):
+    """What the server sends until it closes the connection."""
+    received = b""
+    try:
+        while piece := client.recv(65_536):
+            received += piece
+    except ConnectionResetError:  # it closed without reading what was left
+        pass
+    return received

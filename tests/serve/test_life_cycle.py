@@ -116,6 +116,8 @@ def test_a_client_that_leaves_frees_its_slot(monkeypatch, stream):
                     assert brake.entered.acquire(timeout=30)
                 leaver.close()
         wait_until(lambda: running(server) == 0)
+        status = "200" if stream else "499"
+        assert server.metric("requests_total", f'{{status="{status}"}}') == 1
         assert server.chat(ask(seed=1))["choices"][0]["message"]["content"] == "42"
 
 
