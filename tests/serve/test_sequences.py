@@ -1,4 +1,4 @@
-"""What real clients send, in their order, as `sequences/*.json` records it.
+"""What real clients send, in their order: `sequences/*.json`, written after the clients' sources.
 
 `PICTURE n` stands for a data URL. `expect` says what the client needs in the reply.
 """
