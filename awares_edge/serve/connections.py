@@ -20,13 +20,14 @@ from awares_edge.serve.refusals import Refusal
 
 def guarded_protocol(options: ServeOptions) -> type[Any]:
     """uvicorn's HTTP/1.1 protocol with what it lacks: a time within which a request's header must
-    have come, a bound on connections, and errors in OpenAI's shape.
+    have come, and a response be read; a bound on connections; errors in OpenAI's shape.
 
     h11 bounds the size of a header; how long a body may take is `guard.read_body`'s.
     """
 
     class GuardedProtocol(H11Protocol):  # type: ignore[misc]
         _header_timer: asyncio.TimerHandle | None = None
+        _reader_timer: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
@@ -48,8 +49,18 @@ def guarded_protocol(options: ServeOptions) -> type[Any]:
             if self.conn.trailing_data[0]:  # the next header has begun already
                 self._watch_header()
 
+        def pause_writing(self) -> None:
+            """The client does not read what it is sent."""
+            super().pause_writing()
+            self._reader_timer = self.loop.call_later(options.body_seconds, self.transport.abort)
+
+        def resume_writing(self) -> None:
+            super().resume_writing()
+            self._stop_reader_timer()
+
         def connection_lost(self, error: Exception | None) -> None:
             self._stop_timer()
+            self._stop_reader_timer()
             super().connection_lost(error)
 
         def send_400_response(self, msg: str) -> None:
@@ -68,6 +79,11 @@ def guarded_protocol(options: ServeOptions) -> type[Any]:
             if self._header_timer is not None:
                 self._header_timer.cancel()
                 self._header_timer = None
+
+        def _stop_reader_timer(self) -> None:
+            if self._reader_timer is not None:
+                self._reader_timer.cancel()
+                self._reader_timer = None
 
         def _too_slow(self) -> None:
             if not self.transport.is_closing():

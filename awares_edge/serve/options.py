@@ -36,7 +36,8 @@ class ServeOptions:
         waiting: questions that may wait; further ones get 429.
         timeout: seconds from a request's arrival to the end of its answer.
         drain: seconds that running questions may take after SIGTERM.
-        header_seconds, body_seconds: for a request's header and body to arrive.
+        header_seconds, body_seconds: for a request's header and body to arrive; the second also
+            for a client that does not read its response.
         max_body: bytes of a request.
         max_pixels: pixels of all pictures of a request together.
         max_images: pictures of a request.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from typing import Any
 
@@ -68,4 +69,6 @@ def make_server(model: Model, options: ServeOptions) -> DrainingServer:
 
 def run(model: Model, options: ServeOptions, bound: socket.socket) -> None:
     """Serve until SIGTERM or Ctrl-C, then finish what is running."""
+    # asyncio warns of every write to a client that has just left.
+    logging.getLogger("asyncio").setLevel(logging.ERROR)
     asyncio.run(make_server(model, options).serve(sockets=[bound]))

@@ -8,7 +8,7 @@ import re
 import socket
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,10 +97,16 @@ class Served:
 
 
 @contextmanager
-def serving(*replies, model=None, headers=None, **options):
-    """A server in a thread of this process, on a free port of 127.0.0.1."""
+def serving(*replies, model=None, headers=None, send_buffer=None, **options):
+    """A server in a thread of this process, on a free port of 127.0.0.1.
+
+    Args:
+        send_buffer: bytes that the system takes from the server before a client reads them.
+    """
     model = model or awares_edge.scripted(replies)
     bound = listen("127.0.0.1", 0)
+    if send_buffer:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
     url = url_of(bound)
     server = make_server(model, ServeOptions(**{"timeout": 60.0, **options}))
     thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[bound])))
@@ -184,7 +190,8 @@ def raw(server, data, shut=True):
     with connected(server) as client:
         client.sendall(data)
         if shut:
-            client.shutdown(socket.SHUT_WR)
+            with suppress(OSError):  # it has answered and closed already
+                client.shutdown(socket.SHUT_WR)
         received = everything(client)
     head, _, body = received.partition(b"\r\n\r\n")
     return int(head.split(b" ")[1]), body.decode()

@@ -84,10 +84,27 @@ def test_a_body_that_trickles_in_is_cut_off():
     assert (status, json.loads(body)["error"]["code"]) == (408, "request_timeout")
 
 
+def test_a_client_that_does_not_read_is_cut_off():
+    with serving("x" * 2000, max_tokens=2000, body_seconds=0.3, send_buffer=4096) as server:
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.settimeout(30)
+            client.connect(address(server))
+            body = json.dumps(ask(stream=True)).encode()
+            head = "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n"
+            head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+            client.sendall(head.encode() + body)
+            open_connections = server.server.server_state.connections
+            wait_until(lambda: len(open_connections) == 1)
+            wait_until(lambda: len(open_connections) == 0)
+            assert b"[DONE]" not in everything(client)
+        assert server.http.get("/healthz").status_code == 200
+
+
 def test_connections_are_bounded(server, monkeypatch):
     monkeypatch.setattr("awares_edge.serve.connections.MAX_CONNECTIONS", 3)
     held = [socket.create_connection(address(server)) for _ in range(3)]
-    assert raw(server, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")[0] == 503
+    assert raw(server, b"", shut=False)[0] == 503
     for client in held:
         client.close()
 
@@ -100,13 +117,20 @@ def test_connections_are_bounded(server, monkeypatch):
         b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
         b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n",
         b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
-        b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 3_000_000 + b"\r\n\r\n",
     ],
 )
 def test_bad_http_is_a_400_in_the_usual_shape(server, request_bytes):
     status, body = raw(server, request_bytes)
     assert status == 400
     assert "error" in json.loads(body)
+    assert server.http.get("/healthz").status_code == 200
+
+
+def test_an_endless_header_is_cut_off(server):
+    with connected(server) as client:
+        client.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: ")
+        with pytest.raises((ConnectionResetError, BrokenPipeError)):
+            client.sendall(b"a" * 100_000_000)
     assert server.http.get("/healthz").status_code == 200
 
 
