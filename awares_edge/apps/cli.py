@@ -18,11 +18,13 @@ from awares_edge.apps import (
     export,
     importance,
     inspect,
+    mcp,
     parity,
     profile,
     protocols,
     runtimes,
     score,
+    serve,
     train,
 )
 from awares_edge.apps.console import printable
@@ -52,6 +54,8 @@ app.command("parity", epilog=parity.EPILOG)(parity.parity)
 app.command("profile", epilog=profile.EPILOG)(profile.profile)
 app.command("evaluate", epilog=evaluate.EPILOG, no_args_is_help=True)(evaluate.evaluate)
 app.add_typer(protocols.app)
+app.command("serve", epilog=serve.EPILOG)(serve.serve)
+app.command("mcp", epilog=mcp.EPILOG)(mcp.mcp)
 app.add_typer(train.app)
 
 

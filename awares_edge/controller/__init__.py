@@ -1,5 +1,6 @@
 """The loop: first view, calls and their regions, answer. Knows no runtime."""
 
+from awares_edge.controller.grammar import AnswerGrammar
 from awares_edge.controller.model import Model
 from awares_edge.controller.options import AskOptions
 from awares_edge.controller.picture import Picture
@@ -17,6 +18,7 @@ from awares_edge.controller.trace import (
 
 __all__ = [
     "Answer",
+    "AnswerGrammar",
     "AskOptions",
     "CropsRequested",
     "Event",

@@ -15,6 +15,7 @@ from time import monotonic
 
 import numpy as np
 
+from awares_edge.controller.grammar import AnswerGrammar
 from awares_edge.controller.reply import Reply
 from awares_edge.controller.trace import TurnTrace
 from awares_edge.errors import Cancelled, DeadlineExceeded, SessionError
@@ -86,6 +87,7 @@ class TurnDecoder:
         stop: texts that end the turn as the end token does.
         use_drafts: whether to append a call's fixed text in one step.
         constrain: whether to hold a call to its grammar once it has begun.
+        grammar: what an answer is held to; None for free text.
     """
 
     def __init__(
@@ -101,6 +103,7 @@ class TurnDecoder:
         stop: tuple[str, ...] = (),
         use_drafts: bool = True,
         constrain: bool = True,
+        grammar: AnswerGrammar | None = None,
     ) -> None:
         self._session = session
         self._tokenizer = tokenizer
@@ -113,6 +116,7 @@ class TurnDecoder:
         self._constrain = constrain
         marker = call.syntax.marker
         self._shared = max(_common_prefix(marker, tag) for tag in _OTHER_TAGS)
+        self._grammar = grammar
         self._start = session.mark()
         self._logits = logits
         self._reply = Reply(tokenizer, call.syntax, logits)
@@ -251,12 +255,37 @@ class TurnDecoder:
                 "the model gave no finite logits: its weights are damaged, or fp16 overflowed; "
                 "export it in fp32"
             )
-        if barred := self._reply.barred():
+        barred = self._reply.barred()
+        if self._grammar is not None and not self._in_call(self._reply.text):
+            return self._choose_answer(self._grammar, logits, token, barred)
+        if barred:
             return next((t for t in _descending(logits, token) if t not in barred), token)
         if self._constrain and self._must_change(token):
             likely = islice(_descending(logits, token), _MOST_CANDIDATES)
             return next((t for t in likely if self._continues_call(t)), token)
         return token
+
+    def _choose_answer(
+        self, grammar: AnswerGrammar, logits: Logits, token: int, barred: set[int]
+    ) -> int:
+        """The most likely token of the grammar, unless the model goes for a call."""
+        if token not in barred and self._opens_call(token):
+            return token
+        allowed = grammar.allowed(self._reply.ids)
+        allowed[list(barred)] = False
+        if allowed.any():
+            return int(np.where(allowed, logits, -np.inf).argmax())
+        # What began as a call and went astray stays one: it is no beginning of an answer.
+        calls = (t for t in _descending(logits, token) if t not in barred and self._opens_call(t))
+        return next(calls, token)
+
+    def _opens_call(self, token: int) -> bool:
+        """Whether the reply, which is nothing but the beginning of a call or empty, stays that."""
+        if token in self._special.eos:
+            return False
+        longer = self._tokenizer.decode([*self._reply.ids, token])
+        begins = len(longer) > len(self._reply.text) and bool(longer.strip())
+        return begins and self._call.syntax.grammar.viable(longer)
 
     def _must_change(self, token: int) -> bool:
         """Whether a call has begun and `token` would leave its grammar."""

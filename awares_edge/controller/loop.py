@@ -136,6 +136,7 @@ class _Question:
             trace=self.turns[-1],
             stop=self.profile.limits.stop,
             constrain=self.options.constrain,
+            grammar=self.options.grammar,
         )
 
     def _follow(self, events: Iterator[str | Generated]) -> Generator[Event, None, Generated]:

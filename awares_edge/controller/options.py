@@ -6,6 +6,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import get_args
 
+from awares_edge.controller.grammar import AnswerGrammar
 from awares_edge.controller.policies import Policies
 from awares_edge.controller.trace import Mode
 from awares_edge.errors import InputError
@@ -29,6 +30,7 @@ class AskOptions:
         crops: crop ids to zoom into without asking the model whether and where.
         constrain: hold a tool call to its grammar once it has begun. Decisions that make a valid
             call are the same without; what would become an invalid call is mended.
+        grammar: what the answer is held to; None for free text. Needs `constrain`.
     """
 
     mode: Mode = "awares"
@@ -40,6 +42,7 @@ class AskOptions:
     policies: Policies = field(default_factory=Policies)
     crops: tuple[str, ...] = ()
     constrain: bool = True
+    grammar: AnswerGrammar | None = None
 
     def __post_init__(self) -> None:
         if self.mode not in get_args(Mode):
@@ -50,5 +53,7 @@ class AskOptions:
                 raise InputError(f"{name} must be a whole number of at least 1")
         if self.timeout is not None and not self.timeout > 0:
             raise InputError("timeout must be above 0 seconds")
+        if self.grammar is not None and not self.constrain:
+            raise InputError("an answer grammar needs constrain=True")
         if self.crops and self.mode not in ("awares", "progressive"):
             raise InputError(f"mode {self.mode!r} sends no crops: leave them out")

@@ -73,6 +73,10 @@ class TextTokenizer:
         """Text of `ids`, special tokens left out."""
         return str(self._tokenizer.decode(list(ids), skip_special_tokens=True))
 
+    def to_json(self) -> str:
+        """As `tokenizer.json`, for libraries that read one."""
+        return str(self._tokenizer.to_str())
+
     def id_of(self, token: str) -> int | None:
         return self._tokenizer.token_to_id(token)
 

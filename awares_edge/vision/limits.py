@@ -27,14 +27,14 @@ MAX_PROFILES = 4
 """Most colour profiles of a PNG: the format allows one, and each is unpacked when it is met."""
 
 
-def check_size(image: Image.Image, name: str) -> None:
+def check_size(image: Image.Image, name: str, max_pixels: int = MAX_IMAGE_PIXELS) -> None:
     """Refuse a picture without area, with too many pixels, or with too extreme an aspect ratio."""
     width, height = image.size
     if width <= 0 or height <= 0:
         raise ImageError(f"{name} has no area: give another picture")
-    if width * height > MAX_IMAGE_PIXELS:
+    if width * height > max_pixels:
         raise ImageError(
-            f"{name} has {width}x{height} pixels, over {MAX_IMAGE_PIXELS:,}: scale it down first"
+            f"{name} has {width}x{height} pixels, over {max_pixels:,}: scale it down first"
         )
     if max(width, height) / min(width, height) > MAX_ASPECT_RATIO:
         raise ImageError(

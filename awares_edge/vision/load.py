@@ -18,6 +18,7 @@ from awares_edge.errors import ImageError
 from awares_edge.vision.limits import (
     FORMAT_NAMES,
     FORMATS,
+    MAX_IMAGE_PIXELS,
     check_decoder,
     check_profiles,
     check_scans,
@@ -42,7 +43,7 @@ _UPRIGHT = {
 _BAND_PIXELS = 4_000_000
 
 
-def load_image(source: ImageSource) -> Image.Image:
+def load_image(source: ImageSource, *, max_pixels: int = MAX_IMAGE_PIXELS) -> Image.Image:
     """Read a picture as a viewer shows it: upright, 8-bit RGB, transparency on white, first frame.
 
     Files are JPEG (MPO too: its first picture), PNG, WebP, GIF, BMP, TIFF, PPM (and PBM, PGM),
@@ -52,23 +53,24 @@ def load_image(source: ImageSource) -> Image.Image:
     Args:
         source: a path, encoded bytes, an open binary file (left open), a Pillow image (left
             unchanged), or a uint8 array [height, width, 3] in RGB order (or [height, width] grey).
+        max_pixels: most pixels it may have, checked before any is decoded.
 
     Returns:
         a new image of mode RGB without metadata.
 
     Raises:
         ImageError: it does not exist, is not a regular file, is not in one of these formats, is
-            truncated or damaged, has no area, is over 512 MB long, has over `MAX_IMAGE_PIXELS`
+            truncated or damaged, has no area, is over 512 MB long, has over `max_pixels`
             pixels or too much metadata, or one side is over 200 times the other.
     """
     name = _name(source)
     try:
         if isinstance(source, Image.Image):
-            return _decoded(source, name)
+            return _decoded(source, name, max_pixels)
         if isinstance(source, np.ndarray):
-            return _decoded(_from_array(source), name)
+            return _decoded(_from_array(source), name, max_pixels)
         with open_source(source, name) as file:
-            return _decoded(_opened(file), name, file)
+            return _decoded(_opened(file), name, max_pixels, file)
     except ImageError:
         raise
     except UnidentifiedImageError as error:
@@ -127,9 +129,11 @@ def _from_array(array: NDArray[np.uint8]) -> Image.Image:
     return Image.fromarray(array)
 
 
-def _decoded(image: Image.Image, name: str, file: MeteredFile | None = None) -> Image.Image:
+def _decoded(
+    image: Image.Image, name: str, max_pixels: int, file: MeteredFile | None = None
+) -> Image.Image:
     """Check the picture's header, decode it and return its pixels only."""
-    check_size(image, name)
+    check_size(image, name, max_pixels)
     check_decoder(image, name)
     if file is not None:
         check_scans(image, file)

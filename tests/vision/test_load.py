@@ -296,3 +296,10 @@ def test_damaged_files_are_read_or_refused_and_never_crash(kind, edits, keep):
         data[at % len(data)] = value
     with suppress(ImageError):
         assert load_image(bytes(data[: max(1, int(len(data) * keep))])).mode == "RGB"
+
+
+def test_a_callers_own_limit_on_pixels_is_kept():
+    assert load_image(Image.new("RGB", (20, 10)), max_pixels=200).size == (20, 10)
+    for source in (Image.new("RGB", (20, 10)), np.zeros((10, 20, 3), np.uint8)):
+        with pytest.raises(ImageError, match="20x10 pixels, over 199"):
+            load_image(source, max_pixels=199)
