@@ -14,7 +14,7 @@ its own, even where the checkpoint ties it to the embedding.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 import numpy as np
 import onnx
@@ -43,7 +43,7 @@ def write_files(
     writer: BundleWriter,
     written: Written,
     *,
-    keep: Mapping[str, str] | None = None,
+    keep: Sequence[str] = (),
     block: int = 64,
     seven_bit: bool = False,
 ) -> None:
@@ -65,10 +65,10 @@ def write_files(
             f"onnxruntime's attention needs a head_dim that is a multiple of {_HEAD_DIM_STEP}, "
             f"this checkpoint has {spec.head_dim}"
         )
-    formats = Formats(precision, keep or {}, block, seven_bit)
+    formats = Formats(precision, keep, block, seven_bit)
     graphs = _graphs(spec, weights, formats, FP32)
+    table = formats.embedding()
     formats.check_keep()
-    table = formats.embedding(spec.tied)
     embedding = weights.tensor(EMBEDDING)
     places = {EMBEDDING: write_npy(writer.path(EMBEDDING_NAME), embedding, table, written)}
     for graph in graphs:

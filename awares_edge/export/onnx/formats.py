@@ -152,21 +152,22 @@ def fit_int4(blocks: Array) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
     Returns:
         values int8 [n, block] from -8 to 7; scales float32 [n], of either sign.
     """
-    columns = np.arange(len(blocks)), np.abs(blocks).argmax(axis=1)
-    extreme = blocks[columns]
+    extreme = blocks[np.arange(len(blocks)), np.abs(blocks).argmax(axis=1)]
     # Blocks of zeros, or of numbers too small to divide by, become zeros.
-    extreme[np.abs(extreme) < 16 * np.finfo(np.float32).tiny] = np.inf
-    best = np.full(len(blocks), -1, dtype=np.float32)
+    extreme = np.where(np.abs(extreme) < 16 * np.finfo(np.float32).tiny, np.inf, extreme)
+    shares = blocks / extreme[:, None]
+    best = np.zeros(len(blocks), dtype=np.float32)
     values = np.zeros(blocks.shape, dtype=np.int8)
-    scales = np.ones(len(blocks), dtype=np.float32)
+    scales = np.zeros(len(blocks), dtype=np.float32)
     for shift in _SHIFTS:
-        steps = np.clip(np.rint(blocks * (-(8 + shift) / extreme)[:, None]), -8, 7)
-        product = np.einsum("ij,ij->i", steps, blocks)
-        square = np.einsum("ij,ij->i", steps, steps)
-        # The squared error falls by product ** 2 / square, against all zeros.
-        gain = product * product / np.maximum(square, 1)
-        better = (gain > best) & (square > 0)
+        steps = np.clip(np.rint(shares * -(8 + shift)), -8, 7)
+        product = np.einsum("ij,ij->i", steps, shares)
+        square = np.maximum(np.einsum("ij,ij->i", steps, steps), 1)
+        # The squared error of the best scale is that of all zeros, less product ** 2 / square.
+        gain = product * product / square
+        better = gain > best
         best[better] = gain[better]
         values[better] = steps[better].astype(np.int8)
-        scales[better] = product[better] / square[better]
+        scales[better] = product[better] / square[better] * extreme[better]
+    scales[best == 0] = 1
     return values, scales

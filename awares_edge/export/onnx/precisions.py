@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
 
-from awares_edge.checkpoint.names import EMBEDDING, HEAD
+from awares_edge.checkpoint.names import EMBEDDING
 from awares_edge.errors import ExportError
 from awares_edge.export.graph.quantize import Float
 from awares_edge.export.graph.weights import FP16, FP32, WeightFormat
@@ -26,22 +26,20 @@ class Precision:
 
     Attributes:
         vision, text: of the two graphs.
-        head: of the language model's last layer.
         few: of the language model where a call has one or two tokens; None for `text`.
     """
 
     vision: str
     text: str
-    head: str
     few: str | None = None
 
 
 PRECISIONS = {
-    "fp32": Precision("fp32", "fp32", "fp32"),
-    "fp16": Precision("fp16", "fp16", "fp16"),
-    "int8": Precision("int8", "int8", "int8"),
-    "int4": Precision("int8", "int4", "int4"),
-    "int8+int4": Precision("int8", "int8", "int8", few="int4"),
+    "fp32": Precision("fp32", "fp32"),
+    "fp16": Precision("fp16", "fp16"),
+    "int8": Precision("int8", "int8"),
+    "int4": Precision("int8", "int4"),
+    "int8+int4": Precision("int8", "int8", few="int4"),
 }
 """By name; the first is the default. 4-bit products are slower than float ones for more than a few
 tokens, so the vision tower, whose calls have hundreds, is stored in int8 at int4 too."""
@@ -55,8 +53,8 @@ class Formats:
 
     Args:
         precision: a key of `PRECISIONS`.
-        keep: a format's name (of `FORMATS`) by a pattern of layer names, as
-            {"text.layers.0.*": "fp16"}; the first that matches wins.
+        keep: exceptions, each "PATTERN=FORMAT": layers whose name matches the pattern are stored
+            in this format (of `FORMATS`), as "text.layers.0.*=fp16". The first match wins.
         block: inputs of an int4 block, of `BLOCKS`; smaller where it does not divide a row.
         seven_bit: keep int8 weights within 64, for x86 CPUs without VNNI.
 
@@ -65,18 +63,17 @@ class Formats:
     """
 
     def __init__(
-        self, precision: str, keep: Mapping[str, str], block: int, seven_bit: bool
+        self,
+        precision: str,
+        keep: Sequence[str] = (),
+        block: int = BLOCKS[1],
+        seven_bit: bool = False,
     ) -> None:
         if block not in BLOCKS:
             raise ExportError(f"an int4 block must be one of {_listed(BLOCKS)}, not {block}")
-        for pattern, name in keep.items():
-            if name not in FORMATS:
-                raise ExportError(
-                    f"layers {pattern!r} cannot be kept in {name!r}: choose {_listed(FORMATS)}"
-                )
         self.precision = PRECISIONS[precision]
-        self._keep = keep
-        self._unused = set(keep)
+        self._keep = [_exception(item) for item in keep]
+        self._unused = {pattern for pattern, _ in self._keep}
         self._block = block
         self._int8 = DynamicInt8(_SEVEN_BIT_LIMIT) if seven_bit else DynamicInt8()
 
@@ -84,17 +81,15 @@ class Formats:
         return self._format(self._kept(name) or self.precision.vision, shape)
 
     def text(self, name: str, shape: tuple[int, int]) -> WeightFormat:
-        usual = self.precision.head if name in (EMBEDDING, HEAD) else self.precision.text
-        return self._format(self._kept(name) or usual, shape)
+        return self._format(self._kept(name) or self.precision.text, shape)
 
     def few(self, name: str, shape: tuple[int, int]) -> WeightFormat:
         return self._format(self._kept(name) or self.precision.few or self.precision.text, shape)
 
-    def embedding(self, tied: bool) -> np.dtype[Any]:
-        """dtype of the embedding's file: that of a tied head which reads it too, else fp16 where
-        anything is quantized."""
-        head = (tied and self._kept(EMBEDDING)) or self.precision.head
-        return _FLOATS.get(head, FP16)
+    def embedding(self) -> np.dtype[Any]:
+        """dtype of the embedding's file, which a tied float head reads too: fp16 where the head, or
+        the text model, is quantized."""
+        return _FLOATS.get(self._kept(EMBEDDING) or self.precision.text, FP16)
 
     def check_keep(self) -> None:
         """Call after the graphs are built.
@@ -111,7 +106,7 @@ class Formats:
     def _kept(self, name: str) -> str | None:
         layers = [part.removesuffix(".weight") for part in name.split("+")]
         found = None
-        for pattern, kept in self._keep.items():
+        for pattern, kept in self._keep:
             if any(fnmatchcase(layer, pattern) for layer in layers):
                 self._unused.discard(pattern)
                 found = found or kept
@@ -127,5 +122,16 @@ class Formats:
         return self._int8
 
 
-def _listed(names: Any) -> str:
+def _exception(item: str) -> tuple[str, str]:
+    """The pattern and the format of "PATTERN=FORMAT"."""
+    pattern, _, name = item.partition("=")
+    if not pattern or name not in FORMATS:
+        raise ExportError(
+            f"{item!r} keeps no layer: write PATTERN=FORMAT with a format of {_listed(FORMATS)}, "
+            "as in text.layers.0.*=fp16"
+        )
+    return pattern, name
+
+
+def _listed(names: Iterable[object]) -> str:
     return ", ".join(map(str, names))
