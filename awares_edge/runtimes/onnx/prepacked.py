@@ -131,6 +131,7 @@ class PackedCache:
         try:
             if not (_private(self.folder) and _private(root)):
                 return {}
+            _require_regular(root / _INDEX)
             index = json.loads((root / _INDEX).read_text(encoding="utf-8"))
             stored = read_dataclass(PackedKey, index["key"], _INDEX)
             hashes: dict[str, str] = index["sha256"]
@@ -188,9 +189,13 @@ def _private(folder: Path) -> bool:
 
 def _hash(path: Path) -> str:
     """SHA-256 of a regular file."""
+    _require_regular(path)
+    return hash_file(path).sha256
+
+
+def _require_regular(path: Path) -> None:
     if not stat.S_ISREG(path.lstat().st_mode):
         raise OSError(f"{path} is not a regular file")
-    return hash_file(path).sha256
 
 
 def _digest(facts: object) -> str:
