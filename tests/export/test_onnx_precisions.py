@@ -110,6 +110,21 @@ def test_int4_stores_the_language_model_in_4_bits_and_the_tower_in_8(export):
     assert all(":int8" in name for name in stored(bundle, "vision"))
 
 
+def test_int8_depends_on_the_tokens_of_a_call(export):
+    """The input of an int8 product has one scale for all tokens of a call. The same calls give the
+    same bits; another cut of the same prompt gives nearly the same."""
+    with OnnxRuntime.load(export("int8"), threads=1) as runtime, runtime.open_session() as session:
+        start = session.mark()
+        once = session.prefill([TextSegment(tuple(range(20, 40)))])
+        session.rewind(start)
+        again = session.prefill([TextSegment(tuple(range(20, 40)))])
+        session.rewind(start)
+        session.prefill([TextSegment(tuple(range(20, 31)))])
+        cut = session.prefill([TextSegment(tuple(range(31, 40)))])
+    assert np.array_equal(once, again)
+    assert 0 < np.abs(cut - once).max() < 0.15 * once.std()
+
+
 class TestTwoForms:
     """int8+int4: one or two tokens take the 4-bit branch, more the int8 one."""
 

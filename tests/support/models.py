@@ -49,6 +49,21 @@ def _onnx(factory) -> Iterator[Loaded]:
 
 
 @contextmanager
+def _onnx_int4(factory) -> Iterator[Loaded]:
+    """Inputs of 4-bit products are rounded to int8 row by row, so a token's numbers do not depend
+    on the tokens it shares a call with. Float noise before a rounding may still move it by a step:
+    hence the wider tolerance. int8 has one scale for all rows of a call, so there two ways to the
+    same cache differ by 6% of the logits' deviation: it is tested in test_onnx_precisions.py."""
+    from awares_edge.export import export_checkpoint
+
+    bundle = factory.mktemp("onnx-int4") / "bundle"
+    profile = PROFILES["paper"]
+    export_checkpoint(_checkpoint(factory), bundle, precision="int4", profile=profile)
+    with awares_edge.load(bundle, threads=1, context=4096) as model:
+        yield Loaded(model, 5e-4)
+
+
+@contextmanager
 def _torch(factory) -> Iterator[Loaded]:
     checkpoint = _checkpoint(factory)
     with awares_edge.load(checkpoint, runtime="torch", threads=1, context=4096) as model:
@@ -90,6 +105,7 @@ def _tensorrt(factory) -> Iterator[Loaded]:
 
 LOADERS = {
     "onnx": _onnx,
+    "onnx-int4": _onnx_int4,
     "tensorrt": _tensorrt,
     "torch": _torch,
     "llamacpp": _llamacpp,
