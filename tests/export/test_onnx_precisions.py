@@ -100,6 +100,20 @@ class TestGraphs:
         assert Bundle.open(again).manifest == export(precision).manifest
 
 
+def test_progress_counts_a_matrix_of_two_forms_once(checkpoint, tmp_path):
+    seen = []
+    export_checkpoint(
+        checkpoint,
+        tmp_path / "b",
+        precision="int8+int4",
+        profile=get_profile("paper"),
+        progress=lambda *step: seen.append(step),
+    )
+    done, total = zip(*(counts for what, *counts in seen if what == "writing weights"), strict=True)
+    assert done == tuple(sorted(done))
+    assert 0.9 * total[0] < done[-2] <= done[-1] == total[0]
+
+
 def test_the_manifest_names_the_precision(export):
     assert [export(name).manifest.precision for name in PRECISIONS] == list(PRECISIONS)
 

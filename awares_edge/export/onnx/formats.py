@@ -22,6 +22,9 @@ _MICROSOFT = "com.microsoft"
 _INT8_COMPUTE = 4
 """`accuracy_level` of MatMulNBits: the input is quantized to int8, block by block."""
 
+_FIT_NUMBERS = 1 << 18
+"""Weights that are fitted at a time: what the fit needs then stays in the CPU's cache."""
+
 # Reciprocal scales to try for a block, as in ggml's `make_qx_quants`: -(8 + shift) / extreme.
 _SHIFTS = tuple(np.arange(-1.0, 1.01, 0.25, dtype=np.float32))
 
@@ -116,11 +119,14 @@ class BlockInt4:
         self, rows: Iterator[NDArray[Any]], blocks: int, scales: list[NDArray[Any]]
     ) -> Iterator[NDArray[Any]]:
         for piece in rows:
-            values, scale = fit_int4(piece.reshape(-1, self.block))
-            nibbles = (values + np.int8(8)).view(np.uint8)
-            packed = nibbles[:, 0::2] | np.left_shift(nibbles[:, 1::2], np.uint8(4))
-            scales.append(scale.reshape(-1, blocks))
-            yield packed.reshape(len(piece), blocks, -1)
+            step = max(1, _FIT_NUMBERS // (blocks * self.block))
+            for start in range(0, len(piece), step):
+                part = piece[start : start + step]
+                values, scale = fit_int4(part.reshape(-1, self.block))
+                nibbles = (values + np.int8(8)).view(np.uint8)
+                packed = nibbles[:, 0::2] | np.left_shift(nibbles[:, 1::2], np.uint8(4))
+                scales.append(scale.reshape(-1, blocks))
+                yield packed.reshape(len(part), blocks, -1)
 
     def multiply(
         self, graph: Builder, value: str, matrix: Matrix, bias: str | None, dtype: np.dtype[Any]
