@@ -121,7 +121,15 @@ def test_the_manifest_names_the_precision(export):
 def test_int4_stores_the_language_model_in_4_bits_and_the_tower_in_8(export):
     bundle = export("int4", block=32)
     assert all(":int4.32" in name for name in stored(bundle))
-    assert all(":int8" in name for name in stored(bundle, "vision"))
+    floats = {name for name in stored(bundle, "vision") if ":int8" not in name}
+    depth = bundle.manifest.model.vision.depth
+    assert floats == {f"visual.blocks.{depth - 1}.mlp.down_proj.weight"}
+
+
+def test_the_layer_with_huge_inputs_may_be_quantized_on_request(export):
+    assert all(
+        ":int8" in name for name in stored(export("int8", keep=("visual.*=int8",)), "vision")
+    )
 
 
 def test_int8_depends_on_the_tokens_of_a_call(export):

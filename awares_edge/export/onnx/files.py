@@ -65,7 +65,7 @@ def write_files(
             f"onnxruntime's attention needs a head_dim that is a multiple of {_HEAD_DIM_STEP}, "
             f"this checkpoint has {spec.head_dim}"
         )
-    formats = Formats(precision, keep, block, seven_bit)
+    formats = Formats(precision, keep, block, seven_bit, depth=spec.vision.depth)
     graphs = _graphs(spec, weights, formats, FP32)
     table = formats.embedding()
     formats.check_keep()

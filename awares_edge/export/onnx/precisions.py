@@ -57,6 +57,9 @@ class Formats:
             in this format (of `FORMATS`), as "text.layers.0.*=fp16". The first match wins.
         block: inputs of an int4 block, of `BLOCKS`; smaller where it does not divide a row.
         seven_bit: keep int8 weights within 64, for x86 CPUs without VNNI.
+        depth: blocks of the vision tower. The input of the last one's down_proj holds numbers
+            beyond float16's range in the published models: a scale that fits them rounds all others
+            to zero, so this layer is stored in fp16 unless `keep` says otherwise.
 
     Raises:
         ExportError: no such format or block.
@@ -68,12 +71,16 @@ class Formats:
         keep: Sequence[str] = (),
         block: int = BLOCKS[1],
         seven_bit: bool = False,
+        *,
+        depth: int,
     ) -> None:
         if block not in BLOCKS:
             raise ExportError(f"an int4 block must be one of {_listed(BLOCKS)}, not {block}")
         self.precision = PRECISIONS[precision]
         self._keep = [_exception(item) for item in keep]
         self._unused = {pattern for pattern, _ in self._keep}
+        if self.precision.vision not in _FLOATS:
+            self._keep.append((f"visual.blocks.{depth - 1}.mlp.down_proj", "fp16"))
         self._block = block
         self._int8 = DynamicInt8(_SEVEN_BIT_LIMIT) if seven_bit else DynamicInt8()
 
