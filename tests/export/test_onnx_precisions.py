@@ -12,6 +12,8 @@ from awares_edge.checkpoint.names import EMBEDDING
 from awares_edge.errors import ExportError
 from awares_edge.export import export_checkpoint
 from awares_edge.export.onnx import PRECISIONS
+from awares_edge.export.onnx.formats import BlockInt4, DynamicInt8
+from awares_edge.export.onnx.precisions import Formats
 from awares_edge.protocol.profiles import get_profile
 from awares_edge.runtimes.base import ImageSegment, TextSegment
 from awares_edge.runtimes.onnx import OnnxRuntime
@@ -229,6 +231,15 @@ class TestKeep:
     def test_a_pattern_that_matches_nothing(self, export):
         with pytest.raises(ExportError, match=r"no layer is named text\.layers\.99\.\*"):
             export("int8", keep=("text.layers.99.*=fp16",))
+
+
+@pytest.mark.parametrize(
+    ("inner", "expected"),
+    [(256, BlockInt4(128)), (192, BlockInt4(64)), (96, BlockInt4(32)), (80, DynamicInt8())],
+)
+def test_rows_that_a_block_does_not_divide(inner, expected):
+    formats = Formats("int4", block=128, depth=1)
+    assert formats.text("text.layers.0.mlp.up_proj.weight", (8, inner)) == expected
 
 
 @pytest.mark.parametrize("block", [0, 16, 48, 256])
