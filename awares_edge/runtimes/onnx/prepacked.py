@@ -120,7 +120,7 @@ class PackedCache:
                 self._store(key, pack)
                 found = self.find(key)
         except OSError as error:
-            _log.warning("no packed weights in %s: %s", self.folder, error)
+            _log.info("no packed weights in %s: %s", self.folder, error)
             return {}
         return found
 
