@@ -49,6 +49,24 @@ LARGE = Shape(
     full_attention=(3, 7, 11),
 )
 
+# The shape of Qwen2.5-VL-3B.
+QWEN_3B = Shape(
+    layers=36,
+    hidden=2048,
+    heads=16,
+    kv_heads=2,
+    intermediate=11008,
+    vocabulary=151_936,
+    tied=True,
+    mrope_section=(16, 24, 24),
+    vision_depth=32,
+    vision_hidden=1280,
+    vision_heads=16,
+    vision_intermediate=3420,
+    full_attention=(7, 15, 23, 31),
+    context=32_768,
+)
+
 _CHUNK = 1 << 22
 
 

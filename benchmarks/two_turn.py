@@ -1,12 +1,20 @@
-"""A two-turn question in three ways, one process each, side by side on the same machine.
+"""A two-turn question on each runtime and precision, one process each, side by side.
 
-    ours       the onnx runtime, fp32: kept KV cache, drafted call, shared system prompt
-    append     transformers, fp32: kept KV cache, explicit positions, the rest as it comes
     reference  transformers, fp32: what the published code does, two full `generate` calls
+    append     transformers, fp32: kept KV cache, explicit positions, the rest as it comes
+    fp32, int8, int8+int4, int4
+               the onnx runtime: kept KV cache, drafted call, shared system prompt
+    q8_0       the llamacpp runtime, the same way
 
-The processes take turns, so that whatever else the machine does meets all of them alike.
+The processes take turns, so that whatever else the machine does meets all of them alike. Times are
+CPU time (`time.process_time`): on a busy machine wall time measures the other work. A later
+question is one about the same picture that zooms to the same places: the view's KV and the crops'
+features are kept.
 
-    python benchmarks/two_turn.py --work-dir DIR [--threads 1] [--rounds 5]
+    python benchmarks/two_turn.py --work-dir DIR [--variants ...] [--rounds 5]
+    python benchmarks/two_turn.py --work-dir DIR --scaling [--variants int8 int8+int4]
+
+`--scaling` compares the wall time of one thread and of two, and needs two idle cores.
 """
 
 from __future__ import annotations
@@ -18,250 +26,185 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from random_checkpoint import TWO_TURN, write_random_checkpoint
+from two_turn_question import ONNX, REFERENCE, VARIANTS, open_variant
 
-# A picture of 896x896: its low-res view and each quadrant have 256 visual tokens.
-VIEW_PIXELS, CROPS = 448, 2
-SYSTEM, OPENING, QUESTION, BETWEEN = 150, 4, 24, 6
-CALL, ANSWER = 12, 8
-# The call's steps under its grammar: one for each choice, fixed text in between drafted.
-CALL_STEPS = (1, 7, 3, 1)
-
-VARIANTS = ("ours", "append", "reference")
 TURN_1, TURN_2 = ("vision 1", "prefill 1", "call"), ("vision 2", "prefill 2", "answer")
+ROWS = (*TURN_1, *TURN_2, "question", "later question")
+# (variant, row, against, row, at least)
+PROMISES = (
+    ("int8", "question", REFERENCE, "question", 3.4),
+    ("int8", "question", "q8_0", "question", 2.5),
+    ("int8+int4", "question", REFERENCE, "question", 3.7),
+    ("int8+int4", "later question", REFERENCE, "question", 9.0),
+    ("fp32", "question", REFERENCE, "question", None),
+    ("int4", "question", REFERENCE, "question", None),
+    ("fp32", "question", "append", "question", None),
+)
 
 
-class Clock:
-    """Milliseconds by stage."""
-
-    def __init__(self) -> None:
-        self.ms: dict[str, float] = {}
-
-    @contextmanager
-    def stage(self, name: str) -> Any:
-        start = time.perf_counter()
-        yield
-        self.ms[name] = self.ms.get(name, 0.0) + (time.perf_counter() - start) * 1e3
-
-
-def pictures() -> list[Any]:
-    """The low-res view and the crops, as patches."""
-    from PIL import Image
-
-    from awares_edge.vision import Preprocessing, extract_patches
-
-    rng = np.random.default_rng(0)
-    made = []
-    for _ in range(1 + CROPS):
-        pixels = rng.integers(0, 256, (VIEW_PIXELS, VIEW_PIXELS, 3), dtype=np.uint8)
-        image = Image.fromarray(pixels)
-        made.append(extract_patches(image, Preprocessing(), min_pixels=3136, max_pixels=10**6))
-    return made
-
-
-def ids(start: int, count: int) -> tuple[int, ...]:
-    return tuple(range(100 + start, 100 + start + count))
-
-
-def by_session(runtime: Any, *, draft: bool, share_system: bool) -> Callable[[], dict[str, float]]:
-    """A question over one kept cache, in a runtime of ours."""
-    from awares_edge.runtimes.base import ImageSegment, TextSegment
-
-    view, *crops = pictures()
-    system = runtime.open_session()
-    if share_system:
-        system.prefill([TextSegment(ids(0, SYSTEM))])
-    steps = CALL_STEPS if draft else (1,) * CALL
-
-    def run() -> dict[str, float]:
-        clock = Clock()
-        with clock.stage("vision 1"):
-            encoded = runtime.encode_image(view)
-        with clock.stage("prefill 1"):
-            session = system.fork()
-            first = [TextSegment(ids(0, OPENING)), ImageSegment(encoded)]
-            if not share_system:
-                first.insert(0, TextSegment(ids(0, SYSTEM)))
-            session.prefill([*first, TextSegment(ids(9, QUESTION))])
-        with clock.stage("call"):
-            for count in steps:
-                session.prefill([TextSegment(ids(50, count))], keep_logits=count)
-        segments = []
-        for crop in crops:
-            with clock.stage("vision 2"):
-                segments += [
-                    TextSegment(ids(20, BETWEEN)),
-                    ImageSegment(runtime.encode_image(crop)),
-                ]
-        with clock.stage("prefill 2"):
-            session.prefill([*segments, TextSegment(ids(70, BETWEEN))])
-        with clock.stage("answer"):
-            for token in ids(80, ANSWER - 1):
-                session.decode(token)
-        session.close()
-        return clock.ms
-
-    return run
-
-
-def by_generate(checkpoint: Path) -> Callable[[], dict[str, float]]:
-    """The published way: everything anew for the second turn."""
-    import torch
-
-    from awares_edge.runtimes.torch_reference import TorchRuntime
-
-    model = TorchRuntime.load(checkpoint).model
-    view, *crops = pictures()
-    pad = model.config.image_token_id
-
-    def inputs(parts: list[Any]) -> dict[str, Any]:
-        tokens: list[int] = []
-        for part in parts:
-            tokens += part if isinstance(part, tuple) else [pad] * part.grid.tokens
-        images = [part for part in parts if not isinstance(part, tuple)]
-        input_ids = torch.tensor([tokens])
-        return {
-            "input_ids": input_ids,
-            "attention_mask": torch.ones_like(input_ids),
-            "mm_token_type_ids": (input_ids == pad).int(),
-            "pixel_values": torch.from_numpy(np.concatenate([image.pixels for image in images])),
-            "image_grid_thw": torch.tensor([[1, i.grid.height, i.grid.width] for i in images]),
-        }
-
-    first = [ids(0, SYSTEM), ids(0, OPENING), view, ids(9, QUESTION)]
-    second = [*first, ids(50, CALL)]
-    for crop in crops:
-        second += [ids(20, BETWEEN), crop]
-    second.append(ids(70, BETWEEN))
-
-    def generate(parts: list[Any], count: int) -> None:
-        with torch.inference_mode():
-            model.generate(
-                **inputs(parts), max_new_tokens=count, min_new_tokens=count, do_sample=False
-            )
-
-    def run() -> dict[str, float]:
-        clock = Clock()
-        with clock.stage("turn 1"):
-            generate(first, CALL)
-        with clock.stage("turn 2"):
-            generate(second, ANSWER)
-        return clock.ms
-
-    return run
+def memory() -> dict[str, float]:
+    """MB of this process: resident, and the part of it that no file backs."""
+    sizes = {}
+    for line in Path("/proc/self/smaps_rollup").read_text().splitlines()[1:]:
+        name, size, *_ = line.split()
+        sizes[name] = int(size) / 1e3
+    return {"resident": sizes["Rss:"], "anonymous": sizes["Anonymous:"]}
 
 
 def serve(variant: str, work: Path, threads: int) -> None:
     """A worker: one question for each line on standard input."""
-    if variant == "ours":
-        from awares_edge.bundle import Bundle
-        from awares_edge.runtimes.onnx import OnnxRuntime
-
-        runtime: Any = OnnxRuntime.load(Bundle.open(work / "bundle", verify=False), threads=threads)
-        run = by_session(runtime, draft=True, share_system=True)
-    else:
+    if variant in (REFERENCE, "append"):
         import torch
 
         torch.set_num_threads(threads)
-        if variant == "append":
-            from awares_edge.runtimes.torch_reference import TorchRuntime
-
-            runtime = TorchRuntime.load(work / "checkpoint")
-            run = by_session(runtime, draft=False, share_system=False)
-        else:
-            run = by_generate(work / "checkpoint")
-    print("ready", flush=True)
+    ask = open_variant(variant, work, threads)
+    print(json.dumps(memory()), flush=True)
     for _ in sys.stdin:
-        print(json.dumps(run()), flush=True)
+        start = time.perf_counter()
+        stages = ask()
+        wall = (time.perf_counter() - start) * 1e3
+        print(json.dumps({"stages": stages, "wall": wall, "memory": memory()}), flush=True)
 
 
-def prepare(work: Path) -> None:
-    """The random checkpoint and our bundle of it, made once."""
-    if not (work / "bundle").is_dir():
-        from awares_edge.export import export_checkpoint
-        from awares_edge.protocol.profiles import get_profile
+def prepare(work: Path, variants: tuple[str, ...]) -> None:
+    """The random checkpoint and our bundles of it, made once."""
+    from awares_edge.export import export_checkpoint
+    from awares_edge.protocol.profiles import get_profile
 
-        if not (work / "checkpoint").is_dir():
-            write_random_checkpoint(work / "checkpoint", TWO_TURN, "F32")
-        export_checkpoint(work / "checkpoint", work / "bundle", profile=get_profile("paper"))
+    if not (work / "checkpoint").is_dir():
+        write_random_checkpoint(work / "checkpoint", TWO_TURN, "F32")
+    for name in variants:
+        if name in (REFERENCE, "append") or (work / name).is_dir():
+            continue
+        format = "onnx" if name in ONNX else "gguf"
+        profile = get_profile("paper")
+        export_checkpoint(
+            work / "checkpoint", work / name, format=format, precision=name, profile=profile
+        )
 
 
-def measure(work: Path, threads: int, rounds: int) -> dict[str, list[dict[str, float]]]:
-    """Stage times of each variant, `rounds` of each after a warm-up, taking turns."""
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-    workers, results = {}, {variant: [] for variant in VARIANTS}
-    for variant in VARIANTS:
+class Worker:
+    """A process that answers questions with one variant.
+
+    Attributes:
+        loaded: its memory before the first question.
+        results: of each question after the first, which warms it up.
+    """
+
+    def __init__(self, variant: str, work: Path, threads: int) -> None:
         command = [sys.executable, __file__, "--variant", variant, "--work-dir", str(work)]
-        workers[variant] = subprocess.Popen(
+        self._process = subprocess.Popen(
             [*command, "--threads", str(threads)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=environment,
+            env={**os.environ, "OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "passive"},
             text=True,
         )
-        assert workers[variant].stdout.readline() == "ready\n", f"{variant} did not start"
-    for turn in range(rounds + 1):
-        for variant, worker in workers.items():
-            worker.stdin.write("run\n")
-            worker.stdin.flush()
-            stages = json.loads(worker.stdout.readline())
-            if turn:
-                results[variant].append(stages)
+        self.results: list[dict[str, Any]] = []
+        self.loaded: dict[str, float] = self._read()
+        self._warm = False
+
+    def ask(self) -> None:
+        assert self._process.stdin
+        self._process.stdin.write("ask\n")
+        self._process.stdin.flush()
+        result = self._read()
+        if self._warm:
+            self.results.append(result)
+        self._warm = True
+
+    def median(self, row: str) -> float | None:
+        """Median milliseconds of a stage, or of a sum of stages."""
+        rows = [_with_sums(result["stages"]) for result in self.results]
+        return statistics.median(stages[row] for stages in rows) if row in rows[0] else None
+
+    def close(self) -> None:
+        assert self._process.stdin
+        self._process.stdin.close()
+        self._process.wait()
+
+    def _read(self) -> Any:
+        assert self._process.stdout
+        line = self._process.stdout.readline()
+        if not line:
+            sys.exit("a worker stopped: its error is above")
+        return json.loads(line)
+
+
+def _with_sums(stages: dict[str, float]) -> dict[str, float]:
+    first_time = {name: ms for name, ms in stages.items() if name != "later question"}
+    return {**stages, "question": sum(first_time.values())}
+
+
+def measure(work: Path, runs: dict[str, tuple[str, int]], rounds: int) -> dict[str, Worker]:
+    """Ask each run (variant, threads) `rounds` questions after a warm-up, taking turns."""
+    workers = {name: Worker(variant, work, threads) for name, (variant, threads) in runs.items()}
+    for _ in range(rounds + 1):
+        for worker in workers.values():
+            worker.ask()
     for worker in workers.values():
-        worker.stdin.close()
-        worker.wait()
-    return results
+        worker.close()
+    return workers
 
 
-def report(results: dict[str, list[dict[str, float]]]) -> None:
-    """Medians by stage, and the ratios that the project promises."""
-    median: dict[str, dict[str, float]] = {}
-    for variant, rounds in results.items():
-        for stages in rounds:
-            if "turn 1" not in stages:
-                stages["turn 1"] = sum(stages[name] for name in TURN_1)
-                stages["turn 2"] = sum(stages[name] for name in TURN_2)
-            stages["question"] = stages["turn 1"] + stages["turn 2"]
-        names = rounds[0]
-        median[variant] = {n: statistics.median(stages[n] for stages in rounds) for n in names}
-    rows = (*TURN_1, "turn 1", *TURN_2, "turn 2", "question")
-    print(f"| ms, median of {len(results['ours'])} | " + " | ".join(VARIANTS) + " |")
-    print("|---|" + "---|" * len(VARIANTS))
-    for row in rows:
-        cells = [f"{median[v][row]:.0f}" if row in median[v] else "" for v in VARIANTS]
+def report(workers: dict[str, Worker], rounds: int) -> None:
+    """Medians by stage, memory, and the ratios that the project promises."""
+    print(f"| CPU ms, median of {rounds} | " + " | ".join(workers) + " |")
+    print("|---|" + "---|" * len(workers))
+    for row in ROWS:
+        medians = (worker.median(row) for worker in workers.values())
+        cells = ["" if ms is None else f"{ms:.0f}" for ms in medians]
         print(f"| {row} | " + " | ".join(cells) + " |")
+    for kind in ("resident", "anonymous"):
+        for when in ("loaded", "after questions"):
+            sizes = (
+                (w.loaded if when == "loaded" else w.results[-1]["memory"])[kind]
+                for w in workers.values()
+            )
+            print(f"| MB {kind}, {when} | " + " | ".join(f"{size:.0f}" for size in sizes) + " |")
     print()
-    ours, append, reference = (median[variant] for variant in VARIANTS)
-    for label, theirs, row, target in (
-        ("prefill 2 against transformers' append", append, "prefill 2", 1.9),
-        ("turn 2 against transformers' append", append, "turn 2", 1.9),
-        ("question against transformers' append", append, "question", None),
-        ("turn 2 against two full generates", reference, "turn 2", None),
-        ("question against two full generates", reference, "question", 2.7),
-    ):
-        wanted = f" (target {target})" if target else ""
-        print(f"{label}: {theirs[row] / ours[row]:.2f}x{wanted}")
+    for ours, row, theirs, their_row, least in PROMISES:
+        if ours in workers and theirs in workers:
+            a, b = workers[ours].median(row), workers[theirs].median(their_row)
+            assert a is not None
+            assert b is not None
+            wanted = f" (at least {least})" if least else ""
+            print(f"{ours}, {row}, against {theirs}: {b / a:.2f}x{wanted}")
+
+
+def report_scaling(workers: dict[str, Worker]) -> None:
+    """Wall time on one thread and on two: the shortest of all rounds."""
+    best = {name: min(r["wall"] for r in worker.results) for name, worker in workers.items()}
+    for name in [name for name in best if name.endswith(" x1")]:
+        one, two = best[name], best[name.removesuffix("1") + "2"]
+        variant = name.removesuffix(" x1")
+        print(f"{variant}: {one:.0f} ms on one thread, {two:.0f} on two: {one / two:.2f}x")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--work-dir", type=Path, required=True, help="for 2.6 GB of files")
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--work-dir", type=Path, required=True, help="for 4 GB of files")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=VARIANTS)
+    parser.add_argument("--scaling", action="store_true", help="one thread against two")
     parser.add_argument("--variant", choices=VARIANTS, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.variant:
-        serve(arguments.variant, arguments.work_dir, arguments.threads)
+    options = parser.parse_args()
+    work = options.work_dir
+    if options.variant:
+        serve(options.variant, work, options.threads)
         return
-    prepare(arguments.work_dir)
-    report(measure(arguments.work_dir, arguments.threads, arguments.rounds))
+    prepare(work, options.variants)
+    if options.scaling:
+        runs = {f"{v} x{n}": (v, n) for v in options.variants for n in (1, 2)}
+        report_scaling(measure(work, runs, options.rounds))
+    else:
+        runs = {variant: (variant, options.threads) for variant in options.variants}
+        report(measure(work, runs, options.rounds), options.rounds)
 
 
 if __name__ == "__main__":

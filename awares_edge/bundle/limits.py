@@ -27,7 +27,7 @@ _HEADS = Whole(1, 1024)
 _DEPTH = Whole(1, 1024)
 _TOKEN = Whole(0, MAX_VOCABULARY - 1)
 _AREA = Whole(1, 1 << 24)
-_WORD = Text(1, 32, re.compile(r"[a-z0-9_.-]+"), "a short lower-case name")
+_WORD = Text(1, 32, re.compile(r"[a-z0-9_.+-]+"), "a short lower-case name")
 _NAME = re.compile(r"(?!(?:.*/)?\.{1,2}(?:/|$))[\w+.-]+(?:/[\w+.-]+)*", re.ASCII)
 _FILE = Text(1, 255, _NAME, "a file name inside the bundle")
 

@@ -68,7 +68,7 @@ def test_precisions_are_what_the_writers_know():
     pytest.importorskip("onnx")
     pytest.importorskip("ml_dtypes")
     from awares_edge.export.gguf.format import FILE_TYPES
-    from awares_edge.export.onnx.files import PRECISIONS
+    from awares_edge.export.onnx.precisions import PRECISIONS
     from awares_edge.export.tensorrt.formats import NUMBER_FORMATS
 
     assert set(OnnxFormat.precisions()) == set(PRECISIONS)

@@ -21,6 +21,8 @@ from awares_edge.export.graph.quantize import (
     to_integers,
 )
 from awares_edge.export.graph.weights import FP16, FP32
+from awares_edge.export.onnx.dialect import OnnxBuilder
+from awares_edge.export.onnx.formats import BlockInt4, DynamicInt8, fit_int4
 from awares_edge.runtimes.base import TextSegment
 
 
@@ -88,6 +90,33 @@ class Opset21(Builder):
     opset, ir_version = 21, 10
 
 
+def rounded(blocks):
+    """4-bit numbers, scaled so that the largest magnitude becomes 7: the plain way."""
+    steps, scale = scale_rows(blocks, FP32, 7)
+    return to_integers(steps, -8, 7) * scale[:, None]
+
+
+@given(seed=st.integers(0, 1000), tails=st.sampled_from([2, 4, 50]))
+def test_fitted_blocks_are_closer_than_rounded_ones(seed, tails):
+    blocks = np.random.default_rng(seed).standard_t(tails, size=(40, 32)).astype(np.float32)
+    values, scales = fit_int4(blocks)
+    assert (values >= -8).all()
+    assert (values <= 7).all()
+    fitted = np.square(blocks - values * scales[:, None]).sum(axis=1)
+    plain = np.square(blocks - rounded(blocks)).sum(axis=1)
+    assert fitted.sum() < 0.9 * plain.sum()
+
+
+@pytest.mark.parametrize("number", [0, 1e-45, 1e-38, 1, -3e38])
+def test_blocks_that_are_hard_to_fit(number):
+    blocks = np.zeros((2, 32), np.float32)
+    blocks[1, 5] = number
+    values, scales = fit_int4(blocks)
+    assert np.isfinite(scales).all()
+    error = np.abs(values * scales[:, None] - blocks).max()
+    assert error <= max(abs(number) * 1e-6, 1e-36)
+
+
 @pytest.mark.parametrize(
     ("form", "error"),
     [
@@ -98,6 +127,10 @@ class Opset21(Builder):
         (Fp8(FP32), 2**-4),
         (Int4(FP32, 32), 0.51 / 7),
         (Int4(FP16, 64), 0.52 / 7),
+        (DynamicInt8(), 0.51 / 127),
+        (DynamicInt8(64), 0.51 / 64),
+        (BlockInt4(32), 1 / 7),
+        (BlockInt4(64), 1 / 7),
     ],
     ids=str,
 )
@@ -108,7 +141,8 @@ def test_a_linear_layer_in_every_format(tmp_path, form, error, bias):
     rng = np.random.default_rng(1)
     weight = rng.normal(size=(6, 64)).astype(np.float32)
     shift = rng.normal(size=6).astype(np.float32)
-    graph = Opset21("g", Two(weight, shift), FP32, lambda *_: form)
+    builder = OnnxBuilder if isinstance(form, DynamicInt8 | BlockInt4) else Opset21
+    graph = builder("g", Two(weight, shift), FP32, lambda *_: form)
     x = graph.input("x", FP32, ["n", 64])
     graph.output("y", FP32, ["n", 6], graph.linear(x, "a", "b", bias=bias))
     seen = []

@@ -18,13 +18,18 @@ class Loaded:
     Attributes:
         tolerance: largest difference of logits between two ways to the same cache, as a share of
             their standard deviation.
+        rounding: the same for a row in which float noise moved the rounding of an input by a step;
+            0 where inputs are not rounded. Such rows are the exception: fewer than half.
     """
 
     model: awares_edge.Model
     tolerance: float
+    rounding: float = 0.0
 
     def assert_same(self, ours, expected):
-        assert np.abs(ours - expected).max() <= self.tolerance * expected.std()
+        off = np.abs(ours - expected).max(axis=-1) / expected.std()
+        assert np.max(off) <= max(self.tolerance, self.rounding)
+        assert np.mean(off > self.tolerance) < 0.5 or (self.rounding and np.size(off) == 1)
 
 
 def _checkpoint(factory):
@@ -46,6 +51,22 @@ def _onnx(factory) -> Iterator[Loaded]:
     export_checkpoint(checkpoint, bundle, precision="fp32", profile=PROFILES["paper"])
     with awares_edge.load(bundle, threads=1, context=4096) as model:
         yield Loaded(model, 2e-5)
+
+
+@contextmanager
+def _onnx_int4(factory) -> Iterator[Loaded]:
+    """Inputs of 4-bit products are rounded to int8 row by row, so a token's numbers do not depend
+    on the tokens it shares a call with. Float noise before a rounding may still move it by a step,
+    which was measured to move logits by up to 0.5% of their deviation. int8 has one scale for all
+    rows of a call, so there two ways to the same cache differ by 6% of the logits' deviation: it is
+    tested in test_onnx_precisions.py."""
+    from awares_edge.export import export_checkpoint
+
+    bundle = factory.mktemp("onnx-int4") / "bundle"
+    profile = PROFILES["paper"]
+    export_checkpoint(_checkpoint(factory), bundle, precision="int4", profile=profile)
+    with awares_edge.load(bundle, threads=1, context=4096) as model:
+        yield Loaded(model, 5e-4, rounding=1e-2)
 
 
 @contextmanager
@@ -90,6 +111,7 @@ def _tensorrt(factory) -> Iterator[Loaded]:
 
 LOADERS = {
     "onnx": _onnx,
+    "onnx-int4": _onnx_int4,
     "tensorrt": _tensorrt,
     "torch": _torch,
     "llamacpp": _llamacpp,

@@ -16,7 +16,9 @@ from awares_edge.spec import MANIFEST_NAME, ModelSpec, VisionSpec
 
 # Bytes of a weight as it is computed with on a CPU, where the files do not say so.
 _WEIGHT_BYTES = {
-    "onnx": {"fp32": 4.0, "fp16": 4.0, "int8": 1.0},  # fp16 is widened when it is loaded
+    # fp16 is widened when it is loaded. A 4-bit block of 64 has a float32 scale; at int8+int4 the
+    # steps of decoding read the 4-bit weights.
+    "onnx": {"fp32": 4.0, "fp16": 4.0, "int8": 1.0, "int4": 0.5625, "int8+int4": 0.5625},
     "torch": {"float32": 4.0, "float16": 2.0, "bfloat16": 2.0},
 }
 
@@ -61,7 +63,7 @@ class Shape:
 
 def is_int8(precision: str) -> bool:
     """Whether products of this precision run on int8 instructions: GGUF's q8_0, q4_k_m, ... too."""
-    return precision == "int8" or precision.startswith("q")
+    return precision in ("int8", "int8+int4") or precision.startswith("q")
 
 
 def text_parameters(spec: ModelSpec) -> int:

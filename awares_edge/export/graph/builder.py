@@ -8,6 +8,7 @@ ONNX consumer takes; a dialect overrides what its runtime has a fused operator f
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
 
@@ -55,14 +56,14 @@ class Builder:
         self._format_of = format_of
         self._matrices: dict[str, tuple[Matrix, WeightFormat]] = {}
         self._nodes: list[onnx.NodeProto] = []
-        self._inputs: list[onnx.ValueInfoProto] = []
-        self._outputs: list[onnx.ValueInfoProto] = []
+        self._inputs: dict[str, onnx.ValueInfoProto] = {}
+        self._outputs: dict[str, onnx.ValueInfoProto] = {}
         self._constants: dict[str, onnx.TensorProto] = {}
         self._shared: dict[tuple[str, ...], str] = {}
-        self._count = 0
+        self._numbers = count(1)
 
     def input(self, name: str, dtype: Any, shape: Shape) -> str:
-        self._inputs.append(_value(name, dtype, shape))
+        self._inputs[name] = _value(name, dtype, shape)
         return name
 
     def output(self, name: str, dtype: Any, shape: Shape, value: str = "") -> None:
@@ -73,7 +74,7 @@ class Builder:
         """
         if value:
             self.op("Identity", value, outputs=[name])
-        self._outputs.append(_value(name, dtype, shape))
+        self._outputs[name] = _value(name, dtype, shape)
 
     def op(
         self, kind: str, *inputs: str, outputs: Sequence[str] = (), domain: str = "", **attrs: Any
@@ -94,8 +95,7 @@ class Builder:
 
     def fresh(self, kind: str) -> str:
         """A name that no other value has."""
-        self._count += 1
-        return f"{kind}_{self._count}"
+        return f"{kind}_{next(self._numbers)}"
 
     def split(self, value: str, sizes: Sequence[int]) -> list[str]:
         """Cut a value along its last axis."""
@@ -212,7 +212,13 @@ class Builder:
             for suffix, kind in fmt.tensors(matrix.shape).items():
                 name = matrix.name + suffix
                 initializers.append(_external(name, kind, places[name]))
-        graph = helper.make_graph(self._nodes, self.name, self._inputs, self._outputs, initializers)
+        graph = helper.make_graph(
+            self._nodes,
+            self.name,
+            list(self._inputs.values()),
+            list(self._outputs.values()),
+            initializers,
+        )
         opsets = {"": self.opset, **self.domains}
         return helper.make_model(
             graph,

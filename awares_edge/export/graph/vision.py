@@ -8,7 +8,7 @@ Inputs (P patches, T tokens, W windows of at most L patches; see `awares_edge.vi
 Output:
     image_features  float32 [T, hidden], raster order
 
-Everything that depends on the grid alone comes from the host, so that the graph has no control
+Everything that depends on the grid alone comes from the host, so that the graph needs no control
 flow; one picture a call needs no boundaries between pictures. Windows are gathered into rows of
 equal length, so that attention costs W * L * L: one mask over all patches would cost P * P.
 """
@@ -47,6 +47,10 @@ class VisionAttention(ABC):
         Returns:
             [P, hidden], or [W * L, hidden].
         """
+
+    def attend_windows(self, g: Builder, q: str, k: str, v: str) -> str:
+        """Attention within each window, over [P, hidden]: windows gathered into rows, and back."""
+        return gather_windows(g, self, q, k, v)
 
 
 def window_patches(vision: VisionSpec) -> int:
@@ -98,11 +102,17 @@ def _attention(
     q, k, v = g.split(g.linear(x, f"{at}.attn.qkv", bias=True), [size] * 3)
     q, k = attention.rotate(q), attention.rotate(k)
     if windowed:
-        q, k, v = (g.op("Gather", part, "window_index", axis=0) for part in (q, k, v))
-    out = attention.attend(q, k, v, windowed=windowed)
-    if windowed:
-        out = g.op("Gather", out, "window_places", axis=0)
+        out = attention.attend_windows(g, q, k, v)
+    else:
+        out = attention.attend(q, k, v, windowed=False)
     return g.linear(out, f"{at}.attn.proj", bias=True)
+
+
+def gather_windows(g: Builder, attention: VisionAttention, q: str, k: str, v: str) -> str:
+    """Attention over [P, hidden] in rows of one window each: gathered, attended, gathered back."""
+    q, k, v = (g.op("Gather", part, "window_index", axis=0) for part in (q, k, v))
+    out = attention.attend(q, k, v, windowed=True)
+    return g.op("Gather", out, "window_places", axis=0)
 
 
 def _leave_tower(g: Builder, at: str, gate: str, up: str, residual: str) -> str:

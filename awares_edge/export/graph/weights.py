@@ -143,14 +143,18 @@ def write_matrices(
         `known`, and where each tensor lies that was written.
     """
     places = dict(known)
+    # A tied head's numbers were counted as those of the embedding; and a matrix that is stored in
+    # two formats has its numbers once.
+    counted = {EMBEDDING}
     with path.open("wb") as file:
         for matrix, fmt in matrices:
             names = [matrix.name + suffix for suffix in fmt.tensors(matrix.shape)]
             if names[0] in places:
                 continue
-            # A tied head's numbers were counted as those of the embedding.
-            counted = (lambda _: None) if matrix.name == EMBEDDING else written
-            rows = _counted(matrix.rows(fmt.reads), counted)
+            rows = matrix.rows(fmt.reads)
+            if matrix.name not in counted:
+                rows = _counted(rows, written)
+                counted.add(matrix.name)
             for name, pieces in zip(names, fmt.encode(rows, matrix.shape), strict=True):
                 file.write(b"\0" * (-file.tell() % _ALIGNMENT))
                 places[name] = _write(file, path.name, pieces)

@@ -7,16 +7,17 @@ from typing import ClassVar
 
 import numpy as np
 
+from awares_edge.export.graph.branches import BranchingBuilder
 from awares_edge.export.graph.builder import Builder, Shape
 from awares_edge.export.graph.text import TextAttention
-from awares_edge.export.graph.vision import VisionAttention
+from awares_edge.export.graph.vision import VisionAttention, gather_windows
 from awares_edge.export.graph.weights import FP32
 from awares_edge.spec import ModelSpec
 
 _MICROSOFT = "com.microsoft"
 
 
-class OnnxBuilder(Builder):
+class OnnxBuilder(BranchingBuilder):
     """A graph with ONNX Runtime's fused operators.
 
     The three norms without a residual are left to primitives: onnxruntime has its
@@ -83,7 +84,7 @@ class OnnxText(TextAttention):
             *(g.op("Unsqueeze", qkv, g.integers([0])), "", ""),
             *(f"{past}.key", f"{past}.value", "seqlens_k", "total_sequence_length"),
             *("rotary_cos", "rotary_sin"),
-            outputs=[f"attention.{layer}", f"{present}.key", f"{present}.value"],
+            outputs=[g.fresh("attention"), f"{present}.key", f"{present}.value"],
             domain=_MICROSOFT,
             num_heads=spec.heads,
             kv_num_heads=spec.kv_heads,
@@ -94,12 +95,17 @@ class OnnxText(TextAttention):
 
 
 class OnnxVision(VisionAttention):
-    """Inputs: rotary_cos, rotary_sin [P, head_dim / 2], window order; window_lengths int32 [W]."""
+    """Inputs: rotary_cos, rotary_sin [P, head_dim / 2], window order; window_lengths int32 [W].
+
+    Where no window is padded, patches in window order are the windows already: a branch of the
+    graph then leaves out the gathers and the padding.
+    """
 
     window = "window"
 
-    def __init__(self, g: Builder, spec: ModelSpec) -> None:
+    def __init__(self, g: BranchingBuilder, spec: ModelSpec) -> None:
         self._g = g
+        self._spec = spec
         self._vision = spec.vision
 
     def inputs(self, windowed: bool) -> None:
@@ -117,14 +123,36 @@ class OnnxVision(VisionAttention):
         return g.reshape(out, -1, self._vision.hidden_size)
 
     def attend(self, q: str, k: str, v: str, *, windowed: bool) -> str:
-        g = self._g
-        lengths = ("", "window_lengths") if windowed else ()
-        if not windowed:
-            q, k, v = (g.op("Unsqueeze", part, g.integers([0])) for part in (q, k, v))
-        out = g.op(
+        if windowed:
+            return self._heads(q, k, v, "", "window_lengths")
+        zero = self._g.integers([0])
+        return self._heads(*(self._g.op("Unsqueeze", part, zero) for part in (q, k, v)))
+
+    def attend_windows(self, g: Builder, q: str, k: str, v: str) -> str:
+        del g
+        outer, size = self._g, self._vision.hidden_size
+        index_size, places_size = (
+            outer.once("Size", name) for name in ("window_index", "window_places")
+        )
+        whole, padded = outer.branch(), outer.branch()
+        shape = whole.op("Shape", "window_index")
+        rows = whole.op("Concat", shape, whole.integers([size]), axis=0)
+        windows = [whole.op("Reshape", part, rows) for part in (q, k, v)]
+        attended = {
+            whole: OnnxVision(whole, self._spec)._heads(*windows),
+            padded: gather_windows(padded, OnnxVision(padded, self._spec), q, k, v),
+        }
+        name = outer.fresh("attended")
+        for branch, value in attended.items():
+            branch.output(name, outer.compute, ["patches", size], value)
+        (out,) = outer.choose(outer.once("Equal", index_size, places_size), whole, padded)
+        return out
+
+    def _heads(self, q: str, k: str, v: str, *lengths: str) -> str:
+        out = self._g.op(
             "MultiHeadAttention",
             *(q, k, v, *lengths),
             domain=_MICROSOFT,
             num_heads=self._vision.heads,
         )
-        return g.reshape(out, -1, self._vision.hidden_size)
+        return self._g.reshape(out, -1, self._vision.hidden_size)

@@ -1,17 +1,20 @@
 """The files of an ONNX bundle.
 
-    embedding.npy            the embedding, [vocabulary, hidden]; a tied head reads it too
+    embedding.npy            the embedding, [vocabulary, hidden]; a tied float head reads it too
     vision.data, text.data   all other matrices
     vision.onnx, text.onnx   graphs that compute in fp32
     vision.fp16.onnx, ...    at fp16 also graphs that compute in fp16, over the same matrices
 
 fp16 on a CPU is a storage format: most CPUs have no fp16 arithmetic, so there onnxruntime widens
 the matrices once, when it loads them, and computes in fp32. A GPU takes the fp16 graphs.
+
+int8 and int4 are for CPUs. Their embedding is stored in fp16; an int8 or int4 head has weights of
+its own, even where the checkpoint ties it to the embedding.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import onnx
@@ -21,22 +24,28 @@ from awares_edge.checkpoint.checkpoint import Checkpoint
 from awares_edge.checkpoint.names import EMBEDDING
 from awares_edge.checkpoint.tensorfile import Weights
 from awares_edge.errors import ExportError
-from awares_edge.export.graph.builder import FormatOf
-from awares_edge.export.graph.quantize import Float
 from awares_edge.export.graph.text import build_text
 from awares_edge.export.graph.vision import build_vision
 from awares_edge.export.graph.weights import FP16, FP32, Written, write_npy
 from awares_edge.export.onnx.dialect import OnnxBuilder, OnnxText, OnnxVision
+from awares_edge.export.onnx.precisions import Formats
 from awares_edge.spec import EMBEDDING_NAME, ModelSpec
 
-PRECISIONS = {"fp32": FP32, "fp16": FP16}
-"""Name to storage of the matrices; the first is the default."""
-
+FEW_TOKENS = 2
+"""Most tokens of a call that 4-bit weights compute faster than int8 ones."""
 _HEAD_DIM_STEP = 16
 
 
 def write_files(
-    source: Checkpoint, weights: Weights, precision: str, writer: BundleWriter, written: Written
+    source: Checkpoint,
+    weights: Weights,
+    precision: str,
+    writer: BundleWriter,
+    written: Written,
+    *,
+    keep: Sequence[str] = (),
+    block: int = 64,
+    seven_bit: bool = False,
 ) -> None:
     """Write graphs and weights into a bundle.
 
@@ -44,9 +53,11 @@ def write_files(
         weights: the checkpoint's, or with an adapter merged in.
         precision: a key of `PRECISIONS`.
         written: called with the count of numbers in each piece after it is written.
+        keep, block, seven_bit: see `Formats`.
 
     Raises:
-        ExportError: the runtime cannot compute a model of this shape.
+        ExportError: the runtime cannot compute a model of this shape; no such layer, format or
+            block.
     """
     spec = source.spec
     if spec.head_dim % _HEAD_DIM_STEP:
@@ -54,23 +65,34 @@ def write_files(
             f"onnxruntime's attention needs a head_dim that is a multiple of {_HEAD_DIM_STEP}, "
             f"this checkpoint has {spec.head_dim}"
         )
-    storage = PRECISIONS[precision]
-    table = write_npy(writer.path(EMBEDDING_NAME), weights.tensor(EMBEDDING), storage, written)
-    places = {EMBEDDING: table}
-    for graph in _graphs(spec, weights, storage, FP32):
+    formats = Formats(precision, keep, block, seven_bit, depth=spec.vision.depth)
+    graphs = _graphs(spec, weights, formats, FP32)
+    table = formats.embedding()
+    formats.check_keep()
+    embedding = weights.tensor(EMBEDDING)
+    places = {EMBEDDING: write_npy(writer.path(EMBEDDING_NAME), embedding, table, written)}
+    for graph in graphs:
         places = graph.write_weights(writer.path(f"{graph.name}.data"), written, places)
         onnx.save_model(graph.model(places), str(writer.path(f"{graph.name}.onnx")))
-    if storage == FP16:
-        for graph in _graphs(spec, weights, storage, FP16):
+    if precision == "fp16":
+        for graph in _graphs(spec, weights, formats, FP16):
             onnx.save_model(graph.model(places), str(writer.path(f"{graph.name}.fp16.onnx")))
 
 
 def _graphs(
-    spec: ModelSpec, weights: Weights, storage: np.dtype[Any], compute: np.dtype[Any]
+    spec: ModelSpec, weights: Weights, formats: Formats, compute: np.dtype[np.generic]
 ) -> tuple[OnnxBuilder, OnnxBuilder]:
-    format_of: FormatOf = lambda *_: Float(storage)  # noqa: E731 - all matrices alike
-    vision = OnnxBuilder("vision", weights, compute, format_of)
+    vision = OnnxBuilder("vision", weights, compute, formats.vision)
     build_vision(vision, spec, OnnxVision(vision, spec))
-    text = OnnxBuilder("text", weights, compute, format_of)
-    build_text(text, spec, OnnxText(text, spec))
+    text = OnnxBuilder("text", weights, compute, formats.text)
+    if formats.precision.few is None:
+        build_text(text, spec, OnnxText(text, spec))
+        return vision, text
+    few, many = text.branch(formats.few), text.branch()
+    for branch in (few, many):
+        build_text(branch, spec, OnnxText(branch, spec))
+    tokens = text.op("Gather", text.op("Shape", "inputs_embeds"), text.integers([0]))
+    most = text.op("LessOrEqual", tokens, text.integers([FEW_TOKENS]))
+    text.choose(most, few, many)
+    text.outputs_of(many)
     return vision, text

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from awares_edge.bundle.store import Bundle
-from awares_edge.errors import BundleError
 from awares_edge.runtimes.base import EncodedImage, Runtime
 from awares_edge.runtimes.devices import Device
 from awares_edge.runtimes.embedding import Embedding
-from awares_edge.runtimes.onnx.devices import choose, providers
-from awares_edge.runtimes.onnx.graph_checks import check_features, check_graph, running
+from awares_edge.runtimes.onnx.devices import choose
+from awares_edge.runtimes.onnx.graph_checks import check_features, running
+from awares_edge.runtimes.onnx.graphs import load_graphs
 from awares_edge.runtimes.onnx.session import OnnxSession
 from awares_edge.runtimes.onnx.text import TextGraph
 from awares_edge.runtimes.options import choose_context
@@ -35,7 +33,9 @@ class OnnxRuntime(Runtime):
 
     name: ClassVar[str] = "onnx"
 
-    def __init__(self, bundle: Bundle, device: Device, threads: int, context: int) -> None:
+    def __init__(
+        self, bundle: Bundle, device: Device, threads: int, context: int, prepacked: bool = True
+    ) -> None:
         manifest = bundle.manifest
         self.precision = manifest.precision
         self.device = str(device)
@@ -43,9 +43,9 @@ class OnnxRuntime(Runtime):
         self._hidden = manifest.model.hidden_size
         self.context = context
         embedding = Embedding.open(bundle)
-        self._vision = _load_graph(bundle, "vision", device, threads)
-        text = _load_graph(bundle, "text", device, threads)
-        self._text = TextGraph(text, embedding, manifest.model, device)
+        graphs = load_graphs(bundle, device, threads, prepacked=prepacked)
+        self._vision = graphs["vision"]
+        self._text = TextGraph(graphs["text"], embedding, manifest.model, device)
         dtype = self._text.dtype
         wanted = {node.name for node in self._vision.get_inputs()}
 
@@ -63,6 +63,7 @@ class OnnxRuntime(Runtime):
         device: str | None = None,
         threads: int | None = None,
         context: int | None = None,
+        prepacked: bool = True,
     ) -> OnnxRuntime:
         """Load a bundle's graphs.
 
@@ -71,6 +72,8 @@ class OnnxRuntime(Runtime):
                 the CPU.
             threads: CPU threads of one call; None for one for each core that this process may use.
             context: most KV cells of a session; None for what the checkpoint declares.
+            prepacked: keep a quantized bundle's weights, as packed for this CPU, in the user's
+                cache folder and map them into memory.
 
         Raises:
             BundleError: the graphs cannot be loaded.
@@ -78,7 +81,7 @@ class OnnxRuntime(Runtime):
             RuntimeUnavailable: the installed onnxruntime cannot use the device.
         """
         context = choose_context(context, bundle.manifest.model.context)
-        return cls(bundle, choose(device), choose_threads(threads), context)
+        return cls(bundle, choose(device), choose_threads(threads), context, prepacked)
 
     def encode_image(self, patches: Patches) -> EncodedImage:
         feed = {"pixel_values": patches.pixels, **self._tables(patches.grid)}
@@ -94,27 +97,6 @@ class OnnxRuntime(Runtime):
         # onnxruntime frees a graph's memory with its last reference.
         del self._vision, self._text
         self._tables.cache_clear()
-
-
-def _load_graph(bundle: Bundle, name: str, device: Device, threads: int) -> ort.InferenceSession:
-    half = bundle.manifest.precision == "fp16" and not device.on_cpu
-    path: Path = bundle.path(f"{name}.fp16.onnx" if half else f"{name}.onnx")
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    options.inter_op_num_threads = 1
-    options.intra_op_num_threads = threads
-    # Sequence lengths differ from call to call: a memory plan per shape would only pile up.
-    options.enable_mem_pattern = False
-    try:
-        # Without its fallback, which would quietly compute on the CPU.
-        session = ort.InferenceSession(
-            str(path), options, providers=providers(device), enable_fallback=0
-        )
-    except Exception as error:  # onnxruntime raises its own bare exceptions
-        reason = str(error).splitlines()[0]
-        raise BundleError(f"onnxruntime cannot load {path}: {reason}") from error
-    check_graph(session, name, bundle.manifest.model)
-    return session
 
 
 def _grid_tables(

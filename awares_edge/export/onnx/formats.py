@@ -1,0 +1,179 @@
+"""Weight formats that only ONNX Runtime's own operators multiply by.
+
+Both keep their numbers as they are stored: onnxruntime packs them for the CPU when it loads them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import TensorProto
+
+from awares_edge.checkpoint.tensorfile import Array
+from awares_edge.export.graph.builder import Builder
+from awares_edge.export.graph.quantize import onnx_dtype, scale_rows, to_integers
+from awares_edge.export.graph.weights import FP32, Matrix, TensorType
+
+_MICROSOFT = "com.microsoft"
+_INT8_COMPUTE = 4
+"""`accuracy_level` of MatMulNBits: the input is quantized to int8, block by block."""
+
+_FIT_NUMBERS = 1 << 18
+"""Weights that are fitted at a time: what the fit needs then stays in the CPU's cache."""
+
+# Reciprocal scales to try for a block, as in ggml's `make_qx_quants`: -(8 + shift) / extreme.
+_SHIFTS = tuple(np.arange(-1.0, 1.01, 0.25, dtype=np.float32))
+
+
+@dataclass(frozen=True, slots=True)
+class DynamicInt8:
+    """int8 weights, one scale per output channel; the input is quantized at run time, to uint8 with
+    one scale per call. Stored transposed, [in, out], scales [out].
+
+    Attributes:
+        limit: largest stored magnitude. On an x86 CPU without VNNI, a uint8 by int8 product adds
+            pairs in 16 bits, which overflows beyond 64: there onnxruntime converts the weights to
+            uint8 (slower), unless they are within 64.
+    """
+
+    limit: int = 127
+
+    @property
+    def reads(self) -> np.dtype[Any]:
+        return FP32
+
+    @property
+    def _suffix(self) -> str:
+        return ":int8" if self.limit == 127 else f":int8.{self.limit}"
+
+    def tensors(self, shape: tuple[int, int]) -> dict[str, TensorType]:
+        out, inner = shape
+        return {
+            self._suffix: TensorType((inner, out), TensorProto.INT8),
+            f"{self._suffix}.scale": TensorType((out,), onnx_dtype(FP32)),
+        }
+
+    def encode(
+        self, rows: Iterator[NDArray[Any]], shape: tuple[int, int]
+    ) -> Iterator[Iterable[NDArray[Any]]]:
+        """Holds the matrix in memory, at one byte a number, to transpose it."""
+        out, inner = shape
+        values = np.empty((inner, out), dtype=np.int8)
+        scales = np.empty(out, dtype=FP32)
+        start = 0
+        for piece in rows:
+            stop = start + len(piece)
+            steps, scales[start:stop] = scale_rows(piece, FP32, self.limit)
+            values[:, start:stop] = to_integers(steps, -self.limit, self.limit).T
+            start = stop
+        yield [values]
+        yield [scales]
+
+    def multiply(
+        self, graph: Builder, value: str, matrix: Matrix, bias: str | None, dtype: np.dtype[Any]
+    ) -> str:
+        del dtype  # graphs of this format compute in fp32
+        inputs = (value, *graph.matrix(matrix, self), *(("", bias) if bias else ()))
+        return graph.op("DynamicQuantizeMatMul", *inputs, domain=_MICROSOFT)
+
+
+@dataclass(frozen=True, slots=True)
+class BlockInt4:
+    """4-bit weights with one scale per block of inputs: stored [out, in / block, block / 2], two
+    numbers a byte, the first in the low half, offset by 8; scales [out, in / block].
+
+    Attributes:
+        block: inputs of a block, a divisor of `in`.
+    """
+
+    block: int
+
+    @property
+    def reads(self) -> np.dtype[Any]:
+        return FP32
+
+    @property
+    def _suffix(self) -> str:
+        return f":int4.{self.block}"
+
+    def tensors(self, shape: tuple[int, int]) -> dict[str, TensorType]:
+        out, blocks = shape[0], shape[1] // self.block
+        return {
+            self._suffix: TensorType((out, blocks, self.block // 2), TensorProto.UINT8),
+            f"{self._suffix}.scale": TensorType((out, blocks), onnx_dtype(FP32)),
+        }
+
+    def encode(
+        self, rows: Iterator[NDArray[Any]], shape: tuple[int, int]
+    ) -> Iterator[Iterable[NDArray[Any]]]:
+        blocks = shape[1] // self.block
+        scales: list[NDArray[Any]] = []
+        yield self._values(rows, blocks, scales)
+        yield scales
+
+    def _values(
+        self, rows: Iterator[NDArray[Any]], blocks: int, scales: list[NDArray[Any]]
+    ) -> Iterator[NDArray[Any]]:
+        for piece in rows:
+            step = max(1, _FIT_NUMBERS // (blocks * self.block))
+            for start in range(0, len(piece), step):
+                part = piece[start : start + step]
+                values, scale = fit_int4(part.reshape(-1, self.block))
+                nibbles = (values + np.int8(8)).view(np.uint8)
+                packed = nibbles[:, 0::2] | np.left_shift(nibbles[:, 1::2], np.uint8(4))
+                scales.append(scale.reshape(-1, blocks))
+                yield packed.reshape(len(part), blocks, -1)
+
+    def multiply(
+        self, graph: Builder, value: str, matrix: Matrix, bias: str | None, dtype: np.dtype[Any]
+    ) -> str:
+        del dtype  # graphs of this format compute in fp32
+        out, inner = matrix.shape
+        inputs = (value, *graph.matrix(matrix, self), *(("", "", bias) if bias else ()))
+        return graph.op(
+            "MatMulNBits",
+            *inputs,
+            domain=_MICROSOFT,
+            K=inner,
+            N=out,
+            bits=4,
+            block_size=self.block,
+            accuracy_level=_INT8_COMPUTE,
+        )
+
+
+def fit_int4(blocks: Array) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """4-bit numbers and scales of blocks, with the least squared error among a few roundings.
+
+    Each candidate maps the number of largest magnitude near -8, rounds, and takes the scale that is
+    optimal for what was rounded. Needs no data: calibration can only do better.
+
+    Args:
+        blocks: float32 [n, block].
+
+    Returns:
+        values int8 [n, block] from -8 to 7; scales float32 [n], of either sign.
+    """
+    extreme = blocks[np.arange(len(blocks)), np.abs(blocks).argmax(axis=1)]
+    # Blocks of zeros, or of numbers too small to divide by, become zeros.
+    extreme = np.where(np.abs(extreme) < 16 * np.finfo(np.float32).tiny, np.inf, extreme)
+    shares = blocks / extreme[:, None]
+    best = np.zeros(len(blocks), dtype=np.float32)
+    values = np.zeros(blocks.shape, dtype=np.int8)
+    scales = np.zeros(len(blocks), dtype=np.float32)
+    for shift in _SHIFTS:
+        steps = np.clip(np.rint(shares * -(8 + shift)), -8, 7)
+        product = np.einsum("ij,ij->i", steps, shares)
+        square = np.maximum(np.einsum("ij,ij->i", steps, steps), 1)
+        # The squared error of the best scale is that of all zeros, less product ** 2 / square.
+        gain = product * product / square
+        better = gain > best
+        best[better] = gain[better]
+        values[better] = steps[better].astype(np.int8)
+        scales[better] = product[better] / square[better] * extreme[better]
+    scales[best == 0] = 1
+    return values, scales

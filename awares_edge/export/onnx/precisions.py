@@ -1,0 +1,144 @@
+"""What each precision stores, and exceptions by the name of a layer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+import numpy as np
+
+from awares_edge.checkpoint.names import EMBEDDING
+from awares_edge.errors import ExportError
+from awares_edge.export.graph.quantize import Float
+from awares_edge.export.graph.weights import FP16, FP32, WeightFormat
+from awares_edge.export.onnx.formats import BlockInt4, DynamicInt8
+
+BLOCKS = (32, 64, 128)
+"""Inputs of an int4 block that onnxruntime has fast kernels for."""
+_SEVEN_BIT_LIMIT = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Precision:
+    """Formats of the matrices, by name.
+
+    Attributes:
+        vision, text: of the two graphs.
+        few: of the language model where a call has one or two tokens; None for `text`.
+    """
+
+    vision: str
+    text: str
+    few: str | None = None
+
+
+PRECISIONS = {
+    "fp32": Precision("fp32", "fp32"),
+    "fp16": Precision("fp16", "fp16"),
+    "int8": Precision("int8", "int8"),
+    "int4": Precision("int8", "int4"),
+    "int8+int4": Precision("int8", "int8", few="int4"),
+}
+"""By name; the first is the default. 4-bit products are slower than float ones for more than a few
+tokens, so the vision tower, whose calls have hundreds, is stored in int8 at int4 too."""
+
+_FLOATS: dict[str, np.dtype[Any]] = {"fp32": FP32, "fp16": FP16}
+FORMATS = (*_FLOATS, "int8", "int4")
+
+
+class Formats:
+    """The weight format of each matrix.
+
+    Args:
+        precision: a key of `PRECISIONS`.
+        keep: exceptions, each "PATTERN=FORMAT": layers whose name matches the pattern are stored
+            in this format (of `FORMATS`), as "text.layers.0.*=fp16". The first match wins.
+        block: inputs of an int4 block, of `BLOCKS`; smaller where it does not divide a row.
+        seven_bit: keep int8 weights within 64, for x86 CPUs without VNNI.
+        depth: blocks of the vision tower. The input of the last one's down_proj holds numbers
+            beyond float16's range in the published models: a scale that fits them rounds all others
+            to zero, so this layer is stored in fp16 unless `keep` says otherwise.
+
+    Raises:
+        ExportError: no such format or block.
+    """
+
+    def __init__(
+        self,
+        precision: str,
+        keep: Sequence[str] = (),
+        block: int = BLOCKS[1],
+        seven_bit: bool = False,
+        *,
+        depth: int,
+    ) -> None:
+        if block not in BLOCKS:
+            raise ExportError(f"an int4 block must be one of {_listed(BLOCKS)}, not {block}")
+        self.precision = PRECISIONS[precision]
+        self._keep = [_exception(item) for item in keep]
+        self._unused = {pattern for pattern, _ in self._keep}
+        if self.precision.vision not in _FLOATS:
+            self._keep.append((f"visual.blocks.{depth - 1}.mlp.down_proj", "fp16"))
+        self._block = block
+        self._int8 = DynamicInt8(_SEVEN_BIT_LIMIT) if seven_bit else DynamicInt8()
+
+    def vision(self, name: str, shape: tuple[int, int]) -> WeightFormat:
+        return self._format(self._kept(name) or self.precision.vision, shape)
+
+    def text(self, name: str, shape: tuple[int, int]) -> WeightFormat:
+        return self._format(self._kept(name) or self.precision.text, shape)
+
+    def few(self, name: str, shape: tuple[int, int]) -> WeightFormat:
+        return self._format(self._kept(name) or self.precision.few or self.precision.text, shape)
+
+    def embedding(self) -> np.dtype[Any]:
+        """dtype of the embedding's file, which a tied float head reads too: fp16 where the head, or
+        the text model, is quantized."""
+        return _FLOATS.get(self._kept(EMBEDDING) or self.precision.text, FP16)
+
+    def check_keep(self) -> None:
+        """Call after the graphs are built.
+
+        Raises:
+            ExportError: a pattern of `keep` matches no layer.
+        """
+        if self._unused:
+            raise ExportError(
+                f"no layer is named {_listed(sorted(self._unused))}: layers are named like "
+                "text.layers.0.mlp.down_proj, visual.blocks.0.attn.qkv and lm_head"
+            )
+
+    def _kept(self, name: str) -> str | None:
+        layers = [part.removesuffix(".weight") for part in name.split("+")]
+        found = None
+        for pattern, kept in self._keep:
+            if any(fnmatchcase(layer, pattern) for layer in layers):
+                self._unused.discard(pattern)
+                found = found or kept
+        return found
+
+    def _format(self, name: str, shape: tuple[int, int]) -> WeightFormat:
+        if name in _FLOATS:
+            return Float(_FLOATS[name])
+        if name == "int4":
+            block = next((b for b in (128, 64, 32) if b <= self._block and shape[1] % b == 0), 0)
+            if block:
+                return BlockInt4(block)
+        return self._int8
+
+
+def _exception(item: str) -> tuple[str, str]:
+    """The pattern and the format of "PATTERN=FORMAT"."""
+    pattern, _, name = item.partition("=")
+    if not pattern or name not in FORMATS:
+        raise ExportError(
+            f"{item!r} keeps no layer: write PATTERN=FORMAT with a format of {_listed(FORMATS)}, "
+            "as in text.layers.0.*=fp16"
+        )
+    return pattern, name
+
+
+def _listed(names: Iterable[object]) -> str:
+    return ", ".join(map(str, names))
