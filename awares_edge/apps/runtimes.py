@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from awares_edge.apps.console import cell, out, print_json, progress_bar
+from awares_edge.apps.console import cell, out, print_json, progress_bar, say
 from awares_edge.apps.device_check import FAIL, PASS, check_device
 from awares_edge.apps.options import JsonOption
 from awares_edge.runtimes.registry import RUNTIMES, Entry
@@ -70,9 +70,11 @@ def _print(rows: list[dict[str, Any]], check: bool) -> None:
         table.add_row(row["name"], usable, ", ".join(row["devices"]), row["summary"])
     out.print(table)
     for row in rows:
-        if not row["usable"]:
+        if row["missing"]:
             missing = ", ".join(row["missing"])
             print(f"{row['name']} needs {missing}: {row['install']}")
+        elif row["error"]:
+            say(f"{row['name']} does not load: {row['error']}")
     if check:
         _print_checks(rows)
 
@@ -96,17 +98,28 @@ def _describe(found: dict[str, Any]) -> Any:
 
 
 def _row(entry: Entry) -> dict[str, Any]:
-    usable = not entry.missing
+    devices, error = _devices(entry)
     return {
         "name": entry.name,
-        "usable": usable,
-        "devices": list(entry.backend.usable_devices()) if usable else [],
+        "usable": not entry.missing and error is None,
+        "devices": devices,
+        "error": error,
         "versions": {m: _version(m) for m in entry.needs if m not in entry.missing},
         "missing": list(entry.missing),
-        "install": None if usable else entry.install,
+        "install": entry.install if entry.missing else None,
         "reads": entry.reads,
         "summary": entry.summary,
     }
+
+
+def _devices(entry: Entry) -> tuple[list[str], str | None]:
+    """Devices, or why the installed packages do not load: another CUDA's libraries, for example."""
+    if entry.missing:
+        return [], None
+    try:
+        return list(entry.backend.usable_devices()), None
+    except Exception as error:  # whatever a broken package raises when it is imported
+        return [], " ".join(f"{type(error).__name__}: {error}".split())[:300]
 
 
 def _version(module: str) -> str:

@@ -111,7 +111,9 @@ def _about(options: argparse.Namespace, size: Size, no_memory: str) -> dict[str,
 def _exit_code(stages: Sequence[Stage], record: Record) -> int:
     if record.counts()["failed"]:
         return 1
-    on_device = [record.outcomes[s.name].state for s in stages if s.runtime]
+    on_device = [
+        record.outcomes[s.name].state for s in stages if s.runtime and s.group != "preparation"
+    ]
     return 0 if "done" in on_device else 2
 
 

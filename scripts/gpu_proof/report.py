@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 Row = dict[str, Any]
+_LOG_LINES = 20
 
 
 def markdown(record: Row) -> str:
@@ -15,15 +16,19 @@ def markdown(record: Row) -> str:
         record: as `Record.to_dict` gives it.
     """
     groups: dict[str, list[Row]] = {}
+    sizes = {s["stage"]: (s["result"] or {}).get("parameters") for s in record["stages"]}
     for stage in record["stages"]:
         groups.setdefault(stage["group"], []).append(stage)
     parts = [_head(record, groups.pop("runtimes", []))]
     preparation = groups.pop("preparation", [])
     for group, stages in groups.items():
         make = {"conformance": _conformance, "parity": _parity}.get(group, _profile)
+        if group.endswith("large") and (size := sizes.get("large-checkpoint")):
+            group += f": random weights, {size:,} parameters"
         parts.append(f"## {group.capitalize()}\n\n{make(stages)}")
     if preparation:
         parts.append(f"## Preparation\n\n{_preparation(preparation)}")
+    parts += [_log(stage) for stage in record["stages"] if stage["state"] == "failed"]
     return "\n\n".join(parts) + "\n"
 
 
@@ -59,7 +64,7 @@ def _runtimes(stage: Row) -> str:
         if row["missing"]:
             rows.append((row["name"], "", f"not installed: {', '.join(row['missing'])}"))
         elif not checks:
-            rows.append((row["name"], "", "no usable device"))
+            rows.append((row["name"], "", row["error"] or "no usable device"))
         for device, check in checks.items():
             reason = f": {check['reason']}" if check["reason"] else ""
             rows.append((row["name"], device, check["result"] + reason))
@@ -126,12 +131,13 @@ def _profile(stages: list[Row]) -> str:
             )
         )
     titles = (
-        "variant", "question, ms", "TTFT, ms", "TPOT, ms", "tokens/s", "transformers / this",
+        "variant", "question, ms", "TTFT, ms", "TPOT, ms", "tokens/s", "times as fast",
         "peak GPU, MB", "peak host, MB", "result",
     )  # fmt: skip
     return (
-        "Medians. transformers: two `generate` calls, everything computed twice; the others: a "
-        f"kept cache.\n\n{_table(titles, rows)}"
+        "Medians of a question with two crops. `transformers`: two `generate` calls, everything "
+        "computed twice, as published. The others keep the cache; `torch` is transformers' model "
+        f"under this project's controller.\n\n{_table(titles, rows)}"
     )
 
 
@@ -141,6 +147,12 @@ def _preparation(stages: list[Row]) -> str:
         for s in stages
     ]
     return _table(("stage", "MB written", "result"), rows)
+
+
+def _log(stage: Row) -> str:
+    """The end of what a failed stage printed; its text cannot end the fence."""
+    text = "\n".join(stage["log"].replace("```", "~~~").splitlines()[-_LOG_LINES:])
+    return f"## Failed: {stage['stage']}\n\n{stage['reason']}\n\n```\n{text}\n```"
 
 
 def _variant(stage: Row) -> str:

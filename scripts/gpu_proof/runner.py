@@ -18,6 +18,7 @@ from scripts.gpu_proof.gpu_memory import PeakMemory
 from scripts.gpu_proof.record import Outcome
 from scripts.gpu_proof.stages import ROOT, RUNTIMES_STAGE, Stage
 
+_WORKER = "scripts.gpu_proof.work"
 _LOG_CHARACTERS = 4000
 
 
@@ -27,6 +28,8 @@ def obstacle(stage: Stage, device: str, outcomes: Mapping[str, Outcome]) -> str:
         return stage.absent
     if lacking := missing(stage.packages):
         return f"not installed: {', '.join(lacking)}"
+    if stage.name != RUNTIMES_STAGE and not _offering(device, outcomes):
+        return f"no runtime can use {device} here"
     if stage.runtime and (reason := _no_device(stage.runtime, device, outcomes)):
         return reason
     for name in stage.after:
@@ -36,15 +39,28 @@ def obstacle(stage: Stage, device: str, outcomes: Mapping[str, Outcome]) -> str:
 
 
 def _no_device(runtime: str, device: str, outcomes: Mapping[str, Outcome]) -> str:
-    found = outcomes[RUNTIMES_STAGE].result
-    if found is None:
-        return f"the {RUNTIMES_STAGE} stage failed"
-    row = next(row for row in found["runtimes"] if row["name"] == runtime)
+    if runtime in _offering(device, outcomes):
+        return ""
+    row = next(row for row in _rows(outcomes) if row["name"] == runtime)
     if row["missing"]:
         return f"not installed: {', '.join(row['missing'])}"
-    if device not in {name.partition(":")[0] for name in row["devices"]}:
-        return f"{runtime} cannot use {device} here (it offers {', '.join(row['devices'])})"
-    return ""
+    return (
+        f"{runtime} cannot use {device} here (it offers {', '.join(row['devices']) or 'nothing'})"
+    )
+
+
+def _offering(device: str, outcomes: Mapping[str, Outcome]) -> set[str]:
+    """Names of the runtimes that can use a device, as the first stage found."""
+    return {
+        row["name"]
+        for row in _rows(outcomes)
+        if device in {name.partition(":")[0] for name in row["devices"]}
+    }
+
+
+def _rows(outcomes: Mapping[str, Outcome]) -> list[dict[str, Any]]:
+    found = outcomes[RUNTIMES_STAGE].result
+    return found["runtimes"] if found else []
 
 
 def run_stage(
@@ -59,16 +75,12 @@ def run_stage(
     """
     log, result = work / f"{stage.name}.log", work / f"{stage.name}.json"
     result.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "scripts.gpu_proof.work", stage.task, str(result)]
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
-    environment["PYTHONPATH"] = os.pathsep.join(
-        filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])
-    )
+    command = [sys.executable, "-m", _WORKER, stage.task, str(result)]
     start = monotonic()
     with log.open("wb") as output, PeakMemory(gpu_used) as memory:
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=output, stderr=output, cwd=ROOT,
-            env=environment, start_new_session=True,
+            env=_environment(), start_new_session=True,
         )  # fmt: skip
         try:
             process.communicate(json.dumps(_placed(stage.arguments, work)).encode(), limit_s)
@@ -84,6 +96,25 @@ def run_stage(
     reason = reason or error or ("" if found is not None else _died(process.returncode, log))
     tail = log.read_text(errors="replace")[-_LOG_CHARACTERS:] if reason else ""
     return Outcome("failed" if reason else "done", reason, seconds, memory.peak, found, tail)
+
+
+def _environment() -> dict[str, str]:
+    """Without network, and with the CUDA libraries that pip has installed.
+
+    onnxruntime-gpu finds them beside itself alone, which a package from another folder is not.
+    """
+    libraries = [str(p) for entry in sys.path for p in sorted(Path(entry).glob("nvidia/*/lib"))]
+    return {
+        **os.environ,
+        "HF_HUB_OFFLINE": "1",
+        "PYTHONPATH": _joined([str(ROOT)], "PYTHONPATH"),
+        "LD_LIBRARY_PATH": _joined(libraries, "LD_LIBRARY_PATH"),
+    }
+
+
+def _joined(paths: list[str], variable: str) -> str:
+    """The paths, then those that the variable has already."""
+    return os.pathsep.join(filter(None, [*paths, os.environ.get(variable)]))
 
 
 def _placed(value: Any, work: Path) -> Any:

@@ -120,7 +120,8 @@ def _parity(size: Size) -> list[Stage]:
             {"checkpoint": NANO, "bundle": gguf, "format": "gguf", "precision": "f16",
              "protocol": "nano"},
             60,
-            packages=("gguf", "llama_cpp"),
+            runtime="llamacpp",
+            packages=("gguf",),
             makes="nano-gguf",
         ),
         *(

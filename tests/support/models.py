@@ -30,8 +30,8 @@ class Loaded:
         assert np.abs(ours - expected).max() <= self.tolerance * expected.std()
 
 
-# Off the CPU: TF32 products (onnxruntime and llama.cpp at float32, torch's convolution) have 10 bits
-# of mantissa, as float16 has. The same bounds as tests/runtimes/tensorrt/test_gpu.py.
+# Off the CPU: TF32 products (llama.cpp at float32, torch's convolutions) have 10 bits of mantissa,
+# as float16 has. The same bounds as tests/runtimes/tensorrt/test_gpu.py.
 _TF32, _FP16 = 5e-3, 1e-2
 
 
