@@ -28,8 +28,11 @@ def obstacle(stage: Stage, device: str, outcomes: Mapping[str, Outcome]) -> str:
         return stage.absent
     if lacking := missing(stage.packages):
         return f"not installed: {', '.join(lacking)}"
-    if stage.name != RUNTIMES_STAGE and not _offering(device, outcomes):
-        return f"no runtime can use {device} here"
+    if stage.name != RUNTIMES_STAGE:
+        if outcomes[RUNTIMES_STAGE].result is None:
+            return f"the {RUNTIMES_STAGE} stage found nothing"
+        if not _offering(device, outcomes):
+            return f"no runtime can use {device} here"
     if stage.runtime and (reason := _no_device(stage.runtime, device, outcomes)):
         return reason
     for name in stage.after:
@@ -44,9 +47,10 @@ def _no_device(runtime: str, device: str, outcomes: Mapping[str, Outcome]) -> st
     row = next(row for row in _rows(outcomes) if row["name"] == runtime)
     if row["missing"]:
         return f"not installed: {', '.join(row['missing'])}"
-    return (
-        f"{runtime} cannot use {device} here (it offers {', '.join(row['devices']) or 'nothing'})"
-    )
+    if row["error"]:
+        return f"{runtime} does not load: {row['error']}"
+    offered = ", ".join(row["devices"]) or "nothing"
+    return f"{runtime} cannot use {device} here (it offers {offered})"
 
 
 def _offering(device: str, outcomes: Mapping[str, Outcome]) -> set[str]:
@@ -59,8 +63,8 @@ def _offering(device: str, outcomes: Mapping[str, Outcome]) -> set[str]:
 
 
 def _rows(outcomes: Mapping[str, Outcome]) -> list[dict[str, Any]]:
-    found = outcomes[RUNTIMES_STAGE].result
-    return found["runtimes"] if found else []
+    rows: list[dict[str, Any]] = outcomes[RUNTIMES_STAGE].result["runtimes"]
+    return rows
 
 
 def run_stage(
