@@ -8,6 +8,7 @@
 
         with model.open("picture.png") as picture:        # its KV cache is kept between questions
             picture.ask("Is there a blue circle?")
+            picture.ask("And below it?", awares_edge.AskOptions(follow_up=True))
             for event in picture.stream("What is the title?"):
                 ...
 
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
         Model,
         Picture,
         Policies,
+        ReasoningDelta,
         TextDelta,
         TurnTrace,
         ZoomedCrop,
@@ -73,6 +75,7 @@ __all__ = [
     "Policies",
     "ProtocolProfile",
     "QuestionError",
+    "ReasoningDelta",
     "RuntimeUnavailable",
     "SessionError",
     "TextDelta",
@@ -89,7 +92,7 @@ _HOMES = {
     "bundle": ("Bundle",),
     "controller": (
         *("Answer", "AskOptions", "CropsRequested", "Event", "Model", "Picture", "Policies"),
-        *("TextDelta", "TurnTrace", "ZoomedCrop"),
+        *("ReasoningDelta", "TextDelta", "TurnTrace", "ZoomedCrop"),
     ),
     "protocol": ("PROFILES", "ProtocolProfile"),
 }

@@ -10,7 +10,7 @@ from awares_edge.bundle.store import Bundle, Progress
 from awares_edge.controller.model import Model
 from awares_edge.errors import BundleError, InputError
 from awares_edge.protocol import ProtocolProfile, get_profile
-from awares_edge.protocol.checkpoints import DEFAULT_PROFILE, published_profile
+from awares_edge.protocol.profiles import DEFAULT_PROFILE, published_profile
 from awares_edge.protocol.tokenizer import SpecialTokens, TextTokenizer
 from awares_edge.runtimes.base import Runtime
 from awares_edge.runtimes.null import NullRuntime, Script
@@ -37,8 +37,9 @@ def load(
         path: a bundle folder; with runtime "torch" a Hugging Face checkpoint folder, or the id of
             a repository on the hub, "owner/name"; None for the embedded nano bundle.
         runtime: name of the runtime; None for the one that the bundle is made for.
-        protocol: name of the profile to use in place of the bundle's own. Checkpoints carry none:
-            without a name they get the one of `protocol.checkpoints`, else "paper".
+        protocol: profile to use instead of the bundle's own: a name, or the path of a .toml or
+            .json file. A checkpoint carries none: without a name it gets the one that
+            `protocol.profiles.published_profile` finds, else "paper".
         device: where to compute: "cpu", "cuda", "cuda:1", ...; None for the best device that the
             runtime can use here.
         threads: CPU threads; None for one for each core that this process may use.
@@ -75,7 +76,7 @@ def scripted(replies: Script = (), *, protocol: str = "paper", context: int = 32
     Args:
         replies: texts such as "GET_CROPS: ['3']"; a list of texts in place of one is that turn's
             first, second, ... choice. A single text is one reply.
-        protocol: name of the profile.
+        protocol: name of the profile, or path of a .toml or .json file.
         context: most KV cells of a session.
 
     Raises:
@@ -157,5 +158,6 @@ def _load_checkpoint(
     loaded = entry.backend.load(root, options)
     tokenizer = TextTokenizer.from_file(root / TOKENIZER_NAME)
     chosen = profile or published_profile(path or root) or get_profile(DEFAULT_PROFILE)
+    tokenizer.require_tokens(chosen.tokens, chosen.name)
     tokens = tokenizer.special_tokens(read_eos(root))
     return assemble(loaded, tokenizer, chosen, read_preprocessing(root), tokens)

@@ -37,6 +37,7 @@ PUBLIC = {
     "Policies",
     "ProtocolProfile",
     "QuestionError",
+    "ReasoningDelta",
     "RuntimeUnavailable",
     "SessionError",
     "TextDelta",

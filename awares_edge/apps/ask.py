@@ -1,36 +1,30 @@
-"""`awares-edge ask`: one question about one picture."""
+"""`awares-edge ask`: one or several questions about one picture."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from awares_edge.apps.console import (
-    describe_path,
-    describe_time,
-    describe_tokens,
-    note,
-    print_json,
-    show_answer,
-    warn,
-)
+from awares_edge.apps.console import note, print_json, show_answer
 from awares_edge.apps.options import (
     BundleOption,
     ContextOption,
     DeviceOption,
-    JsonOption,
     ProtocolOption,
     RuntimeOption,
     ThreadsOption,
     load_model,
 )
+from awares_edge.apps.replies import follow, summarize
 from awares_edge.controller.options import AskOptions
 from awares_edge.controller.picture import Picture
 from awares_edge.controller.policies import InvalidCallPolicy, Policies, TooManyPolicy
-from awares_edge.controller.trace import Answer, CropsRequested, Mode, TextDelta
+from awares_edge.controller.trace import Answer, Mode
 from awares_edge.errors import InputError
 from awares_edge.files import check_output
 from awares_edge.protocol.prompt import check_question
@@ -42,7 +36,9 @@ Examples:
 
     awares-edge ask photo.jpg "What does the small sign say?"
 
-    awares-edge ask receipt.png "What is the total?" --bundle my-bundle --save-view seen.png
+    awares-edge ask receipt.png "What is the total?" "And the date?" --save-view seen.png
+
+    awares-edge ask map.png "What is the street called?" --mode progressive --max-calls 3
 
     awares-edge ask chart.png "Which bar is highest?" --json | jq .rtr
 """
@@ -52,6 +48,7 @@ class ModeName(str, Enum):
     """Names for `--mode`."""
 
     awares = "awares"
+    progressive = "progressive"
     full = "full"
     low = "low"
 
@@ -59,6 +56,7 @@ class ModeName(str, Enum):
 class InvalidCallName(str, Enum):
     """Names for `--on-invalid-call`."""
 
+    protocol = "protocol"
     answer_low = "answer-low"
     whole_image = "whole-image"
 
@@ -73,24 +71,53 @@ class TooManyName(str, Enum):
 
 def ask(
     image: Annotated[Path, typer.Argument(help=f"Picture: {FORMAT_NAMES}.")],
-    question: Annotated[str, typer.Argument(help="What to ask about it.")],
+    questions: Annotated[
+        list[str],
+        typer.Argument(
+            help="What to ask about it; several are one conversation.", metavar="QUESTION..."
+        ),
+    ],
     bundle: BundleOption = None,
     runtime: RuntimeOption = None,
     mode: Annotated[
         ModeName,
-        typer.Option(help="awares; or a baseline: full (whole picture at once), low (never zoom)."),
+        typer.Option(
+            help="awares: as the model's protocol says; progressive: crops within crops; or a "
+            "baseline: full (whole picture at once), low (never zoom)."
+        ),
     ] = ModeName.awares,
     protocol: ProtocolOption = None,
+    follow_up: Annotated[
+        bool,
+        typer.Option(
+            "--follow-up/--no-follow-up",
+            help="Whether a question sees those before it, their answers and crops.",
+        ),
+    ] = True,
+    max_calls: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="How often the model may look closer. Default: as its protocol says; in mode "
+            "progressive at least 3.",
+        ),
+    ] = None,
     max_crops: Annotated[
-        int | None, typer.Option(min=1, help="Most crops that the model may fetch.")
+        int | None, typer.Option(min=1, help="Most crops that the model may fetch at once.")
     ] = None,
     max_rtr: Annotated[
         float | None,
-        typer.Option(help="Most visual tokens, as a share of the full-resolution picture's."),
+        typer.Option(
+            help="Most visual tokens of a question, as a share of the full-resolution picture's."
+        ),
     ] = None,
     on_invalid_call: Annotated[
-        InvalidCallName, typer.Option(help="What a call that names no crop leads to.")
-    ] = InvalidCallName.answer_low,
+        InvalidCallName,
+        typer.Option(
+            help="What a call that cannot be followed leads to: what the model's protocol says, "
+            "an answer from what was shown, or the whole picture."
+        ),
+    ] = InvalidCallName.protocol,
     on_too_many_crops: Annotated[
         TooManyName, typer.Option(help="What a call for more than --max-crops leads to.")
     ] = TooManyName.keep_first,
@@ -98,12 +125,22 @@ def ask(
         str | None,
         typer.Option(help="Zoom here without asking the model: crop ids, such as 0,5 or all."),
     ] = None,
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="Most tokens of one turn.")] = 512,
-    timeout: Annotated[float | None, typer.Option(help="Seconds after which to give up.")] = None,
+    max_new_tokens: Annotated[
+        int | None,
+        typer.Option(min=1, help="Most tokens of one turn. Default: as the protocol says."),
+    ] = None,
+    timeout: Annotated[
+        float | None, typer.Option(help="Seconds after which to give a question up.")
+    ] = None,
     device: DeviceOption = None,
     threads: ThreadsOption = None,
     context: ContextOption = None,
-    json: JsonOption = False,
+    json: Annotated[
+        bool,
+        typer.Option(
+            "--json", help="Print one JSON object (an array for several questions), nothing else."
+        ),
+    ] = False,
     stream: Annotated[
         bool, typer.Option("--stream", help="Print the answer as it is generated.")
     ] = False,
@@ -112,20 +149,22 @@ def ask(
         typer.Option(help="Write a PNG: the picture with its crops beside what the model saw."),
     ] = None,
 ) -> None:
-    """Ask one question about one picture."""
+    """Ask one or several questions about one picture."""
     if json and stream:
-        raise InputError("--json prints one object at the end: leave --stream out")
-    check_question(question)
+        raise InputError("--json prints its result at the end: leave --stream out")
+    for question in questions:
+        check_question(question)
     chosen_mode: Mode = mode.value
     invalid: InvalidCallPolicy = on_invalid_call.value
     too_many: TooManyPolicy = on_too_many_crops.value
-    if mode is not ModeName.awares and not (max_crops is None and max_rtr is None):
-        raise InputError(
-            f"--mode {mode.value} fetches no crops: leave --max-crops and --max-rtr out"
-        )
+    limits = {"--max-calls": max_calls, "--max-crops": max_crops, "--max-rtr": max_rtr}
+    if mode in (ModeName.full, ModeName.low) and any(v is not None for v in limits.values()):
+        unused = [name for name, value in limits.items() if value is not None]
+        raise InputError(f"--mode {mode.value} fetches no crops: leave {' and '.join(unused)} out")
     options = AskOptions(
         mode=chosen_mode,
         max_new_tokens=max_new_tokens,
+        max_calls=max_calls,
         timeout=timeout,
         policies=Policies(invalid, max_crops, too_many, max_rtr),
         crops=() if crops is None else _crop_ids(crops),
@@ -138,22 +177,41 @@ def ask(
         load_model(bundle, runtime, protocol, device, threads, context) as model,
         model.open(pixels) as picture,
     ):
-        answer = _stream(picture, question, options) if stream else picture.ask(question, options)
+        answers: list[Answer] = []
+        for question in questions:
+            following = replace(options, follow_up=follow_up and bool(answers))
+            answers.append(_answer(picture, question, following, stream=stream, quiet=json))
         if json:
-            print_json(answer.to_dict())
-        elif not stream:
-            show_answer(answer.text)
-        if not json:
-            summary = (describe_path(answer), describe_tokens(answer), describe_time(answer))
-            note(" · ".join(summary))
-            for policy in answer.policies:
-                warn(f"policy {policy}")
+            rows = [answer.to_dict() for answer in answers]
+            print_json(rows if len(rows) > 1 else rows[0])
         if save_view:
-            from awares_edge.apps.view import answer_panel, save_png
-
-            save_png(answer_panel(picture, question, answer), save_view)
+            _save_view(picture, questions, answers, save_view)
             if not json:
                 note(f"view written to {save_view}")
+
+
+def _answer(
+    picture: Picture, question: str, options: AskOptions, *, stream: bool, quiet: bool
+) -> Answer:
+    """Ask, and print the answer unless `quiet`."""
+    if stream:
+        answer = follow(picture.stream(question, options))
+    else:
+        answer = picture.ask(question, options)
+        if not quiet:
+            show_answer(answer.text)
+    if not quiet:
+        summarize(answer)
+    return answer
+
+
+def _save_view(
+    picture: Picture, questions: Sequence[str], answers: Sequence[Answer], path: Path
+) -> None:
+    from awares_edge.apps.view import answer_panel, save_png, sheet
+
+    pairs = zip(questions, answers, strict=True)
+    save_png(sheet([answer_panel(picture, *pair) for pair in pairs], columns=1), path)
 
 
 def _crop_ids(text: str) -> tuple[str, ...]:
@@ -162,15 +220,3 @@ def _crop_ids(text: str) -> tuple[str, ...]:
     if not all(ids) or ("all" in ids and len(ids) > 1) or len(set(ids)) < len(ids):
         raise InputError(f"--crops {text!r} does not name crops: give ids such as 0,5, or all")
     return ids
-
-
-def _stream(picture: Picture, question: str, options: AskOptions) -> Answer:
-    for event in picture.stream(question, options):
-        if isinstance(event, TextDelta):
-            show_answer(event.text, end="")
-        elif isinstance(event, CropsRequested):
-            note(f"looking closer: {', '.join(crop.name for crop in event.crops)}")
-        else:
-            show_answer("")
-            return event
-    raise AssertionError("a stream ends with its answer")

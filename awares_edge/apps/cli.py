@@ -12,6 +12,7 @@ from awares_edge._version import __version__
 from awares_edge.apps import (
     ask,
     build_engine,
+    chat,
     demo,
     evaluate,
     export,
@@ -19,6 +20,7 @@ from awares_edge.apps import (
     inspect,
     parity,
     profile,
+    protocols,
     runtimes,
     score,
     train,
@@ -39,6 +41,7 @@ app = typer.Typer(
 )
 app.command("demo", epilog=demo.EPILOG)(demo.demo)
 app.command("ask", epilog=ask.EPILOG)(ask.ask)
+app.command("chat", epilog=chat.EPILOG)(chat.chat)
 app.command("export", epilog=export.EPILOG)(export.export)
 app.command("build-engine", epilog=build_engine.EPILOG)(build_engine.build_engine)
 app.command("importance", epilog=importance.EPILOG)(importance.importance)
@@ -47,7 +50,8 @@ app.command("runtimes", epilog=runtimes.EPILOG)(runtimes.runtimes)
 app.command("score", epilog=score.EPILOG)(score.score)
 app.command("parity", epilog=parity.EPILOG)(parity.parity)
 app.command("profile", epilog=profile.EPILOG)(profile.profile)
-app.add_typer(evaluate.app)
+app.command("evaluate", epilog=evaluate.EPILOG, no_args_is_help=True)(evaluate.evaluate)
+app.add_typer(protocols.app)
 app.add_typer(train.app)
 
 

@@ -66,9 +66,10 @@ def _summary(root: Path, manifest: Manifest) -> Table:
         f"({model.kv_heads} for keys), vocabulary {model.vocabulary}, context {model.context}",
         "vision": f"{vision.depth} blocks, hidden {vision.hidden_size}, patch {vision.patch_size}, "
         f"window {vision.window_size} px",
-        "protocol": f"{protocol.name}: {protocol.low_res} first, {protocol.box_rule} boxes, "
+        "protocol": f"{protocol.name}: {protocol.first_view.rule} view first, "
         f"{protocol.min_pixels}-{protocol.max_pixels} pixels",
-        "crops": ", ".join(protocol.crop_ids),
+        "calls": f"at most {protocol.limits.max_calls}, such as "
+        f"{' '.join(protocol.call.examples()[0].split())}",
         "protocol hash": manifest.protocol_sha256,
     }
     # Not one mapping: provenance must not replace a row of ours.

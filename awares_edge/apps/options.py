@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
@@ -15,7 +16,7 @@ from awares_edge.checkpoint.source import Source, find_source
 from awares_edge.controller.model import Model
 from awares_edge.errors import InputError
 from awares_edge.protocol import ProtocolProfile, get_profile
-from awares_edge.protocol.checkpoints import DEFAULT_PROFILE, published_profile
+from awares_edge.protocol.profiles import DEFAULT_PROFILE, published_profile
 from awares_edge.runtimes.threads import check_threads
 
 
@@ -31,9 +32,11 @@ def _threads(count: int | None) -> int | None:
 def _profile(name: str | None) -> str | None:
     """Refused here, before a checkpoint is downloaded."""
     try:
-        return name if name is None else get_profile(name).name
+        if name is not None:
+            get_profile(name)
     except InputError as error:
         raise typer.BadParameter(str(error)) from error
+    return name
 
 
 BundleOption: TypeAlias = Annotated[
@@ -51,7 +54,10 @@ RuntimeOption: TypeAlias = Annotated[
 ]
 ProtocolOption: TypeAlias = Annotated[
     str | None,
-    typer.Option(help="Protocol profile in place of the bundle's own: paper, readme, evaluator."),
+    typer.Option(
+        help="Protocol profile in place of the bundle's own: a name that `awares-edge protocols` "
+        "lists, or a .toml or .json file."
+    ),
 ]
 CheckpointArgument: TypeAlias = Annotated[
     str,
@@ -67,8 +73,8 @@ TrainedProtocol: TypeAlias = Annotated[
     typer.Option(
         "--protocol",
         callback=_profile,
-        help="Profile the model was trained with: paper, readme, evaluator. Default: the one of "
-        "a published checkpoint, else paper.",
+        help="Profile the model was trained with: a name that `awares-edge protocols` lists, or a "
+        ".toml or .json file. Default: the one of a published checkpoint, else paper.",
     ),
 ]
 DeviceOption: TypeAlias = Annotated[
@@ -145,3 +151,17 @@ def load_model(
             context=context,
             progress=progress,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class ModelOptions:
+    """The options that name a model; `load` loads it."""
+
+    bundle: Path | None
+    runtime: str | None
+    protocol: str | None
+    device: str | None
+    threads: int | None
+
+    def load(self) -> Model:
+        return load_model(self.bundle, self.runtime, self.protocol, self.device, self.threads, None)

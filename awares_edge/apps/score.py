@@ -8,11 +8,11 @@ from typing import Annotated
 import typer
 
 from awares_edge.apps.console import print_json, say, warn
+from awares_edge.apps.evaluate.options import get_scorer
 from awares_edge.apps.options import JsonOption
 from awares_edge.errors import InputError
 from awares_edge.evaluation.benchmarks import BENCHMARKS, Scored, get_benchmark
 from awares_edge.evaluation.predictions import BadRow, score_file
-from awares_edge.evaluation.scorers import SCORERS
 from awares_edge.extras import require
 
 EPILOG = """
@@ -24,6 +24,7 @@ Examples:
 
 A line of the file: {"prediction": "42", "references": ["42"]}; ocrbench also needs "dataset",
 realworldqa "question". "type", "question_type" and "category" give totals of their own.
+`evaluate` writes such lines (rows.jsonl).
 """
 
 
@@ -37,9 +38,7 @@ def score(
 ) -> None:
     """Score saved predictions as lmms-eval does: one score a line, then the totals."""
     rules = get_benchmark(benchmark)
-    version = next((known for known in SCORERS if known == scorer), None)
-    if version is None:
-        raise InputError(f"no scorer {scorer!r}: choose one of {', '.join(SCORERS)}")
+    version = get_scorer(scorer)
     require(f"scoring {benchmark}", rules.packages)
     scored: list[Scored] = []
     bad: list[BadRow] = []

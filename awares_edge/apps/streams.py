@@ -35,6 +35,11 @@ class Stream(io.TextIOBase):
     def encoding(self) -> str:  # type: ignore[override]
         return getattr(self._stream, "encoding", None) or "utf-8"
 
+    @property
+    def errors(self) -> str:  # type: ignore[override]
+        # `input` edits lines with readline only where a stream says how it encodes.
+        return getattr(self._stream, "errors", None) or "strict"
+
     def write(self, text: str) -> int:
         if not isinstance(text, str):
             raise TypeError("text is expected, not bytes")

@@ -15,28 +15,33 @@ from awares_edge.files import whole_file
 
 _SIDE = 336
 _GAP = 12
+_ROW = _SIDE + 20 + _GAP
+_COLUMNS = 3
 _CAPTION = 78
 _INK, _FAINT, _PAPER = (28, 30, 34), (110, 114, 120), (250, 250, 248)
 _ZOOM, _DIRECT = (220, 50, 47), (38, 139, 80)
 
 
 def answer_panel(picture: Picture, question: str, answer: Answer) -> Image.Image:
-    """One RGB panel: the picture with its crops, the first view, the crops, and a caption."""
-    views = [("seen first", picture.first_view(answer))]
-    views += [(crop.name, picture.image.crop(crop.box)) for crop in answer.crops[:2]]
-    width = _GAP + (_SIDE + _GAP) * 3
-    panel = Image.new("RGB", (width, _SIDE + _CAPTION + 3 * _GAP + 20), _PAPER)
-    draw = ImageDraw.Draw(panel)
-
+    """One RGB panel: the picture with its crops, the first view, every crop, and a caption."""
     marked = _fit(picture.image)
     _draw_crops(marked, picture.image.size, answer)
-    for column, (title, image) in enumerate([("picture", marked), *views][:3]):
-        left = _GAP + column * (_SIDE + _GAP)
-        shown = image if column == 0 else _fit(image)
-        draw.text((left, _GAP - 4), title, fill=_FAINT, font=_font(15))
-        panel.paste(shown, (left + (_SIDE - shown.width) // 2, _GAP + 20))
+    views = [("picture", marked), ("seen first", _fit(picture.first_view(answer)))]
+    views += [(crop.name, _fit(picture.image.crop(crop.box))) for crop in answer.crops]
+    rows = -(-len(views) // _COLUMNS)
+    width = _GAP + (_SIDE + _GAP) * _COLUMNS
+    panel = Image.new("RGB", (width, rows * _ROW + _CAPTION + 2 * _GAP), _PAPER)
+    draw = ImageDraw.Draw(panel)
+    for at, (title, image) in enumerate(views):
+        row, column = divmod(at, _COLUMNS)
+        left, top = _GAP + column * (_SIDE + _GAP), _GAP + row * _ROW
+        draw.text((left, top - 4), title, fill=_FAINT, font=_font(15))
+        panel.paste(image, (left + (_SIDE - image.width) // 2, top + 20))
+    _draw_caption(draw, _GAP + rows * _ROW, question, answer)
+    return panel
 
-    top = _GAP + 20 + _SIDE + _GAP
+
+def _draw_caption(draw: ImageDraw.ImageDraw, top: int, question: str, answer: Answer) -> None:
     lines = wrap(question, 90)[:1]
     draw.text((_GAP, top), f"Q  {lines[0] if lines else ''}", fill=_INK, font=_font(20))
     text = answer.text if len(answer.text) <= 80 else answer.text[:79] + "…"
@@ -44,16 +49,17 @@ def answer_panel(picture: Picture, question: str, answer: Answer) -> Image.Image
     colour = _ZOOM if answer.crops else _DIRECT
     summary = f"{describe_path(answer)}   {describe_tokens(answer)}"
     draw.text((_GAP, top + 54), summary, fill=colour, font=_font(16))
-    return panel
 
 
 def sheet(panels: Sequence[Image.Image], columns: int = 2) -> Image.Image:
-    """Panels of one size on one RGB page."""
-    width, height = panels[0].size
-    rows = -(-len(panels) // columns)
-    page = Image.new("RGB", (columns * width, rows * height), _PAPER)
-    for i, panel in enumerate(panels):
-        page.paste(panel, (i % columns * width, i // columns * height))
+    """Panels on one RGB page, row by row; at least one."""
+    rows = [panels[i : i + columns] for i in range(0, len(panels), columns)]
+    heights = [max(panel.height for panel in row) for row in rows]
+    width = max(panel.width for panel in panels)
+    page = Image.new("RGB", (columns * width, sum(heights)), _PAPER)
+    for i, row in enumerate(rows):
+        for column, panel in enumerate(row):
+            page.paste(panel, (column * width, sum(heights[:i])))
     return page
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from awares_edge.protocol import CROP_NAMES
+from awares_edge.protocol.limits import PROFILE_LIMITS
 from awares_edge.schema import Items, Limits, Real, Text, Whole
 
 MAX_FILES = 4096
@@ -60,18 +60,7 @@ LIMITS: Limits = {
     "model.vision.temporal_patch_size": Whole(1, 4),
     "model.vision.merge_size": Whole(1, 16),
     "model.vision.in_channels": Whole(3, 3),
-    "protocol.name": Text(1, 64),
-    "protocol.system_prompt": Text(0, 16_384),
-    "protocol.crop_ids": Items(1, len(CROP_NAMES)),
-    "protocol.crop_ids[]": Text(1, 8),
-    "protocol.thumbnail_side": Whole(1, 1 << 16),
-    "protocol.min_pixels": _AREA,
-    "protocol.max_pixels": _AREA,
-    "protocol.source_max_side": Whole(1, 1 << 20),
-    "protocol.source_max_pixels": Whole(1, 1 << 40),
-    "protocol.min_crop_side": Whole(2, 1 << 16),
-    "protocol.call_opening": Text(1, 64),
-    "protocol.call_closing": Text(1, 64),
+    **{f"protocol.{name}": limit for name, limit in PROFILE_LIMITS.items()},
     "preprocessing.patch_size": Whole(1, 256),
     "preprocessing.temporal_patch_size": Whole(1, 4),
     "preprocessing.merge_size": Whole(1, 16),

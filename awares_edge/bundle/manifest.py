@@ -10,14 +10,15 @@ from typing import Any
 from awares_edge.bundle.limits import LIMITS
 from awares_edge.bundle.rules import check_rules
 from awares_edge.bundle.schema import parse_json, read_dataclass
+from awares_edge.bundle.version1 import upgrade_profile
 from awares_edge.errors import BundleError
-from awares_edge.protocol.profiles import ProtocolProfile
+from awares_edge.protocol.profile import ProtocolProfile
 from awares_edge.protocol.tokenizer import SpecialTokens
 from awares_edge.spec import MANIFEST_NAME, TOKENIZER_NAME, ModelSpec
 from awares_edge.vision.patches import Preprocessing
 
 FORMAT = "awares-edge-bundle"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +71,16 @@ class Manifest:
         if body.pop("format", None) != FORMAT:
             raise BundleError(f"{MANIFEST_NAME} does not describe an awares-edge bundle")
         version = body.pop("version", None)
-        if type(version) is not int or version != FORMAT_VERSION:
+        if type(version) is not int or version not in (1, FORMAT_VERSION):
             newer = type(version) is int and version > FORMAT_VERSION
             advice = "update awares-edge" if newer else "export the checkpoint again"
             found = str(version)[:20] if type(version) is int else "unknown"
             raise BundleError(
-                f"the bundle has format version {found}, this awares-edge reads "
-                f"{FORMAT_VERSION}: {advice}"
+                f"the bundle has format version {found}, this awares-edge reads 1 "
+                f"and {FORMAT_VERSION}: {advice}"
             )
+        if version == 1:
+            body["protocol"] = upgrade_profile(body.get("protocol"))
         manifest = read_dataclass(cls, body, "manifest", LIMITS)
         check_rules(manifest)
         return manifest

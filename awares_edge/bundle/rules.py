@@ -13,7 +13,7 @@ from awares_edge.bundle.limits import (
     MAX_WINDOW_SIDE,
 )
 from awares_edge.errors import BundleError, InputError
-from awares_edge.protocol import CROP_NAMES
+from awares_edge.protocol.profiles import check_profile
 from awares_edge.spec import GRAPH_SUFFIX, MANIFEST_NAME
 
 if TYPE_CHECKING:
@@ -29,6 +29,10 @@ def check_rules(manifest: Manifest) -> None:
     for rule, holds in _RULES.items():
         if not holds(manifest):
             raise BundleError(f"the manifest is inconsistent: {rule}; export the bundle again")
+    try:
+        check_profile(manifest.protocol, "protocol")
+    except InputError as error:
+        raise BundleError(f"the manifest is inconsistent: {error}") from error
 
 
 def _cache_numbers(m: Manifest) -> int:
@@ -47,14 +51,6 @@ def _same_pixels(m: Manifest) -> bool:
 def _structure(m: Manifest) -> list[int]:
     t = m.tokens
     return [t.im_start, t.im_end, t.vision_start, t.vision_end, t.image_pad]
-
-
-def _calls_are_read(m: Manifest) -> bool:
-    try:
-        call = m.protocol.call
-    except InputError:
-        return False
-    return all(call.parse(call.render([i])).status == "ok" for i in m.protocol.crop_ids)
 
 
 _RULES: dict[str, Callable[[Manifest], bool]] = {
@@ -86,21 +82,10 @@ _RULES: dict[str, Callable[[Manifest], bool]] = {
         <= MAX_WINDOW_SIDE * m.model.vision.patch_size
     ),
     "preprocessing and model.vision must have the same patch and merge sizes": _same_pixels,
-    "min_pixels must be at most max_pixels": lambda m: (
-        m.protocol.min_pixels <= m.protocol.max_pixels
-    ),
     f"max_pixels must be 1 visual token to {MAX_PATCHES:,} patches": lambda m: (
         m.preprocessing.factor**2
         <= m.protocol.max_pixels
         <= MAX_PATCHES * m.model.vision.patch_size**2
-    ),
-    "crop_ids must be different and known": lambda m: (
-        len(set(m.protocol.crop_ids)) == len(m.protocol.crop_ids)
-        and set(m.protocol.crop_ids) <= set(CROP_NAMES)
-    ),
-    "call_opening and call_closing must make a readable call": _calls_are_read,
-    "box_rule 'evaluator' needs a min_crop_side of at least 100": lambda m: (
-        m.protocol.box_rule != "evaluator" or m.protocol.min_crop_side >= 100
     ),
     "the five structure tokens must be different and below vocabulary": lambda m: _unique_below(
         _structure(m), m.model.vocabulary

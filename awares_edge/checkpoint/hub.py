@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import errno
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from awares_edge.errors import CheckpointError
 from awares_edge.extras import require
@@ -50,12 +52,19 @@ def is_hub_id(text: str) -> bool:
     return bool(_ID.fullmatch(text)) and not Path(text).exists()
 
 
-def download(repository: str, revision: str | None = None) -> HubFolder:
+def download(
+    repository: str,
+    revision: str | None = None,
+    *,
+    files: Sequence[str] = FILES,
+    kind: Literal["model", "dataset"] = "model",
+) -> HubFolder:
     """Download what an export needs of a repository, or find it in the cache.
 
     Args:
         repository: "owner/name".
         revision: a branch, tag or commit; None for the main branch.
+        files: patterns of the files to download.
 
     Raises:
         RuntimeUnavailable: huggingface_hub is not installed.
@@ -70,7 +79,11 @@ def download(repository: str, revision: str | None = None) -> HubFolder:
 
     where = f"{repository} at {revision}" if revision else repository
     try:
-        path = Path(snapshot_download(repository, revision=revision, allow_patterns=list(FILES)))
+        path = Path(
+            snapshot_download(
+                repository, revision=revision, allow_patterns=list(files), repo_type=kind
+            )
+        )
     except errors.GatedRepoError as error:
         raise CheckpointError(
             f"{repository} is gated: accept its terms on its page on the hub, then log in "

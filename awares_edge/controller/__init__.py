@@ -1,4 +1,4 @@
-"""The AwaRes loop: low-res view, decision, crops, answer. Knows no runtime."""
+"""The loop: first view, calls and their regions, answer. Knows no runtime."""
 
 from awares_edge.controller.model import Model
 from awares_edge.controller.options import AskOptions
@@ -9,6 +9,7 @@ from awares_edge.controller.trace import (
     CropsRequested,
     Event,
     Mode,
+    ReasoningDelta,
     TextDelta,
     TurnTrace,
     ZoomedCrop,
@@ -23,6 +24,7 @@ __all__ = [
     "Model",
     "Picture",
     "Policies",
+    "ReasoningDelta",
     "TextDelta",
     "TurnTrace",
     "ZoomedCrop",

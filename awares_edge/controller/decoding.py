@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice, takewhile
 from time import monotonic
 
 import numpy as np
@@ -20,6 +21,12 @@ from awares_edge.errors import Cancelled, DeadlineExceeded, SessionError
 from awares_edge.protocol.call import CallTokens
 from awares_edge.protocol.tokenizer import SpecialTokens, TextTokenizer
 from awares_edge.runtimes.base import Logits, Session, TextSegment
+
+_MOST_CANDIDATES = 4096
+"""How many of the likeliest tokens are tried before a call is left to break its grammar."""
+
+_OTHER_TAGS = ("<think>", "<answer>")
+"""What a model may say in place of a call: how they begin alike is not barred with the call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +39,7 @@ class Limits:
         cancel: give up as soon as this is set.
     """
 
-    max_new_tokens: int = 512
+    max_new_tokens: int
     deadline: float | None = None
     cancel: threading.Event | None = None
 
@@ -57,6 +64,7 @@ class Generated:
         end_cached: whether the end token is in the cache already (it is after a drafted call).
         uncached: last generated tokens that are not in the cache yet.
         call_barred: whether a call was taken back because none was allowed.
+        stopped: whether a stop string ended it.
     """
 
     ids: tuple[int, ...]
@@ -65,6 +73,7 @@ class Generated:
     end_cached: bool = False
     uncached: tuple[int, ...] = ()
     call_barred: bool = False
+    stopped: bool = False
 
 
 class TurnDecoder:
@@ -74,6 +83,7 @@ class TurnDecoder:
         session: its cache ends where the turn begins.
         logits: float32 [vocabulary] of what follows.
         trace: where tokens and times of the turn are counted.
+        stop: texts that end the turn as the end token does.
         use_drafts: whether to append a call's fixed text in one step.
         constrain: whether to hold a call to its grammar once it has begun.
     """
@@ -88,6 +98,7 @@ class TurnDecoder:
         logits: Logits,
         limits: Limits,
         trace: TurnTrace,
+        stop: tuple[str, ...] = (),
         use_drafts: bool = True,
         constrain: bool = True,
     ) -> None:
@@ -97,12 +108,16 @@ class TurnDecoder:
         self._call = call
         self._limits = limits
         self._trace = trace
+        self._stop = stop
         self._use_drafts = use_drafts
         self._constrain = constrain
+        marker = call.syntax.marker
+        self._shared = max(_common_prefix(marker, tag) for tag in _OTHER_TAGS)
         self._start = session.mark()
         self._logits = logits
-        self._reply = Reply(tokenizer, call.format, logits)
+        self._reply = Reply(tokenizer, call.syntax, logits)
         self._counted = 0
+        self._uncached: tuple[int, ...] = ()
 
     def run(self, *, allow_call: bool) -> Iterator[str | Generated]:
         """Generate until the model stops or a limit does.
@@ -124,19 +139,35 @@ class TurnDecoder:
             barred = True
         if call_start is None and (piece := reply.release(last=True)):
             yield piece
-        self._trace.decode_tokens += len(reply.ids) - self._counted + reply.ended
-        uncached = () if reply.ended else tuple(reply.ids[-1:])
-        text = self._tokenizer.decode(reply.ids)
-        ended, cached = reply.ended, reply.end_cached
-        yield Generated(tuple(reply.ids), text, ended, cached, uncached, barred)
+        yield self._generated(call_barred=barred)
 
     def run_without_call(self) -> Iterator[str | Generated]:
-        """Take back the call that `run` ended with, and go on as if none were allowed."""
-        call_start = self._reply.call_start()
+        """Take back the call that `run` ended with, and go on as if none were allowed.
+
+        A reply without a call stays as it is.
+        """
+        reply = self._reply
+        call_start = reply.call_start()
         if call_start is not None:
             self._take_back(call_start)
-            self._counted = len(self._reply.ids)
+        elif reply.ids or reply.ended:
+            return iter([self._generated(call_barred=False)])
         return self.run(allow_call=False)
+
+    def _generated(self, *, call_barred: bool) -> Generated:
+        reply = self._reply
+        count = len(reply.ids) + reply.ended
+        self._trace.decode_tokens += count - self._counted
+        self._counted = count
+        return Generated(
+            tuple(reply.ids),
+            self._tokenizer.decode(reply.ids),
+            ended=reply.ended,
+            end_cached=reply.end_cached,
+            uncached=self._uncached,
+            call_barred=call_barred,
+            stopped=not reply.ended and self._stopped(),
+        )
 
     def _generate(self, allow_call: bool) -> Iterator[str]:
         """Generate to the end, or to the first sign of a call that is not allowed."""
@@ -148,10 +179,13 @@ class TurnDecoder:
                 reply.ended = True
                 return
             reply.add(token)
-            if not allow_call and self._call.format.first_sign(reply.text) is not None:
+            self._uncached = (token,)
+            if not allow_call and self._call.syntax.first_sign(reply.text) is not None:
                 return
             if piece := reply.release():
                 yield piece
+            if self._stopped():
+                return
             room = self._session.context - self._session.cells
             if len(reply.ids) >= self._limits.max_new_tokens or room < 1:
                 return
@@ -159,6 +193,15 @@ class TurnDecoder:
                 draft = self._draft() if allow_call else ()
                 room = min(room - 1, self._limits.max_new_tokens - len(reply.ids))
                 self._logits = self._step(token, draft[:room])
+            self._uncached = ()
+            # A draft may end with a stop string too.
+            if draft and not reply.ended and self._stopped():
+                if piece := reply.release():
+                    yield piece
+                return
+
+    def _stopped(self) -> bool:
+        return bool(self._stop) and self._reply.text.rstrip().endswith(self._stop)
 
     def _draft(self) -> tuple[int, ...]:
         if not self._use_drafts:
@@ -192,11 +235,12 @@ class TurnDecoder:
         return last
 
     def _take_back(self, character: int) -> None:
-        place = self._reply.go_back(character)
+        place = self._reply.go_back(character + self._shared)
         target = self._start.after_text(place.token)
         self._trace.discarded_tokens += self._session.cells - target.cells
         self._session.rewind(target)
         self._logits = place.logits
+        self._uncached = ()
         self._counted = min(self._counted, place.token)
 
     def _choose(self, logits: Logits) -> int:
@@ -210,33 +254,32 @@ class TurnDecoder:
         if barred := self._reply.barred():
             return next((t for t in _descending(logits, token) if t not in barred), token)
         if self._constrain and self._must_change(token):
-            return next((t for t in _descending(logits, token) if self._continues_call(t)), token)
+            likely = islice(_descending(logits, token), _MOST_CANDIDATES)
+            return next((t for t in likely if self._continues_call(t)), token)
         return token
 
     def _must_change(self, token: int) -> bool:
         """Whether a call has begun and `token` would leave its grammar."""
-        text = self._reply.text
-        if self._call.format.find(text) is None or self._continues_call(token):
+        if not self._in_call(self._reply.text):
             return False
-        return self._in_call(text) and not self._leaves_call(token)
+        return not self._continues_call(token) and not self._leaves_call(token)
 
     def _in_call(self, text: str) -> bool:
-        start = self._call.format.find(text)
-        return start is not None and self._call.format.grammar.viable(text[start:])
+        start = self._call.syntax.find(text)
+        return start is not None and self._call.syntax.grammar.viable(text[start:])
 
     def _leaves_call(self, token: int) -> bool:
         """Whether `token` makes another word of the marker: `GET_CROPS_NOW` is no call."""
         if token in self._special.eos:
             return False
-        text = self._tokenizer.decode([*self._reply.ids, token])
-        return self._call.format.find(text) is None
+        return self._call.syntax.find(self._reply.with_token(token)) is None
 
     def _continues_call(self, token: int) -> bool:
         text = self._reply.text
         if token in self._special.eos:
-            start = self._call.format.find(text) or 0
-            return self._call.format.grammar.complete(text[start:])
-        longer = self._tokenizer.decode([*self._reply.ids, token])
+            start = self._call.syntax.find(text) or 0
+            return self._call.syntax.grammar.complete(text[start:])
+        longer = self._reply.with_token(token)
         return len(longer) > len(text) and self._in_call(longer)
 
 
@@ -244,3 +287,8 @@ def _descending(logits: Logits, best: int) -> Iterator[int]:
     """Tokens from the most to the least likely; sorting is put off until it is needed."""
     yield best
     yield from (int(t) for t in np.argsort(-logits, kind="stable") if t != best)
+
+
+def _common_prefix(one: str, other: str) -> int:
+    """How many characters two texts have in common at their beginning."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))

@@ -7,7 +7,7 @@ from weakref import WeakSet
 
 from awares_edge.controller.gate import Gate
 from awares_edge.protocol.call import CallTokens
-from awares_edge.protocol.profiles import ProtocolProfile
+from awares_edge.protocol.profile import ProtocolProfile
 from awares_edge.protocol.prompt import PromptBuilder
 from awares_edge.protocol.tokenizer import SpecialTokens, TextTokenizer
 from awares_edge.runtimes.base import Runtime, Session, TextSegment

@@ -1,50 +1,44 @@
-"""The AwaRes loop for one question: the first view, calls and their crops, then the answer."""
+"""The loop for one question: the first view, calls and what is sent for them, then the answer."""
 
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
 from time import monotonic, perf_counter
 
+from awares_edge.controller.choosing import Choice, Chooser, read_call
 from awares_edge.controller.decoding import Generated, Limits, TurnDecoder
 from awares_edge.controller.options import AskOptions
+from awares_edge.controller.plan import plan_question
 from awares_edge.controller.policies import (
     CALL_BARRED,
+    CONTEXT_OVERFLOW,
     FORCED_CROPS,
-    NARROW_VIEW,
-    SMALL_IMAGE,
-    select_crops,
+    HISTORY,
+    Room,
 )
+from awares_edge.controller.shown import Shown
+from awares_edge.controller.speech import Speech
 from awares_edge.controller.trace import (
     Answer,
     CropsRequested,
     Event,
-    TextDelta,
     TurnTrace,
-    View,
     ZoomedCrop,
 )
-from awares_edge.controller.views import PictureViews, ViewState
-from awares_edge.errors import InputError
+from awares_edge.controller.views import PictureViews
+from awares_edge.protocol.answers import extract_answer
 from awares_edge.protocol.budget import VisualTokens, pixel_ratio
-from awares_edge.protocol.call import CropCall
-from awares_edge.protocol.crops import WHOLE, Crop
+from awares_edge.protocol.call import Call, Request
+from awares_edge.protocol.regions import Region
 from awares_edge.runtimes.base import ImageSegment, Logits, Segment, TextSegment
 
-# AwaRes models are trained on one call a question.
-_MAX_CALLS = 1
-# KV cells that a turn with crops must leave free for its answer.
+# KV cells that a turn behind a call must leave free for what the model says.
 _ANSWER_ROOM = 16
 
 
-def answer_question(
-    views: PictureViews, asked: tuple[int, ...], options: AskOptions
-) -> Iterator[Event]:
-    """Answer one question from the picture's kept state; the caller rewinds its sessions after.
-
-    Args:
-        asked: tokens of the question, from `PromptBuilder.ask`.
-    """
-    return _Question(views, asked, options).run()
+def answer_question(views: PictureViews, question: str, options: AskOptions) -> Iterator[Event]:
+    """Answer one question behind what the view's session holds."""
+    return _Question(views, question, options).run()
 
 
 class _Question:
@@ -52,79 +46,95 @@ class _Question:
 
     Attributes:
         turns: one trace a turn; the last one is being generated.
+        said: text of every complete turn.
         call, call_text: the last call and its text.
-        sent: crops that were sent so far.
+        crops: the regions that were sent for this question.
+        calls_left: how often the model may still look closer.
     """
 
-    def __init__(self, views: PictureViews, asked: tuple[int, ...], options: AskOptions) -> None:
+    def __init__(self, views: PictureViews, question: str, options: AskOptions) -> None:
         self.started = perf_counter()
         self.views = views
         self.model = views.model
-        self.asked = asked
+        self.profile = views.model.protocol
+        self.question = question
         self.options = options
         deadline = None if options.timeout is None else monotonic() + options.timeout
-        self.limits = Limits(options.max_new_tokens, deadline, options.cancel)
-        self.turns = [TurnTrace()]
-        self.policies: list[str] = []
-        self.call, self.call_text = CropCall("none"), ""
-        self.sent: list[Crop] = []
+        most = options.max_new_tokens or self.profile.limits.max_new_tokens
+        self.limits = Limits(most, deadline, options.cancel)
+        plan = plan_question(views, options)
+        self.view, self.calls_left = plan.view, plan.calls
+        self.view_tokens = views.tokens(views.size(plan.view))
         self.full_tokens = views.tokens(views.source.size)
-        self.low_size = self.model.protocol.low_res_size(views.source.size)
-        self.view = self._first_view()
-        low = self.view == "low"
-        self.view_tokens = views.tokens(self.low_size) if low else self.full_tokens
-
-    def _first_view(self) -> View:
-        if self.options.mode == "full":
-            return "full"
-        if not self.views.fits(self.low_size):
-            self.policies.append(f"{NARROW_VIEW}:full")
-            return "full"
-        free = self.options.mode == "awares" and not self.options.crops
-        if free and self.views.tokens(self.low_size) >= self.full_tokens:
-            # The low-res view would cost as much as the whole picture.
-            self.policies.append(f"{SMALL_IMAGE}:full")
-            return "full"
-        return "low"
+        self.policies = list(plan.policies)
+        self.turns = [TurnTrace()]
+        self.said: list[str] = []
+        self.speech = Speech(self.profile)
+        self.call, self.call_text = Call("none"), ""
+        self.crops: list[ZoomedCrop] = []
 
     def run(self) -> Generator[Event, None, None]:
-        self.limits.check("")
-        state = self.views.view(self.view, self.turns[0])
-        self.limits.check("")
-        logits = self._prefill_question(state)
+        logits = self._ask()
         forced = bool(self.options.crops)
-        may_call = self.options.mode == "awares" and self.view == "low"
         while True:
-            decoder = self._decoder(state, logits)
+            decoder = self._decoder(logits)
             if forced:
-                reply = self._forced_call()
-                forced = may_call = False
+                reply, forced = self._forced_call(), False
             else:
-                allow_call = may_call and len(self.turns) <= _MAX_CALLS
-                reply = yield from self._follow(decoder.run(allow_call=allow_call))
-                call = self.model.call.format.parse(reply.text) if allow_call else None
-                if call is None or call.status == "none":
+                reply = yield from self._follow(decoder.run(allow_call=self.calls_left > 0))
+                if not self._read_call(reply):
                     break
-                self.call, self.call_text = call, reply.text
-            crops = self._select(self.call, state)
-            if not crops:
+            choice = self._choose(reply)
+            if choice.error:
+                segments: list[Segment] = [TextSegment(self.model.prompt.error(self.call.problem))]
+                yield from self._next_turn(reply)
+            elif choice.regions:
+                yield from self._next_turn(reply)
+                yield self._requested(choice.regions)
+                segments = self._encode(choice.regions)
+            else:
                 reply = yield from self._follow(decoder.run_without_call())
                 break
-            self.turns.append(TurnTrace())
-            self.sent += crops
-            yield CropsRequested(tuple(map(self._describe, crops)))
-            logits = self._prefill_crops(state, reply, crops)
-        yield self._answer(reply)
+            logits = self._prefill(self.transcript.behind(reply, segments))
+        yield from self._finish(reply)
 
-    def _decoder(self, state: ViewState, logits: Logits) -> TurnDecoder:
+    def _ask(self) -> Logits:
+        """Append the question; logits of what follows it."""
+        self.limits.check("")
+        trace = self.turns[0]
+        self.transcript = self.views.transcript(self.view, trace)
+        self.limits.check("")
+        segments, dropped = self.transcript.begin(
+            self.question, trace, follow_up=self.options.follow_up
+        )
+        if dropped:
+            self.policies.append(f"{HISTORY}:dropped {dropped}")
+        progressive = self.options.mode == "progressive"
+        self.chooser = Chooser(
+            self.views, self.transcript, self.options.policies, progressive=progressive
+        )
+        self.limits.check("")
+        return self._prefill(segments, question=True)
+
+    def _prefill(self, segments: list[Segment], *, question: bool = False) -> Logits:
+        trace = self.turns[-1]
+        # What `begin` had to compute again was not reused.
+        trace.reused_tokens = self.transcript.session.cells - trace.prefill_tokens
+        with trace.time("prefill"):
+            logits = self.transcript.append(segments, question=question)
+        trace.prefill_tokens += sum(segment.cells for segment in segments)
+        return logits
+
+    def _decoder(self, logits: Logits) -> TurnDecoder:
         return TurnDecoder(
-            state.session,
+            self.transcript.session,
             self.model.tokenizer,
             self.model.special,
             self.model.call,
             logits=logits,
             limits=self.limits,
             trace=self.turns[-1],
+            stop=self.profile.limits.stop,
             constrain=self.options.constrain,
         )
 
@@ -135,110 +145,112 @@ class _Question:
                 if event.call_barred:
                     self.policies.append(f"{CALL_BARRED}:turn {len(self.turns)}")
                 return event
-            yield TextDelta(event)
+            yield from self.speech.feed(event)
         raise AssertionError("a turn ends with what it generated")
 
-    def _prefill_question(self, state: ViewState) -> Logits:
-        """Append what the cache lacks of picture and question; logits after it."""
-        session = state.session
-        view: list[Segment] = []
-        if state.mark is None:
-            view = [TextSegment(self.model.prompt.open_picture()), ImageSegment(state.image)]
-        after_view = session.mark_after(view)
-        logits = self._prefill([*view, TextSegment(self.asked)], state)
-        state.mark = after_view
-        return logits
-
-    def _prefill_crops(
-        self, state: ViewState, generated: Generated, crops: Sequence[Crop]
-    ) -> Logits:
-        """Append the crops behind the call, exactly as it was generated; logits after them."""
-        trace, prompt = self.turns[-1], self.model.prompt
-        opening = prompt.open_crops()[1:] if generated.end_cached else prompt.open_crops()
-        segments: list[Segment] = []
-        text = (*generated.uncached, *opening)
-        for crop in crops:
-            self.limits.check("")
-            segments += [TextSegment(text), ImageSegment(self.views.encode_crop(crop, trace))]
-            text = prompt.next_crop()
-        self.limits.check("")
-        return self._prefill([*segments, TextSegment(prompt.close_crops())], state)
-
-    def _prefill(self, segments: list[Segment], state: ViewState) -> Logits:
-        trace = self.turns[-1]
-        trace.reused_tokens = state.session.cells
-        with trace.time("prefill"):
-            logits: Logits = state.session.prefill(segments)[0]
-        trace.prefill_tokens = sum(segment.cells for segment in segments)
-        return logits
+    def _read_call(self, reply: Generated) -> bool:
+        """Whether a reply is a call, which is then counted."""
+        if self.calls_left < 1:
+            return False
+        must_call = self.profile.limits.must_call and not self.crops
+        call = read_call(self.model, reply.text, must_call=must_call)
+        if call is None:
+            return False
+        self.call, self.call_text = call, reply.text
+        self.calls_left -= 1
+        return True
 
     def _forced_call(self) -> Generated:
         """The caller's call, as if the model had generated it."""
-        try:
-            text = self.model.call.format.render(self.options.crops)
-        except ValueError as error:
-            offered = ", ".join(self.model.protocol.crop_ids)
-            raise InputError(f"{error}: choose from {offered}") from error
-        self.call, self.call_text = CropCall("ok", self.options.crops), text
-        self.policies.append(f"{FORCED_CROPS}:{','.join(self.options.crops)}")
+        crops = self.options.crops
+        text = self.profile.crop_call(crops)
+        self.call, self.call_text = Call("ok", tuple(Request(i) for i in crops)), text
+        self.policies.append(f"{FORCED_CROPS}:{','.join(crops)}")
         ids = tuple(self.model.tokenizer.encode(text))
         return Generated(ids, text, uncached=ids)
 
-    def _select(self, call: CropCall, state: ViewState) -> list[Crop]:
-        """The crops to send for a call; none where it is to be answered without."""
-        views, prompt, policies = self.views, self.model.prompt, self.options.policies
-        text = len(prompt.open_crops()) + len(prompt.close_crops()) + _ANSWER_ROOM
-        budget = float("inf")
-        if policies.max_rtr is not None:
-            spent = self.view_tokens + sum(map(self._tokens, self.sent))
-            budget = policies.max_rtr * self.full_tokens - spent
+    def _choose(self, reply: Generated) -> Choice:
+        """What to send for the call, within what there is room for."""
+        spent = self.view_tokens + sum(crop.tokens for crop in self.crops)
+        share = self.options.policies.max_rtr
+        budget = float("inf") if share is None else share * self.full_tokens - spent
+        session, prompt = self.transcript.session, self.model.prompt
+        free = session.context - session.cells - len(reply.uncached) - _ANSWER_ROOM
 
-        def cells_of(crops: Sequence[Crop]) -> int:
-            between = len(prompt.next_crop()) * (len(crops) - 1)
-            return text + between + sum(map(self._tokens, crops))
+        def cells_of(kept: Sequence[Region]) -> int:
+            pieces = prompt.reply([one.size for one in kept], question=self.question)
+            return sum(map(len, pieces)) + sum(map(self._tokens, kept))
 
-        selection = select_crops(
-            [self.model.protocol.crop(crop_id, views.source.size) for crop_id in call.ids],
-            policies,
-            whole=self.model.protocol.crop(WHOLE, views.source.size),
-            fits=lambda crop: views.fits(crop.size),
-            budget=budget,
-            tokens_of=self._tokens,
-            cells_of=cells_of,
-            room=state.session.context - state.session.cells,
+        room = Room(budget, free, cells_of)
+        choice = self.chooser.choose(self.call, room=room, inner=bool(self.crops))
+        self.call = choice.call
+        if choice.error and len(prompt.error(self.call.problem)) > free:
+            choice = Choice(self.call, policies=(f"{CONTEXT_OVERFLOW}:answer-low",))
+        self.policies += choice.policies
+        return choice
+
+    def _next_turn(self, reply: Generated) -> Iterator[Event]:
+        self.said.append(reply.text)
+        self.turns.append(TurnTrace())
+        return self.speech.end_turn()
+
+    def _requested(self, regions: Sequence[Shown]) -> CropsRequested:
+        turn = len(self.turns) - 2
+        crops = tuple(self._describe(one, turn) for one in regions)
+        self.crops += crops
+        return CropsRequested(crops)
+
+    def _encode(self, regions: Sequence[Shown]) -> list[Segment]:
+        """The segments that show regions, from the call's `<|im_end|>` on."""
+        first, *others = self.model.prompt.reply(
+            [one.region.size for one in regions],
+            question=self.question,
+            calls=self.transcript.calls(),
         )
-        self.policies += selection.applied
-        # Crops of a picture too small to cut are all the whole picture: send it once.
-        by_box: dict[object, Crop] = {}
-        for crop in selection.crops:
-            by_box.setdefault(crop.box, crop)
-        return list(by_box.values())
+        segments: list[Segment] = [TextSegment(first)]
+        for one, text in zip(regions, others, strict=True):
+            self.limits.check("")
+            segments += [ImageSegment(self.views.encode(one, self.turns[-1])), TextSegment(text)]
+        self.limits.check("")
+        self.transcript.add(regions)
+        return segments
 
-    def _tokens(self, crop: Crop) -> int:
-        return self.views.tokens(crop.size)
+    def _finish(self, reply: Generated) -> Iterator[Event]:
+        self.said.append(reply.text)
+        text = extract_answer(self.profile.answer, self.said)
+        yield from self.speech.end_turn(text)
+        self.transcript.finish(reply)
+        yield self._answer(reply, text)
 
-    def _describe(self, crop: Crop) -> ZoomedCrop:
-        box = self.views.to_image_box(crop.box)
-        return ZoomedCrop(crop.id, crop.name, box, self._tokens(crop))
-
-    def _answer(self, generated: Generated) -> Answer:
-        runtime = self.model.runtime
-        low = self.low_size if self.view == "low" else None
-        spent = sum(map(self._tokens, self.sent))
+    def _answer(self, reply: Generated, text: str) -> Answer:
+        runtime, crops = self.model.runtime, tuple(self.crops)
+        low = self.views.size("low") if self.view == "low" else None
+        tokens = sum(crop.tokens for crop in crops)
+        reasoning = self.speech.reasoning
         return Answer(
-            text=generated.text.strip(),
+            text=text,
             mode=self.options.mode,
             view=self.view,
-            crops=tuple(map(self._describe, self.sent)),
+            crops=crops,
             call_status=self.call.status,
             call_text=self.call_text,
-            visual_tokens=VisualTokens(self.view_tokens, spent, self.full_tokens),
-            pixel_ratio=pixel_ratio(self.views.source.size, low, self.sent),
+            visual_tokens=VisualTokens(self.view_tokens, tokens, self.full_tokens),
+            pixel_ratio=pixel_ratio(self.views.source.size, low, [crop.size for crop in crops]),
             turns=tuple(self.turns),
             policies=tuple(self.policies),
-            finish="stop" if generated.ended else "length",
+            finish="stop" if reply.ended or reply.stopped else "length",
             total_ms=(perf_counter() - self.started) * 1e3,
             runtime=runtime.name,
             precision=runtime.precision,
-            protocol=self.model.protocol.name,
+            protocol=self.profile.name,
+            reasoning=reasoning,
+            reasoning_tokens=len(self.model.tokenizer.encode(reasoning)) if reasoning else 0,
         )
+
+    def _describe(self, shown: Shown, turn: int) -> ZoomedCrop:
+        region, box = shown.region, self.views.to_image_box(shown.box)
+        tokens = self._tokens(region)
+        return ZoomedCrop(region.id, region.name, box, tokens, region.size, turn)
+
+    def _tokens(self, region: Region) -> int:
+        return self.views.tokens(region.size)

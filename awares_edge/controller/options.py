@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
+from typing import get_args
 
 from awares_edge.controller.policies import Policies
 from awares_edge.controller.trace import Mode
@@ -15,9 +16,13 @@ class AskOptions:
     """How to ask.
 
     Attributes:
-        mode: "awares"; or a baseline through the same code: "full" shows the whole picture at full
-            resolution at once, "low" never zooms.
-        max_new_tokens: most tokens of one turn.
+        mode: "awares": as the protocol says; "progressive": the crop set may be used again inside
+            a crop, up to `max_calls` times; or a baseline through the same code: "full" shows the
+            whole picture at full resolution at once, "low" never zooms.
+        max_new_tokens: most tokens of one turn; None for the protocol's own limit.
+        max_calls: most calls of the question; None for the protocol's own limit (3 in mode
+            "progressive").
+        follow_up: keep the conversation about this picture so far in context.
         timeout: seconds until `DeadlineExceeded`; None for no deadline.
         cancel: an event that raises `Cancelled` as soon as it is set.
         policies: see `Policies`.
@@ -27,7 +32,9 @@ class AskOptions:
     """
 
     mode: Mode = "awares"
-    max_new_tokens: int = 512
+    max_new_tokens: int | None = None
+    max_calls: int | None = None
+    follow_up: bool = False
     timeout: float | None = None
     cancel: threading.Event | None = None
     policies: Policies = field(default_factory=Policies)
@@ -35,11 +42,13 @@ class AskOptions:
     constrain: bool = True
 
     def __post_init__(self) -> None:
-        if self.mode not in ("awares", "full", "low"):
-            raise InputError(f"no mode {self.mode!r}: choose awares, full or low")
-        if self.max_new_tokens < 1:
-            raise InputError("max_new_tokens must be at least 1")
+        if self.mode not in get_args(Mode):
+            raise InputError(f"no mode {self.mode!r}: choose one of {', '.join(get_args(Mode))}")
+        for name in ("max_new_tokens", "max_calls"):
+            value = getattr(self, name)
+            if value is not None and (type(value) is not int or value < 1):
+                raise InputError(f"{name} must be a whole number of at least 1")
         if self.timeout is not None and not self.timeout > 0:
             raise InputError("timeout must be above 0 seconds")
-        if self.crops and self.mode != "awares":
+        if self.crops and self.mode not in ("awares", "progressive"):
             raise InputError(f"mode {self.mode!r} sends no crops: leave them out")

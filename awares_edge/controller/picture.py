@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 
 from PIL import Image
 
@@ -14,14 +15,18 @@ from awares_edge.controller.options import AskOptions
 from awares_edge.controller.trace import Answer, Event
 from awares_edge.controller.views import PictureViews
 from awares_edge.errors import SessionError
+from awares_edge.protocol.prompt import check_question
 from awares_edge.vision.load import ImageSource, load_image
 
 
 class Picture:
     """A picture to ask about. Close it (or use `with`) to give its cache back.
 
-    Questions follow one another: each starts from the picture's kept KV and forgets the question
-    before. One question at a time; for several threads open several pictures.
+    Each question starts from the picture's kept KV. Questions before it are forgotten, unless
+    `AskOptions.follow_up` keeps them in context: a conversation. It belongs to a view: the low-res
+    one, or the whole picture (mode "full", and pictures too small for another). A question that is
+    interrupted or fails leaves it as it was. One question at a time; for several threads open
+    several pictures.
     """
 
     def __init__(self, model: LoadedModel, image: ImageSource) -> None:
@@ -45,37 +50,54 @@ class Picture:
         assert isinstance(answer, Answer)
         return answer
 
-    def stream(self, question: str, options: AskOptions | None = None) -> Iterator[Event]:
+    def stream(
+        self, question: str, options: AskOptions | None = None
+    ) -> Generator[Event, None, None]:
         """Ask and follow: text as it comes, crops as they are chosen, and last the `Answer`.
 
-        Closing the iterator early cancels the question and leaves the picture usable.
+        Closing the generator early cancels the question and leaves the picture usable.
         """
-        return self._answer(self._model.prompt.ask(question), options or AskOptions())
+        return self._answer(check_question(question), options or AskOptions())
 
-    def _answer(self, asked: tuple[int, ...], options: AskOptions) -> Iterator[Event]:
+    def forget(self) -> None:
+        """Forget the conversation; what was computed of the picture and its regions is kept.
+
+        Raises:
+            SessionError: a question is being answered, or the picture or its model is closed.
+        """
+        with self._answering(), self._model.gate, self._gate:
+            self.views.forget()
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        """One user of the views at a time."""
         if not self._busy.acquire(blocking=False):
             raise SessionError(
                 "this picture is answering another question: finish or close that one first"
             )
         try:
-            events = answer_question(self.views, asked, options)
-            # The gates are passed step by step, so that a stream left unread keeps nothing open.
-            while True:
-                with self._model.gate, self._gate:
-                    event = next(events, None)
-                if event is None:
-                    return
-                yield event
+            yield
         finally:
-            try:
-                self._forget_question()
-            finally:
-                self._busy.release()
+            self._busy.release()
 
-    def _forget_question(self) -> None:
+    def _answer(self, question: str, options: AskOptions) -> Generator[Event, None, None]:
+        with self._answering():
+            try:
+                events = answer_question(self.views, question, options)
+                # The gates are passed step by step: a stream left unread keeps nothing open.
+                while True:
+                    with self._model.gate, self._gate:
+                        event = next(events, None)
+                    if event is None:
+                        return
+                    yield event
+            finally:
+                self._abandon_question()
+
+    def _abandon_question(self) -> None:
         if not (self._model.gate.closed or self._gate.closed):
             with self._model.gate, self._gate:
-                self.views.rewind()
+                self.views.abandon()
 
     def close(self) -> None:
         """Give the cache's memory back. Closing twice is allowed.

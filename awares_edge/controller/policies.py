@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
 from awares_edge.errors import InputError
-from awares_edge.protocol.crops import Crop
+from awares_edge.protocol.regions import Region
 
-InvalidCallPolicy: TypeAlias = Literal["answer-low", "whole-image"]
+InvalidCallPolicy: TypeAlias = Literal["protocol", "answer-low", "whole-image"]
 TooManyPolicy: TypeAlias = Literal["keep-first", "whole-image", "answer-low"]
 
 INVALID_CALL = "invalid-call"
+ALREADY_SHOWN = "already-shown"
+MUST_CALL = "must-call"
+HISTORY = "history"
 TOO_MANY_CROPS = "too-many-crops"
 TOKEN_BUDGET = "token-budget"
 CONTEXT_OVERFLOW = "context-overflow"
@@ -29,15 +32,17 @@ class Policies:
     """Named answers to the protocol's open questions.
 
     Attributes:
-        invalid_call: a reply that is neither an answer nor a call that names a crop: answer from
-            the low-res view, or send the whole picture (as the released evaluator does).
+        invalid_call: a reply that is neither an answer nor a call that can be followed: do as the
+            protocol does (AwaRes answers from the low-res view; protocols with an error message
+            send it), answer from what was shown, or send the whole picture (as AwaRes' released
+            evaluator does).
         max_crops: most crops of one call; None for no limit.
         too_many_crops: what becomes of a call for more.
         max_rtr: most visual tokens of an answer, as a share of the whole picture's at full
             resolution; crops that exceed it are left out, last first. None for no limit.
     """
 
-    invalid_call: InvalidCallPolicy = "answer-low"
+    invalid_call: InvalidCallPolicy = "protocol"
     max_crops: int | None = None
     too_many_crops: TooManyPolicy = "keep-first"
     max_rtr: float | None = None
@@ -70,20 +75,33 @@ class Selection:
         applied: policies that changed something, as "name:outcome".
     """
 
-    crops: tuple[Crop, ...]
+    crops: tuple[Region, ...]
     applied: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What a call's regions may cost.
+
+    Attributes:
+        budget: visual tokens that may still be spent.
+        cells: KV cells that are free.
+        cells_of: KV cells that a turn with these regions takes, its text included.
+    """
+
+    budget: float
+    cells: int
+    cells_of: Callable[[Sequence[Region]], int]
+
+
 def select_crops(
-    asked: Sequence[Crop],
+    asked: Sequence[Region],
     policies: Policies,
     *,
-    whole: Crop,
-    fits: Callable[[Crop], bool],
-    budget: float,
-    tokens_of: Callable[[Crop], int],
-    cells_of: Callable[[Sequence[Crop]], int],
-    room: int,
+    whole: Region,
+    fits: Callable[[Region], bool],
+    tokens_of: Callable[[Region], int],
+    room: Room,
 ) -> Selection:
     """Apply the policies to a call.
 
@@ -91,15 +109,14 @@ def select_crops(
         asked: what the call names; empty for an invalid one.
         whole: the whole picture.
         fits: whether the vision tower takes a crop of this shape.
-        budget: visual tokens that may still be spent.
         tokens_of: visual tokens of one crop.
-        cells_of: KV cells that the turn with these crops takes, its text included.
-        room: KV cells that are free.
+        room: what the crops may cost.
     """
     chosen, applied = list(asked), []
     if not chosen:
-        applied.append(f"{INVALID_CALL}:{policies.invalid_call}")
-        chosen = [whole] if policies.invalid_call == "whole-image" else []
+        send_whole = policies.invalid_call == "whole-image"
+        applied.append(f"{INVALID_CALL}:{'whole-image' if send_whole else 'answer-low'}")
+        chosen = [whole] if send_whole else []
     if policies.max_crops is not None and len(chosen) > policies.max_crops:
         applied.append(f"{TOO_MANY_CROPS}:{policies.too_many_crops}")
         chosen = {
@@ -110,23 +127,23 @@ def select_crops(
     if not all(map(fits, chosen)):
         applied.append(f"{NARROW_CROP}:whole-image")
         chosen = [whole]
-    chosen, dropped = _drop_last(chosen, lambda kept: sum(map(tokens_of, kept)) <= budget)
+    chosen, dropped = _drop_last(chosen, lambda kept: sum(map(tokens_of, kept)) <= room.budget)
     applied += _outcome(TOKEN_BUDGET, chosen, dropped)
-    chosen, dropped = _drop_last(chosen, lambda kept: cells_of(kept) <= room)
+    chosen, dropped = _drop_last(chosen, lambda kept: room.cells_of(kept) <= room.cells)
     applied += _outcome(CONTEXT_OVERFLOW, chosen, dropped)
     return Selection(tuple(chosen), tuple(applied))
 
 
 def _drop_last(
-    crops: list[Crop], fits: Callable[[Sequence[Crop]], bool]
-) -> tuple[list[Crop], list[Crop]]:
+    crops: list[Region], fits: Callable[[Sequence[Region]], bool]
+) -> tuple[list[Region], list[Region]]:
     kept = list(crops)
     while kept and not fits(kept):
         kept.pop()
     return kept, crops[len(kept) :]
 
 
-def _outcome(policy: str, kept: list[Crop], dropped: list[Crop]) -> list[str]:
+def _outcome(policy: str, kept: list[Region], dropped: list[Region]) -> list[str]:
     if not dropped:
         return []
     names = ",".join(crop.id or crop.name for crop in dropped)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from awares_edge.protocol.call import CallFormat
+from awares_edge.protocol.call import CallSyntax
 from awares_edge.protocol.tokenizer import TextTokenizer
 from awares_edge.runtimes.base import Logits
 
@@ -34,7 +34,7 @@ class Reply:
         end_cached: whether its end token is in the cache.
     """
 
-    def __init__(self, tokenizer: TextTokenizer, call: CallFormat, logits: Logits) -> None:
+    def __init__(self, tokenizer: TextTokenizer, call: CallSyntax, logits: Logits) -> None:
         self.ids: list[int] = []
         self.text = ""
         self.ended = False
@@ -49,6 +49,14 @@ class Reply:
     def add(self, token: int) -> None:
         self.ids.append(token)
         self.text += "".join(self._stream.feed([token]))
+
+    def with_token(self, token: int) -> str:
+        """The text, were `token` added."""
+        # Text up to a place is known: a long reply is not decoded anew.
+        place = self._places[-1]
+        return self.text[: place.character] + self._tokenizer.decode(
+            [*self.ids[place.token :], token]
+        )
 
     def followed_by(self, logits: Logits) -> None:
         """Remember the logits behind the last token, where one may have to go back to it."""

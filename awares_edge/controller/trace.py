@@ -12,7 +12,7 @@ from awares_edge.protocol.budget import VisualTokens
 from awares_edge.protocol.call import CallStatus
 from awares_edge.protocol.crops import Box
 
-Mode: TypeAlias = Literal["awares", "full", "low"]
+Mode: TypeAlias = Literal["awares", "full", "low", "progressive"]
 View: TypeAlias = Literal["low", "full"]
 Phase: TypeAlias = Literal["preprocess", "vision", "prefill", "decode"]
 
@@ -29,6 +29,7 @@ class TurnTrace:
         decode_tokens: tokens that the model generated, its end token included.
         discarded_tokens: tokens that were computed and then rewound: fixed text of a call that the
             model did not choose, and calls that were taken back.
+        reused_regions: regions whose vision features were kept from an earlier question.
         ms: milliseconds by phase. "preprocess" is resizing and cutting, "vision" the vision tower.
     """
 
@@ -36,6 +37,7 @@ class TurnTrace:
     prefill_tokens: int = 0
     decode_tokens: int = 0
     discarded_tokens: int = 0
+    reused_regions: int = 0
     ms: dict[Phase, float] = field(default_factory=lambda: dict.fromkeys(PHASES, 0.0))
 
     @contextmanager
@@ -50,19 +52,23 @@ class TurnTrace:
 
 @dataclass(frozen=True, slots=True)
 class ZoomedCrop:
-    """A crop that was sent.
+    """A region that was sent.
 
     Attributes:
-        id: "0" to "8", or "all"; empty for a box that has no id.
-        name: such as "top-left".
+        id: "0" to "8", or "all"; empty for a free box.
+        name: such as "top-left"; "box" for a free one.
         box: pixels of the user's picture.
         tokens: its visual tokens.
+        size: (width, height) in pixels as it was sent.
+        turn: of the call that asked for it, from 0.
     """
 
     id: str
     name: str
     box: Box
     tokens: int
+    size: tuple[int, int] = (0, 0)
+    turn: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +77,14 @@ class Answer:
 
     Attributes:
         text: the answer.
-        mode: "awares", or a baseline: "full" (whole picture at once), "low" (never zoom).
+        reasoning: what the model said around it: its thoughts, of all turns; empty for AwaRes.
+        reasoning_tokens: length of `reasoning` in tokens.
+        mode: "awares", "progressive" (calls inside crops), or a baseline: "full" (whole picture
+            at once), "low" (never zoom).
         view: what the model was shown first: "low" (the low-res view) or "full" (the picture).
         crops: crops that were sent, in order; empty for a direct answer.
-        call_status: of the model's call: none, ok, repaired or invalid.
-        call_text: the call as generated, empty if there was none.
+        call_status: of the model's last call: none, ok, repaired or invalid.
+        call_text: the last reply with a call, as generated; empty if there was none.
         visual_tokens: spent on the first view and on crops, and the cost of the whole picture.
         pixel_ratio: the figure that the released evaluator reports in place of the RTR.
         turns: one trace a turn.
@@ -99,6 +108,8 @@ class Answer:
     runtime: str
     precision: str
     protocol: str
+    reasoning: str = ""
+    reasoning_tokens: int = 0
 
     @property
     def rtr(self) -> float:
@@ -109,12 +120,18 @@ class Answer:
     def zoomed(self) -> bool:
         return bool(self.crops)
 
+    def _reasoning(self) -> dict[str, Any]:
+        if not self.reasoning:
+            return {}
+        return {"reasoning": self.reasoning, "reasoning_tokens": self.reasoning_tokens}
+
     def to_dict(self) -> dict[str, Any]:
         """The object that `awares-edge ask --json` prints; lists by turn have at least two."""
         turns = [*self.turns, *(TurnTrace() for _ in range(2 - len(self.turns)))]
         tokens = self.visual_tokens
         return {
             "answer": self.text,
+            **self._reasoning(),
             "mode": self.mode,
             "crops": [crop.id for crop in self.crops],
             "boxes": [list(crop.box) for crop in self.crops],
@@ -126,6 +143,7 @@ class Answer:
             "reused_tokens": [turn.reused_tokens for turn in turns],
             "decode_tokens": [turn.decode_tokens for turn in turns],
             "discarded_tokens": [turn.discarded_tokens for turn in turns],
+            "reused_regions": [turn.reused_regions for turn in turns],
             "timings_ms": {
                 **{phase: [round(turn.ms[phase], 3) for turn in turns] for phase in PHASES},
                 "total": round(self.total_ms, 3),
@@ -146,11 +164,18 @@ class TextDelta:
 
 
 @dataclass(frozen=True, slots=True)
+class ReasoningDelta:
+    """A piece of what the model says around its answer (its thoughts), as soon as it is certain."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class CropsRequested:
-    """The model looks closer: these crops are being read now."""
+    """The model looks closer: these regions are being read now."""
 
     crops: tuple[ZoomedCrop, ...]
 
 
-Event: TypeAlias = TextDelta | CropsRequested | Answer
+Event: TypeAlias = TextDelta | ReasoningDelta | CropsRequested | Answer
 """What a stream yields; the last one is always the `Answer`."""

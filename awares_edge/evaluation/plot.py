@@ -43,7 +43,8 @@ def draw(results: Sequence[Mapping[str, Any]], path: Path, title: str) -> None:
     """Draw one labelled point per result to ``path`` (PNG, SVG or PDF); no partial file is left.
 
     ``results`` are what ``evaluate synth --json`` prints; of each, "mode" (its label),
-    "accuracy", "rtr" and "questions" are read. Bars are 95% Wilson intervals of accuracy.
+    "accuracy", "rtr" and "questions" are read. Bars are 95% intervals of accuracy: "interval"
+    (low, high), or Wilson's where there is none.
 
     Raises:
         RuntimeUnavailable: matplotlib is not installed.
@@ -85,7 +86,7 @@ class _Point:
 
 def _point(result: Mapping[str, Any], colour: str) -> _Point:
     accuracy = float(result["accuracy"])
-    low, high = wilson(accuracy, int(result["questions"]))
+    low, high = result.get("interval") or wilson(accuracy, int(result["questions"]))
     label = str(result["mode"])
     if label == _HIGHLIGHT:
         colour = _ACCENT
@@ -98,7 +99,7 @@ def _frame(axes: Any, points: Sequence[_Point], title: str) -> None:
     axes.set_xlim(0, 1.1 * max(1.0, *(p.x for p in points)))
     axes.set_ylim(max(-2.0, lowest - margin), min(105.0, highest + margin))
     axes.set_xlabel("RTR (visual tokens, as a share of the full-resolution picture's)")
-    axes.set_ylabel("accuracy, % (bars: 95% Wilson interval)")
+    axes.set_ylabel("accuracy, % (bars: 95% interval)")
     axes.set_title(fill(title, 88), loc="left", fontsize=11, color=_INK, parse_math=False)
     axes.grid(color="#d8dde3", lw=0.6)
     axes.set_axisbelow(True)

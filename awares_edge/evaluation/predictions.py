@@ -33,7 +33,8 @@ def score_file(
     """Score a file of JSON lines, one at a time.
 
     A line holds `prediction`, `references` (a text or a list of texts) and the benchmark's `needs`;
-    its other `facts` are used where they are there. Empty lines are skipped.
+    its other `facts` are used where they are there. They may also be inside an object `facts`, as
+    `evaluate` writes them. Empty lines are skipped.
 
     Yields:
         (line number from 1, the scored row or what is wrong with it).
@@ -75,8 +76,10 @@ def _score_line(line: bytes, benchmark: Benchmark, scorer: Scorer) -> Scored:
 
 def _facts(row: dict[str, Any], benchmark: Benchmark) -> dict[str, str]:
     facts = {}
+    given = row.get("facts")
+    source = given if isinstance(given, dict) else row
     for name in benchmark.facts:
-        value = row.get(name)
+        value = source.get(name)
         if isinstance(value, str):
             facts[name] = value
         elif value is not None or name in benchmark.needs:

@@ -1,36 +1,28 @@
-"""Measures a model on the synthetic suite, through the public controller API.
-
-Modes: ``awares`` (the model decides), ``full`` and ``low`` (baselines that never
-zoom), ``always-full`` (the model decides when, and is shown the whole picture, as in
-VisionThink), ``random-crop`` (the model decides when; the crop is random) and
-``oracle-crop`` (known evidence decides both).
-"""
+"""Measures a model on the synthetic suite, through the public controller API."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import replace
-from typing import Literal, get_args
+from collections.abc import Callable, Iterable, Iterator
+from typing import Literal
 
 import numpy as np
 from PIL import Image
 
 from awares_edge.controller.model import Model
-from awares_edge.controller.options import AskOptions
-from awares_edge.controller.picture import Picture
 from awares_edge.controller.trace import Answer
-from awares_edge.errors import ImageError, InputError
+from awares_edge.errors import ImageError
 from awares_edge.evaluation.answers import is_right
+from awares_edge.evaluation.modes import MODES, EvalMode, ask, get_mode
 from awares_edge.evaluation.report import Outcome, Report
 from awares_edge.synth.generate import Split, generate
-from awares_edge.synth.oracle import QUARTERS, is_sufficient, smallest_crops
+from awares_edge.synth.oracle import is_sufficient, smallest_crops
 from awares_edge.synth.sample import SIDE, Question
 
-EvalMode = Literal["awares", "full", "low", "always-full", "random-crop", "oracle-crop"]
-MODES: tuple[EvalMode, ...] = get_args(EvalMode)
+__all__ = ["MODES", "EvalMode", "PictureControl", "balanced", "evaluate", "questions"]
+
 PictureControl = Literal["right", "blank", "other"]
 QUESTIONS_PER_PICTURE = 6
-_MAX_NEW_TOKENS = 24
+MAX_NEW_TOKENS = 24
 
 
 def questions(
@@ -46,6 +38,17 @@ def questions(
         given += len(chosen)
         index += 1
         yield sample.family, Image.fromarray(sample.picture), chosen
+
+
+def shown_pictures(
+    drawn: Iterable[tuple[str, Image.Image, list[Question]]], control: PictureControl
+) -> Iterator[tuple[str, Image.Image, list[Question]]]:
+    """What `questions` gives, with a blank or the picture before where the control asks for it."""
+    blank = Image.new("RGB", (SIDE, SIDE), (238, 238, 238))
+    before = blank
+    for family, image, chosen in drawn:
+        yield family, {"right": image, "blank": blank, "other": before}[control], chosen
+        before = image
 
 
 def balanced(
@@ -82,22 +85,21 @@ def evaluate(
     ``control`` replaces the picture by a blank one or by the one before, to show
     what guessing gives. A picture that cannot be used is skipped, and named in the report.
     """
-    if mode not in MODES:
-        raise InputError(f"no mode {mode!r}: choose one of {', '.join(MODES)}")
-    report = Report(mode)
-    before: Image.Image | None = None
+    report = Report(get_mode(mode))
     rng = np.random.default_rng([seed, 11])
-    for family, image, chosen in questions(split, seed, limit, families):
-        shown = image
-        if control == "blank":
-            shown = Image.new("RGB", (SIDE, SIDE), (238, 238, 238))
-        elif control == "other":
-            shown = before or Image.new("RGB", (SIDE, SIDE), (238, 238, 238))
-        before = image
+    drawn = questions(split, seed, limit, families)
+    for family, shown, chosen in shown_pictures(drawn, control):
         try:
             with model.open(shown) as picture:
                 for question in chosen:
-                    answer = _ask(picture, question, mode, rng)
+                    answer = ask(
+                        picture,
+                        question.text,
+                        mode,
+                        max_new_tokens=MAX_NEW_TOKENS,
+                        rng=rng,
+                        evidence=needed_crops(question),
+                    )
                     report.outcomes.append(_outcome(family, question, answer))
                     if progress:
                         progress(len(report.outcomes), limit)
@@ -106,37 +108,9 @@ def evaluate(
     return report
 
 
-def _ask(picture: Picture, question: Question, mode: EvalMode, rng: np.random.Generator) -> Answer:
-    if mode in ("awares", "full", "low"):
-        return picture.ask(question.text, AskOptions(mode=mode, max_new_tokens=_MAX_NEW_TOKENS))
-    if mode == "oracle-crop":
-        if question.size != "small":
-            return picture.ask(
-                question.text, AskOptions(mode="low", max_new_tokens=_MAX_NEW_TOKENS)
-            )
-        crops = smallest_crops(question.evidence)
-        return picture.ask(question.text, AskOptions(crops=crops, max_new_tokens=_MAX_NEW_TOKENS))
-    own = picture.ask(question.text, AskOptions(max_new_tokens=_MAX_NEW_TOKENS))
-    if not own.crops:
-        return own
-    crops = ("all",)
-    if mode == "random-crop":
-        crops = (str(rng.choice(QUARTERS)),)
-    given = picture.ask(question.text, AskOptions(crops=crops, max_new_tokens=_MAX_NEW_TOKENS))
-    return _decided(own, given)
-
-
-def _decided(own: Answer, given: Answer) -> Answer:
-    """The answer from ``given`` crops as if the first turn of ``own`` had called for them."""
-    turns = (own.turns[0], *given.turns[1:])
-    repeated, deciding = (sum(answer.turns[0].ms.values()) for answer in (given, own))
-    return replace(
-        given,
-        turns=turns,
-        total_ms=given.total_ms - repeated + deciding,
-        call_status=own.call_status,
-        call_text=own.call_text,
-    )
+def needed_crops(question: Question) -> tuple[str, ...]:
+    """The smallest crops that hold the evidence; none where the low-res view is enough."""
+    return smallest_crops(question.evidence) if question.size == "small" else ()
 
 
 def _outcome(family: str, question: Question, answer: Answer) -> Outcome:

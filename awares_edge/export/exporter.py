@@ -58,11 +58,12 @@ def export_checkpoint(
     Raises:
         CheckpointError: the checkpoint or the adapter cannot be found or used.
         ExportError: no such format or precision, the output exists, the disk is full.
+        InputError: the checkpoint's tokenizer does not fit the profile.
         RuntimeUnavailable: a package is missing; the message says how to install it.
     """
     chosen = make_format(format, precision)
     chosen.require()
-    model = _Model.open(checkpoint, adapter)
+    model = _Model.open(checkpoint, adapter, profile)
     manifest = model.manifest(chosen, profile)
     try:
         with BundleWriter(output, overwrite=overwrite) as writer:
@@ -94,14 +95,19 @@ class _Model:
     adapter: Source | None
 
     @classmethod
-    def open(cls, checkpoint: str | Path | Source, adapter: str | Path | Source | None) -> _Model:
+    def open(
+        cls,
+        checkpoint: str | Path | Source,
+        adapter: str | Path | Source | None,
+        profile: ProtocolProfile,
+    ) -> _Model:
         source = _find(checkpoint, "checkpoint")
         added = None if adapter is None else _find(adapter, "adapter")
         base = Checkpoint.open(source.path, name=source.name)
         weights: Weights = base
         if added is not None:
             weights = merge(base, Adapter.open(added.path, base))
-        return cls(base, weights, _preprocessing(base), _tokens(base), source, added)
+        return cls(base, weights, _preprocessing(base), _tokens(base, profile), source, added)
 
     def manifest(self, format: ExportFormat, profile: ProtocolProfile) -> Manifest:
         """The bundle's manifest, without its files."""
@@ -145,13 +151,14 @@ def _preprocessing(source: Checkpoint) -> Preprocessing:
     return rules
 
 
-def _tokens(source: Checkpoint) -> SpecialTokens:
+def _tokens(source: Checkpoint, profile: ProtocolProfile) -> SpecialTokens:
     tokenizer = TextTokenizer.from_file(source.root / TOKENIZER_NAME)
     if tokenizer.vocabulary > source.spec.vocabulary:
         raise CheckpointError(
             f"{source.root}: the tokenizer has {tokenizer.vocabulary} tokens, the model "
             f"{source.spec.vocabulary}: they do not belong together"
         )
+    tokenizer.require_tokens(profile.tokens, profile.name)
     return tokenizer.special_tokens(read_eos(source.root))
 
 

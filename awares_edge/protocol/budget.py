@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from awares_edge.protocol.crops import Crop
+from awares_edge.protocol.sizes import Size
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,17 +28,18 @@ class VisualTokens:
         return (self.low + self.crops) / self.full
 
 
-def pixel_ratio(
-    source: tuple[int, int], low: tuple[int, int] | None, crops: Sequence[Crop]
-) -> float:
+def pixel_ratio(source: Size, low: Size | None, crops: Sequence[Size]) -> float:
     """The ratio that the released evaluator reports in place of the RTR, for comparison.
 
     A direct answer counts a constant 0.25; a call counts the low-res view once per crop. `low` is
     None where the whole picture was shown at once, which counts 1.
+
+    Args:
+        crops: sizes (width, height) of the crops in pixels.
     """
     if low is None:
         return 1.0
     if not crops:
         return 0.25
-    total = sum(w * h + low[0] * low[1] for w, h in (crop.size for crop in crops))
+    total = sum(w * h + low[0] * low[1] for w, h in crops)
     return total / (source[0] * source[1])

@@ -1,193 +1,181 @@
-"""Protocol profiles: everything that a model was trained to expect, pinned under one name.
+"""Profiles by name, and profiles of the user's own from a file.
 
-Three published sources disagree on the prompt, the crop boxes and the low-res view; a profile holds
-one consistent choice of all of them, and a bundle carries its own. `nano` is the embedded model's.
+The published ones are the TOML files in `published/`.
 """
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
-
-from PIL import Image
+import sys
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from importlib import import_module
+from importlib.resources import files
+from pathlib import Path, PurePath
+from typing import Any
 
 from awares_edge.errors import InputError
-from awares_edge.protocol.call.format import CallFormat, call_format
-from awares_edge.protocol.crops import CROP_NAMES, WHOLE, BoxRule, Crop, crop_box
+from awares_edge.protocol.crops import CROP_NAMES
+from awares_edge.protocol.limits import PROFILE_LIMITS
+from awares_edge.protocol.profile import ProtocolProfile
+from awares_edge.schema import parse_json, read_dataclass
 
-LowResRule: TypeAlias = Literal["half", "thumbnail"]
-Resampler: TypeAlias = Literal["lanczos", "bicubic"]
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    tomllib = import_module("tomli")
 
-_RESAMPLING = {
-    "lanczos": Image.Resampling.LANCZOS,
-    "bicubic": Image.Resampling.BICUBIC,
-}
-
-# Qwen2.5-VL's image processor refuses pictures with sides further apart.
-_MAX_ASPECT_RATIO = 200
-
-
-@dataclass(frozen=True, slots=True)
-class ProtocolProfile:
-    """One way of asking an AwaRes model.
-
-    Attributes:
-        name: the profile's name.
-        system_prompt: text of the system message.
-        crop_ids: ids the prompt offers, in its order.
-        box_rule: "halves" (README) or "evaluator" (sides of at least 100 px).
-        low_res: "half" (both sides halved) or "thumbnail" (longer side to `thumbnail_side`).
-        thumbnail_side: pixels; used by "thumbnail" alone.
-        resampler: filter for the low-res view and for the source limits below.
-        min_pixels, max_pixels: area limits of every picture given to the vision tower.
-        source_max_side, source_max_pixels: a larger picture is scaled down to these first, before
-            the low-res view and the crops are cut from it; None for no limit.
-        min_crop_side: a picture with a shorter side (pixels) is sent whole instead of cropped.
-        call_opening, call_closing: fixed text around the ids of a call.
-    """
-
-    name: str
-    system_prompt: str
-    crop_ids: tuple[str, ...]
-    box_rule: BoxRule = "halves"
-    low_res: LowResRule = "half"
-    thumbnail_side: int = 512
-    resampler: Resampler = "lanczos"
-    min_pixels: int = 3_136
-    max_pixels: int = 12_845_056
-    source_max_side: int | None = None
-    source_max_pixels: int | None = None
-    min_crop_side: int = 2
-    call_opening: str = "GET_CROPS: ["
-    call_closing: str = "]"
-
-    @property
-    def call(self) -> CallFormat:
-        """How this profile writes and reads a call."""
-        return call_format(self.call_opening, self.call_closing, self.crop_ids)
-
-    def source_view(self, image: Image.Image) -> Image.Image:
-        """The picture that low-res view and crops are cut from: `image` within the limits."""
-        width, height = image.size
-        scale = 1.0
-        if self.source_max_side:
-            scale = min(scale, self.source_max_side / max(width, height))
-        if self.source_max_pixels:
-            scale = min(scale, (self.source_max_pixels / (width * height)) ** 0.5)
-        if scale >= 1.0:
-            return image
-        width, height = int(width * scale), int(height * scale)
-        # Rounding down must not make a picture narrower than the vision tower takes.
-        shortest = max(1, math.ceil(max(width, height) / _MAX_ASPECT_RATIO))
-        size = (max(shortest, width), max(shortest, height))
-        return image.resize(size, _RESAMPLING[self.resampler])
-
-    def low_res_view(self, source: Image.Image) -> Image.Image:
-        """What the model sees first."""
-        size = self.low_res_size(source.size)
-        if size == source.size:
-            return source
-        # The gap is what `Image.thumbnail` uses, so that both rules share this one line.
-        gap = 2.0 if self.low_res == "thumbnail" else None
-        return source.resize(size, _RESAMPLING[self.resampler], reducing_gap=gap)
-
-    def low_res_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Size (width, height) of the low-res view of a source picture of `size` pixels."""
-        width, height = size
-        if self.low_res == "half":
-            return max(1, width // 2), max(1, height // 2)
-        return _thumbnail_size(width, height, self.thumbnail_side)
-
-    def crop(self, crop_id: str, size: tuple[int, int]) -> Crop:
-        """The crop with this id in a source picture of `size` (width, height) pixels."""
-        box = crop_box(crop_id, *size, rule=self.box_rule, min_side=self.min_crop_side)
-        return Crop(box, crop_id)
+DEFAULT_PROFILE = "paper"
+"""For checkpoints that no profile names."""
+MAX_PROFILE_BYTES = 1 << 20
+"""Largest profile file, in bytes."""
 
 
-def _thumbnail_size(width: int, height: int, side: int) -> tuple[int, int]:
-    """Size that Pillow's `Image.thumbnail((side, side))` gives: nearest aspect, never enlarged."""
-    if width <= side and height <= side:
-        return width, height
-    aspect = width / height
-    if aspect <= 1:
-        exact = side * aspect
-        near = min(math.floor(exact), math.ceil(exact), key=lambda n: abs(aspect - n / side))
-        return max(near, 1), side
-    exact = side / aspect
-    near = min(
-        math.floor(exact), math.ceil(exact), key=lambda n: abs(aspect - side / n) if n else 0.0
-    )
-    return side, max(near, 1)
+class _Published(Mapping[str, ProtocolProfile]):
+    """The published profiles by name, each read when it is first asked for."""
+
+    def __getitem__(self, name: str) -> ProtocolProfile:
+        if name not in _names():
+            raise KeyError(name)
+        return _published(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_names())
+
+    def __len__(self) -> int:
+        return len(_names())
 
 
-_README_IDS = tuple(crop_id for crop_id in CROP_NAMES if crop_id != WHOLE)
-_ALL_IDS = tuple(CROP_NAMES)
+PROFILES: Mapping[str, ProtocolProfile] = _Published()
 
 
-def _release_prompt(ids: tuple[str, ...]) -> str:
-    """System prompt of the release's README; the paper's differs in the map alone."""
-    crop_map = {crop_id: CROP_NAMES[crop_id] for crop_id in ids}
-    return (
-        "You are a vision-language model that analyzes images and answers questions about them. "
-        "If the image resolution is too low for accurate analysis, respond with GET_CROPS: "
-        "followed by a list of crop numbers in square brackets (e.g., GET_CROPS: ['3'] or "
-        "GET_CROPS: ['0', '5']), where the available crop numbers and their corresponding "
-        f"areas are {crop_map}, otherwise provide your answer."
-    )
-
-
-# The evaluator's own wording, its spelling included: models were scored with these very tokens.
-_EVALUATOR_PROMPT = (
-    "You are a vision-language model that analyzes images and answers questions about them. "
-    "If the image resolution is too low for accurate analysis, respond with GET_CROPS "
-    "[<crop_number>] to get a higher resolution version, the avalible <crop_numbers> and their "
-    f"corresponding area of the high resolution image are {CROP_NAMES} ,otherwise provide your "
-    "answer."
-)
-
-PROFILES: dict[str, ProtocolProfile] = {
-    profile.name: profile
-    for profile in (
-        ProtocolProfile("paper", _release_prompt(_ALL_IDS), _ALL_IDS),
-        ProtocolProfile(
-            "readme",
-            _release_prompt(_README_IDS),
-            _README_IDS,
-            low_res="thumbnail",
-            # Pillow's default for `thumbnail`, which the README calls without a filter.
-            resampler="bicubic",
-        ),
-        ProtocolProfile(
-            "evaluator",
-            _EVALUATOR_PROMPT,
-            _ALL_IDS,
-            box_rule="evaluator",
-            min_pixels=32 * 28 * 28,
-            max_pixels=2048 * 28 * 28,
-            source_max_side=20_000,
-            min_crop_side=100,
-            call_opening="GET_CROPS [",
-        ),
-        ProtocolProfile(
-            "nano",
-            "Answer from the low-resolution view, or respond with GET_CROPS: and crop numbers.",
-            _ALL_IDS,
-            max_pixels=224 * 224,
-            source_max_pixels=224 * 224,
-        ),
-    )
-}
-
-
-def get_profile(name: str) -> ProtocolProfile:
-    """The profile of this name.
+def get_profile(name: str | Path) -> ProtocolProfile:
+    """A published profile by its name, or the user's own by the path of its file.
 
     Raises:
-        InputError: there is none.
+        InputError: there is neither, or the file is not a profile.
+    """
+    if str(name) in PROFILES:
+        return PROFILES[str(name)]
+    path = Path(name)
+    if path.suffix in (".toml", ".json"):
+        return read_profile(path)
+    names = ", ".join(PROFILES)
+    raise InputError(
+        f"no protocol profile {str(name)!r}: choose one of {names}, or give a .toml or .json file"
+    )
+
+
+def read_profile(path: Path) -> ProtocolProfile:
+    """Read a profile from a TOML or JSON file.
+
+    Raises:
+        InputError: it cannot be read, or is not a profile.
     """
     try:
-        return PROFILES[name]
-    except KeyError:
-        names = ", ".join(PROFILES)
-        raise InputError(f"no protocol profile {name!r}: choose one of {names}") from None
+        if path.exists() and not path.is_file():
+            raise InputError(f"{path} is not a regular file")
+        with path.open("rb") as file:
+            data = file.read(MAX_PROFILE_BYTES + 1)
+        if len(data) > MAX_PROFILE_BYTES:
+            raise InputError(f"{path} is over {MAX_PROFILE_BYTES} bytes: too large for a profile")
+        text = data.decode("utf-8")
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 text") from error
+    parse = parse_json if path.suffix == ".json" else _parse_toml
+    return make_profile(parse(text, str(path)), str(path))
+
+
+def make_profile(data: Mapping[str, Any], where: str) -> ProtocolProfile:
+    """A profile from parsed TOML or JSON.
+
+    Raises:
+        InputError: a field is missing, unknown, out of range, or contradicts another.
+    """
+    profile = read_dataclass(ProtocolProfile, data, where, PROFILE_LIMITS)
+    check_profile(profile, where)
+    return profile
+
+
+def check_profile(profile: ProtocolProfile, where: str) -> None:
+    """Check what must hold between the fields of a profile.
+
+    Raises:
+        InputError: the first rule that is broken.
+    """
+    try:
+        _ = profile.call
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
+    tool, region = profile.tool, profile.region
+    fits = [f for f in (profile.source.fit, profile.first_view.fit, region.fit) if f]
+    crops = tool.syntax == "crops"
+    known = set(tool.crops) <= set(CROP_NAMES) and len(set(tool.crops)) == len(tool.crops)
+    rules = {
+        "min_pixels must not be above max_pixels": profile.min_pixels <= profile.max_pixels
+        and all(fit.min_pixels <= fit.max_pixels for fit in fits),
+        "user must hold {image} once, and {question} once behind it": profile.user.count("{image}")
+        == profile.user.count("{question}")
+        == 1
+        and profile.user.index("{image}") < profile.user.index("{question}"),
+        "follow_up must hold {question} once": profile.follow_up.count("{question}") == 1,
+        "tool.crops must be different and known": known,
+        "tool.example must hold {box} where a call holds a box, and only there": crops
+        or (tool.example.count("{box}") == 1) == (tool.syntax == "list" or bool(tool.box)),
+        "tool.reference needs tool.syntax json": not tool.reference or tool.syntax == "json",
+        "tool.fixed must be key=value": not tool.fixed or "=" in tool.fixed.strip("="),
+        "boxes of the evaluator need a region.min_side of at least 100": (
+            region.boxes != "evaluator" or region.min_side >= 100
+        ),
+        "reply.text must hold {image} once": profile.reply.text.count("{image}") == 1,
+        "region.coordinates must be crops where tool.syntax is crops, and only there": crops
+        == (region.coordinates == "crops"),
+        "region.coordinates must be whole where a call holds no box, and only there": crops
+        or (region.coordinates == "whole") == (tool.syntax == "json" and not tool.box),
+        "tool.spelled needs a box and a reference, and no name": not tool.spelled
+        or bool(tool.box and tool.reference and not tool.name),
+        "region.references needs tool.reference, and tool.reference needs it": (
+            region.references == "source"
+        )
+        == (not tool.reference),
+    }
+    for rule, holds in rules.items():
+        if not holds:
+            raise InputError(f"{where}: {rule}")
+
+
+def published_profile(checkpoint: str | PurePath) -> ProtocolProfile | None:
+    """The profile of a published checkpoint; None where none is known.
+
+    Args:
+        checkpoint: a repository's id, "owner/name", or a folder. A mirror or a folder is known by
+            the repository's name; upper and lower case are the same, as on the hub.
+    """
+    name = PurePath(checkpoint).name.casefold()
+    for profile in PROFILES.values():
+        if name in (known.split("/")[-1].casefold() for known in profile.checkpoints):
+            return profile
+    return None
+
+
+@lru_cache(maxsize=1)
+def _names() -> tuple[str, ...]:
+    folder = files(__package__) / "published"
+    found = sorted(p.name.removesuffix(".toml") for p in folder.iterdir() if p.name[-5:] == ".toml")
+    own = ("paper", "readme", "evaluator", "nano")
+    return (*own, *(name for name in found if name not in own))
+
+
+@lru_cache(maxsize=64)
+def _published(name: str) -> ProtocolProfile:
+    text = (files(__package__) / "published" / f"{name}.toml").read_text(encoding="utf-8")
+    return make_profile(_parse_toml(text, name), name)
+
+
+def _parse_toml(text: str, where: str) -> dict[str, Any]:
+    try:
+        data: dict[str, Any] = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{where} is not valid TOML: {error}") from error
+    return data

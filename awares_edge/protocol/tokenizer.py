@@ -9,7 +9,7 @@ from pathlib import Path
 from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
 
-from awares_edge.errors import BundleError
+from awares_edge.errors import BundleError, InputError
 from awares_edge.protocol.tokenizer_file import failures, read_tokenizer
 
 IM_START, IM_END = "<|im_start|>", "<|im_end|>"
@@ -92,6 +92,19 @@ class TextTokenizer:
         if (end_of_text := self.id_of(END_OF_TEXT)) is not None:
             ends[end_of_text] = None
         return SpecialTokens(im_start, im_end, vision_start, vision_end, image_pad, eos=tuple(ends))
+
+    def require_tokens(self, texts: Sequence[str], profile: str) -> None:
+        """Check that each text is one token.
+
+        Raises:
+            InputError: one is not, so the checkpoint was not trained with this profile.
+        """
+        for text in texts:
+            if self.encode(text) != [self.id_of(text)]:
+                raise InputError(
+                    f"the profile {profile} needs {text} as one token, which the tokenizer does "
+                    "not have: choose the profile that the checkpoint was trained with"
+                )
 
     def stream(self) -> TokenStream:
         return TokenStream(self._tokenizer)

@@ -81,7 +81,7 @@ class Encoder:
         Raises:
             ImageError: its low-resolution view is too narrow.
         """
-        width, height = self.profile.low_res_view(self.profile.source_view(image)).size
+        width, height = self.profile.first_size(image.size)
         smart_resize(
             width,
             height,
@@ -92,10 +92,11 @@ class Encoder:
 
     def first_turn(self, image: Image.Image, question: str, *, full: bool = False) -> Conversation:
         """The prompt of turn 1, up to where the model starts to answer."""
-        source = self.profile.source_view(image)
+        limited = self.profile.limited_view(image)
         conversation = Conversation()
         conversation.given([*self.prompt.system(), *self.prompt.open_picture()])
-        self._view(conversation, source if full else self.profile.low_res_view(source))
+        view = self.profile.source_view if full else self.profile.first_picture
+        self._view(conversation, view(limited))
         conversation.given(self.prompt.ask(question))
         return conversation
 
@@ -103,14 +104,13 @@ class Encoder:
         self, conversation: Conversation, image: Image.Image, crops: Sequence[str]
     ) -> None:
         """Append the crops after a call that already ends with ``<|im_end|>``."""
-        source = self.profile.source_view(image)
-        text = list(self.prompt.open_crops())[1:]
-        for crop_id in crops:
+        source = self.profile.source_view(self.profile.limited_view(image))
+        boxes = [self.profile.crop(crop_id, source.size) for crop_id in crops]
+        first, *others = self.prompt.reply([box.size for box in boxes])
+        conversation.given(first[1:])
+        for box, text in zip(boxes, others, strict=True):
+            self._view(conversation, source.crop(box.box))
             conversation.given(text)
-            box = self.profile.crop(crop_id, source.size).box
-            self._view(conversation, source.crop(box))
-            text = list(self.prompt.next_crop())
-        conversation.given(self.prompt.close_crops())
 
     def trajectory(
         self,
@@ -123,7 +123,7 @@ class Encoder:
         """A whole supervised trajectory (paper: w_t = 5 on the tool turn)."""
         conversation = self.first_turn(image, question)
         if crops:
-            call = self.tokenizer.encode(self.profile.call.render(crops))
+            call = self.tokenizer.encode(self.profile.crop_call(crops))
             conversation.generated([*call, self.special.im_end], tool_weight)
             self.second_turn(conversation, image, crops)
         conversation.generated([*self.tokenizer.encode(answer), self.special.im_end])

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from awares_edge.errors import ImageError
-from awares_edge.protocol import CropCall
+from awares_edge.protocol import Call
 from awares_edge.training.encoding import Conversation, collate
 from awares_edge.training.errors import TrainingError
 from awares_edge.training.loading import Loaded
@@ -30,7 +30,7 @@ class Rollout:
     """
 
     conversation: Conversation
-    call: CropCall
+    call: Call
     answer: str
     crops: tuple[str, ...] = ()
 

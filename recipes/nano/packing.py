@@ -120,7 +120,7 @@ class Packer:
         self.special: SpecialTokens = self.tokenizer.special_tokens()
         profile = get_profile("nano")
         self.prompt = PromptBuilder(self.tokenizer, self.special, profile)
-        self.call_format = profile.call
+        self.profile = profile
         self._cache: dict[str, list[int]] = {}
         self._colours = {self.tokenizer.encode(" " + c)[0] for c in COLOURS}
         self._shapes = {self.tokenizer.encode(" " + x)[0] for x in SHAPES}
@@ -212,7 +212,7 @@ class Packer:
         If ``learn`` is False the call is not scored.
         """
         ask = self.ask(question)
-        call = [*self.encode(self.call_format.render(crops)), self.special.im_end]
+        call = [*self.encode(self.profile.crop_call(crops)), self.special.im_end]
         ids = {self.encode(f" ['{c}")[-1] for c in crops}
         weights = [CROP_WEIGHT if t in ids else FIXED_WEIGHT for t in call]
         weights[0] = FIRST_WEIGHT
@@ -222,8 +222,8 @@ class Packer:
                 weights[i + 1] = 1.0
         reply = [*self.encode(answer), self.special.im_end]
         need = len(ask) + len(call)
-        between, opening = list(self.prompt.next_crop()), list(self.prompt.open_crops())[1:]
-        closing = list(self.prompt.close_crops())
+        pieces = [list(piece) for piece in self.prompt.reply([(224, 224)] * 2)]
+        opening, between, closing = pieces[0][1:], pieces[1], pieces[2]
         if views:
             need += len(opening) + sum(v.grid.tokens for v in views)
             need += (len(views) - 1) * len(between) + len(closing) + len(reply)

@@ -52,7 +52,7 @@ def save_checkpoint(
     with whole_folder(folder) as staging:
         model.to(torch.bfloat16).save_pretrained(staging, safe_serialization=True)
         save_tokenizer(staging / "tokenizer.json")
-        template = CHAT_TEMPLATE.replace("{{ system_prompt }}", PROFILE.system_prompt)
+        template = CHAT_TEMPLATE.replace("{{ system_prompt }}", PROFILE.system)
         (staging / "chat_template.jinja").write_text(template)
         _write(staging / "tokenizer_config.json", {**TOKENIZER, "chat_template": template})
         _write(staging / "preprocessor_config.json", preprocessor_config())

@@ -44,8 +44,8 @@ QUESTIONS = (
 def corpus() -> list[str]:
     """All fixed text of the nano protocol and of the synthetic questions."""
     profile = get_profile("nano")
-    lines = [profile.system_prompt, "system\n", "user\n", "assistant\n", "yes", "no"]
-    lines += [profile.call.render([i]) for i in CROP_NAMES] + [profile.call.render(["0", "3"])] * 9
+    lines = [profile.system, "system\n", "user\n", "assistant\n", "yes", "no"]
+    lines += [profile.crop_call([i]) for i in CROP_NAMES] + [profile.crop_call(["0", "3"])] * 9
     lines += [*COLOURS, *SHAPES]
     for question in QUESTIONS:
         for c in COLOURS:

@@ -95,7 +95,7 @@ class ViewTable:
         if key not in self._views:
             whole = self._pictures[picture]
             if name == "low":
-                made = self._place("low", PROFILE.low_res_view(whole))
+                made = self._place("low", PROFILE.first_picture(whole))
             else:
                 crop = whole.crop(PROFILE.crop(name, whole.size).box)
                 shape = crop.height // WINDOW, crop.width // WINDOW

@@ -80,7 +80,7 @@ class Pages(Dataset[tuple[NDArray[np.uint8], NDArray[np.int16], NDArray[np.int16
             windows.append(window_patches(page))
             glyphs.append(glyph_targets(drawn, 112, 112).reshape(1, 16, TARGETS))
         for k, sample in enumerate(samples):
-            low = get_profile("nano").low_res_view(Image.fromarray(sample.picture))
+            low = get_profile("nano").first_picture(Image.fromarray(sample.picture))
             windows.append(window_patches(np.asarray(low)))
             glyphs.append(glyph_targets(halved(sample.glyphs), 112, 112).reshape(1, 16, TARGETS))
             things[SINGLES - pictures + k] = thing_cells(sample.things, 56, SIDE).reshape(16, 2)

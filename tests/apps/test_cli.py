@@ -61,6 +61,63 @@ def test_json_is_one_object_with_everything(picture, replies, capsys):
     assert (answer["runtime"], answer["precision"]) == ("null", "none")
 
 
+class TestSeveralQuestions:
+    def test_they_are_one_conversation(self, picture, replies, capsys):
+        replies("GET_CROPS: ['3']", "42", ["GET_CROPS: ['3']", "43"])
+        assert main(["ask", str(picture), "What?", "And now?"]) == 0
+        printed = capsys.readouterr()
+        assert printed.out == "42\n43\n"
+        assert "policy already-shown:answer" in printed.err
+
+    def test_unless_they_are_not_to_be(self, picture, replies, capsys):
+        replies("GET_CROPS: ['3']", "42", "GET_CROPS: ['3']", "43")
+        assert main(["ask", str(picture), "What?", "What?", "--no-follow-up", "--json"]) == 0
+        one, two = json.loads(capsys.readouterr().out)
+        assert (one["answer"], two["answer"]) == ("42", "43")
+        assert one["reused_tokens"][1] == two["reused_tokens"][1]
+        assert two["reused_regions"] == [0, 1]
+
+    def test_json_lists_every_turn(self, picture, replies, capsys):
+        replies("GET_CROPS: ['3']", "GET_CROPS: ['0']", "42")
+        arguments = ["--mode", "progressive", "--max-calls", "2", "--json"]
+        assert main(["ask", str(picture), "What?", *arguments]) == 0
+        answer = json.loads(capsys.readouterr().out)
+        assert (answer["mode"], answer["crops"]) == ("progressive", ["3", "0"])
+        for key in ("prefill_tokens", "reused_tokens", "decode_tokens"):
+            assert len(answer[key]) == 3
+
+    def test_a_view_shows_every_question_and_region(self, picture, replies, tmp_path):
+        sizes = []
+        for ids in ("'3'", "'3', '0', '1', '2', '8'"):
+            view = tmp_path / "view.png"
+            replies(f"GET_CROPS: [{ids}]", "42", "blue")
+            assert main(["ask", str(picture), "What?", "And?", "--save-view", str(view)]) == 0
+            with Image.open(view) as image:
+                sizes.append(image.size)
+        # Two questions of one row each; five crops take two rows more.
+        (width, height), (wide, high) = sizes
+        assert wide == width
+        assert high - height == 2 * 368
+
+
+def test_reasoning_is_told_apart_from_the_answer(picture, replies, capsys):
+    call = '<tool_call>{"name": "image_zoom_in_tool", "arguments": {"bbox_2d": [0, 0, 90, 90]}}'
+    said = (f"<think>Where?{call}</tool_call>", "<think>There.</think><answer>42</answer>")
+    for flag in ([], ["--stream"]):
+        replies(*said)
+        assert main(["ask", str(picture), "What?", "--protocol", "deepeyes", *flag]) == 0
+        printed = capsys.readouterr()
+        assert printed.out == "42\n"
+        assert ("There." in printed.err) == bool(flag)
+        assert "tokens of reasoning" in printed.err
+    assert "looking closer: box 0,0,90,90\n" in printed.err
+    replies(*said)
+    assert main(["ask", str(picture), "What?", "--protocol", "deepeyes", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["reasoning"] == "<think>Where?<think>There.</think>"
+    assert answer["reasoning_tokens"] == len(answer["reasoning"])
+
+
 def test_a_stream_prints_text_as_it_comes(picture, replies, capsys):
     replies("GET_CROPS: ['3']", "forty two")
     assert main(["ask", str(picture), "What?", "--stream"]) == 0
@@ -114,6 +171,10 @@ def test_a_view_shows_picture_low_res_and_crops(picture, replies, tmp_path, caps
         (["ask", "{picture}", "?", "--crops", "1,,2"], "--crops '1,,2' does not name crops"),
         (["ask", "{picture}", "?", "--crops", "1,1"], "--crops '1,1' does not name crops"),
         (["ask", "{picture}", "?", "--mode", "low", "--max-crops", "1"], "leave --max-crops"),
+        (["ask", "{picture}", "?", "--mode", "full", "--max-calls", "1"], "leave --max-calls"),
+        (["ask", "{picture}", "?", " "], "the question is empty"),
+        (["chat", "no.png"], "no such image: no.png"),
+        (["chat", "{picture}", "--bundle", "nowhere"], "no such bundle: nowhere"),
         (["evaluate", "synth", "--all-modes", "--mode", "low"], "leave --mode out"),
         (["inspect", "nowhere"], "no such bundle: nowhere"),
         (["export", "nowhere", "-o", "out", "--protocol", "x"], "no protocol profile"),
@@ -135,7 +196,9 @@ def test_what_cannot_be_done_is_one_line_and_exit_code_2(arguments, message, pic
         (["ask"], "Missing argument"),
         (["ask", "a", "b", "--mode", "x"], "Invalid value for '--mode'"),
         (["ask", "a", "b", "--max-crops", "0"], "Invalid value for '--max-crops'"),
-        (["ask", "a", "b", "c"], "unexpected extra argument"),
+        (["chat", "a", "b"], "unexpected extra argument"),
+        (["chat"], "Missing argument"),
+        (["ask", "a", "b", "--max-calls", "0"], "Invalid value for '--max-calls'"),
         (["ask", "--none"], "No such option"),
         (["nonsense"], "No such command 'nonsense'"),
         (["train", "curat"], "No such command 'curat'"),

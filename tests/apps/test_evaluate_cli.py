@@ -10,9 +10,10 @@ from PIL import Image
 
 import awares_edge
 from awares_edge import extras
-from awares_edge.apps import evaluate, options
+from awares_edge.apps import options
 from awares_edge.apps.cli import main
 from awares_edge.apps.console import print_json
+from awares_edge.apps.evaluate import synth
 from awares_edge.errors import InputError
 from awares_edge.evaluation import plot
 from awares_edge.evaluation.report import Report
@@ -119,7 +120,7 @@ def test_an_error_leaves_the_old_outcomes(asked, monkeypatch, tmp_path):
     def fail(*_, **__):
         raise InputError("half way")
 
-    monkeypatch.setattr(evaluate, "evaluate", fail)
+    monkeypatch.setattr(synth, "evaluate", fail)
     assert main(arguments) == 2
     assert [p.read_text() for p in tmp_path.iterdir()] == ["old"]
 
@@ -150,7 +151,7 @@ def test_results_are_printed_though_files_fail(asked, drawable, monkeypatch, tmp
     arguments = ["evaluate", "synth", "--limit", "6", "--json"]
     monkeypatch.setattr(plot, "draw", fail)
     assert main([*arguments, "--picture", str(tmp_path / "rtr.png")]) == 2
-    monkeypatch.setattr(evaluate, "_save", fail)
+    monkeypatch.setattr(synth, "_save", fail)
     assert main([*arguments, "--save", str(tmp_path / "outcomes.jsonl")]) == 2
     printed = capsys.readouterr()
     assert [json.loads(line)["questions"] for line in printed.out.splitlines()] == [6, 6]

@@ -21,6 +21,7 @@ FILES = {
     "curate": ["train", "curate", "bundle", "--count", "2", "-o"],
 }
 FOLDERS = {
+    "evaluate": ["evaluate", "synth", "--limit", "2", "-o"],
     "export": ["export", NANO, "-o"],
     "overwrite": ["export", NANO, "--overwrite", "-o"],
     "sft": ["train", "sft", NANO, "rows.jsonl", "-o"],

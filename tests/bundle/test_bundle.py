@@ -143,8 +143,8 @@ def test_a_manifest_that_could_not_be_read_back_is_not_written(tmp_path):
 
 
 def test_other_versions_say_what_to_do(bundle):
-    edit(bundle, lambda body: body.update(version=2))
-    with pytest.raises(BundleError, match=r"format version 2.*update awares-edge"):
+    edit(bundle, lambda body: body.update(version=3))
+    with pytest.raises(BundleError, match=r"format version 3.*reads 1 and 2: update awares-edge"):
         Bundle.open(bundle)
     edit(bundle, lambda body: body.update(version=0))
     with pytest.raises(BundleError, match="export the checkpoint again"):
@@ -181,7 +181,10 @@ def test_what_is_no_bundle(tmp_path):
         ),
         (lambda b: b["tokens"].update(eos=[2] * 65), r"eos must be of 1 to 64 items, it has 65"),
         (lambda b: b["model"].update(mrope_section=[1, 2]), "must have 3 items"),
-        (lambda b: b["protocol"].update(box_rule="x"), "must be one of 'halves', 'evaluator'"),
+        (
+            lambda b: b["protocol"]["region"].update(boxes="x"),
+            "must be one of 'halves', 'evaluator'",
+        ),
         (lambda b: b["files"].pop(TOKENIZER_NAME), "lists no tokenizer.json"),
         (lambda b: b.update(files=[]), "must be an object"),
     ],

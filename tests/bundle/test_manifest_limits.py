@@ -2,7 +2,7 @@
 
 import json
 import typing
-from dataclasses import is_dataclass
+from dataclasses import asdict, is_dataclass
 
 import pytest
 
@@ -12,6 +12,7 @@ from awares_edge.bundle.limits import LIMITS
 from awares_edge.bundle.schema import parse_json
 from awares_edge.errors import BundleError
 from awares_edge.protocol import PROFILES, SpecialTokens
+from awares_edge.protocol.sizes import Fit
 from awares_edge.spec import MANIFEST_NAME, TOKENIZER_NAME, ModelSpec, VisionSpec
 from awares_edge.vision import Preprocessing
 
@@ -78,6 +79,9 @@ def test_the_embedded_bundle_is_written_as_it_was_read():
 @pytest.mark.parametrize("limit", [pytest.param(p, id=p) for p in LIMITS if "[" not in p])
 def test_a_value_beyond_its_limit_is_refused_and_named(limit):
     body = json.loads(NANO)
+    fit = asdict(Fit("floor", 3136, 50_176))
+    for table in ("source", "first_view", "region"):
+        body["protocol"][table]["fit"] = dict(fit)
     *outer, name = limit.removesuffix(".keys").split(".")
     inner = body
     for key in outer:
@@ -86,10 +90,13 @@ def test_a_value_beyond_its_limit_is_refused_and_named(limit):
     if limit.endswith(".keys"):
         inner[name] = {"x" * 5000: "x"}
     else:
-        inner[name] = {int: high, float: 1e300, str: "x" * 100_000, list: ["0"] * 9999}.get(
-            type(inner[name]), {str(i): "x" for i in range(9999)}
-        )
-        inner[name] = high if limit.startswith("protocol.source_max") else inner[name]
+        inner[name] = {
+            int: high,
+            float: 1e300,
+            str: "x" * 100_000,
+            list: ["0"] * 9999,
+            type(None): high,
+        }.get(type(inner[name]), {str(i): "x" for i in range(9999)})
     with pytest.raises(BundleError, match=name) as caught:
         Manifest.from_json(json.dumps(body))
     assert len(str(caught.value)) < 250
@@ -119,10 +126,11 @@ HUGE = {
         (lambda b: b["preprocessing"].update(merge_size=4), "same patch and merge sizes"),
         (lambda b: b["protocol"].update(min_pixels=50_177), "min_pixels"),
         (lambda b: b["protocol"].update(min_pixels=1, max_pixels=783), "max_pixels"),
-        (lambda b: b["protocol"].update(crop_ids=["0", "0"]), "crop_ids"),
-        (lambda b: b["protocol"].update(crop_ids=["9"]), "crop_ids"),
-        (lambda b: b["protocol"].update(call_closing="}"), "readable call"),
-        (lambda b: b["protocol"].update(box_rule="evaluator"), "min_crop_side"),
+        (lambda b: b["protocol"]["tool"].update(crops=["0", "0"]), "tool.crops must be different"),
+        (lambda b: b["protocol"]["tool"].update(crops=["9"]), "offer known crops"),
+        (lambda b: b["protocol"]["tool"].update(closing="}"), "not a call that can be read"),
+        (lambda b: b["protocol"]["region"].update(boxes="evaluator"), "region.min_side"),
+        (lambda b: b["protocol"]["region"].update(coordinates="view"), "region.coordinates"),
         (lambda b: b["tokens"].update(im_end=499), "structure tokens"),
         (lambda b: b["tokens"].update(image_pad=512), "below vocabulary"),
         (lambda b: b["tokens"].update(eos=[512]), "eos tokens"),

@@ -1,10 +1,13 @@
 """Questions to a scripted model: what the tests of the loop share."""
 
+import re
+
 import numpy as np
 from PIL import Image
 
 import awares_edge
 from awares_edge import AskOptions, TextDelta
+from awares_edge.protocol.tokenizer import IM_END, IM_START
 
 CALL = "GET_CROPS: ['3']"
 IMAGE = Image.fromarray(np.random.default_rng(3).integers(0, 256, (448, 560, 3), dtype=np.uint8))
@@ -21,3 +24,27 @@ def pieces_of(*replies, **options):
     with awares_edge.scripted(replies).open(IMAGE) as picture:
         *events, answer = picture.stream("What?", AskOptions(**options))
     return "".join(e.text for e in events if isinstance(e, TextDelta)), answer
+
+
+def context_of(picture, view="low"):
+    """What the cache of a picture's conversation holds, as text; <image> for a picture."""
+    tokenizer = picture.views.model.tokenizer
+    special = tokenizer.special_tokens()
+    names = {special.im_start: IM_START, special.im_end: IM_END, -1: "<image>"}
+    names |= {special.vision_start: "", special.vision_end: ""}
+    text, plain = "", []
+    for token in [*picture.views._views[view].session.ids, special.vision_end]:
+        if token in names:
+            text += tokenizer.decode(plain) + names[token]
+            plain = []
+        else:
+            plain.append(token)
+    return re.sub("(<image>)+", "<image>", text)
+
+
+def computed_once(model, answers, sessions):
+    """Whether every cell of these sessions was computed once, but for what was taken back."""
+    system = len(model.prompt.system())
+    held = system + sum(session.cells - system for session in sessions)
+    discarded = sum(turn.discarded_tokens for answer in answers for turn in answer.turns)
+    return model.runtime.forwarded == held + discarded

@@ -49,7 +49,8 @@ def test_turn_2_prefills_what_is_appended_and_nothing_else():
     model = awares_edge.scripted(["GET_CROPS: ['3']", "42"])
     answer = model.ask(IMAGE, "What?")
     one, two = answer.turns
-    text = model.prompt.open_crops()[1:] + model.prompt.close_crops()
+    opening, closing = model.prompt.reply([(1, 1)])
+    text = opening[1:] + closing
     assert two.prefill_tokens == QUADRANT + len(text)
     # Everything of turn 1, its generated call and end token included, is still in the cache.
     assert two.reused_tokens == one.reused_tokens + one.prefill_tokens + one.decode_tokens

@@ -22,8 +22,7 @@ from awares_edge.bundle import Bundle
 from awares_edge.checkpoint import Checkpoint
 from awares_edge.checkpoint import source as source_module
 from awares_edge.checkpoint.hub import HubFolder
-from awares_edge.protocol.checkpoints import CHECKPOINTS, published_profile
-from awares_edge.protocol.profiles import PROFILES
+from awares_edge.protocol.profiles import PROFILES, published_profile
 from tests.support.checkpoints import make_checkpoint
 from tests.support.hub import COMMIT, running_hub
 
@@ -156,7 +155,7 @@ def test_published_checkpoints():
     assert published_profile(ID.lower()) == published_profile(ID) == PROFILES["readme"]
     assert published_profile("someone/else") is None
     assert published_profile(Path()) is None
-    assert set(CHECKPOINTS.values()) <= set(PROFILES)
+    assert published_profile("nota-ai/ERGO-7B") == PROFILES["ergo"]
 
 
 def test_the_client_is_named_where_it_is_missing(monkeypatch, tmp_path, capsys):

@@ -4,6 +4,7 @@ import json
 import shutil
 import struct
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from awares_edge.bundle.graph_files import check_graph_file
 from awares_edge.bundle.store import hash_file
 from awares_edge.controller.model import Model
 from awares_edge.errors import AwaresError
-from awares_edge.protocol import TextTokenizer
+from awares_edge.protocol import PROFILES, TextTokenizer
 from awares_edge.runtimes.llamacpp.header import read_header
 from awares_edge.runtimes.null import NullRuntime
 from awares_edge.spec import EMBEDDING_NAME, MANIFEST_NAME, TOKENIZER_NAME
@@ -28,6 +29,7 @@ pytestmark = pytest.mark.fuzz
 
 NANO = embedded_bundle()
 MANIFEST = json.loads((NANO / MANIFEST_NAME).read_text())
+VERSION_1 = Path(__file__).parents[1] / "bundle" / "version1_nano.json"
 SIZES = [(640, 480), (29, 28), (3, 500), (1, 1)]
 
 
@@ -39,13 +41,24 @@ def ask(model, size=(64, 48)):
 
 
 class Manifests:
-    """Changed manifests; an accepted one is used for all that a manifest decides."""
+    """Changed manifests; an accepted one is used for all that a manifest decides.
+
+    Half of the changes are to the protocol profile: of every published protocol, and of version 1.
+    """
 
     def __init__(self, folder):
         self.tokenizer = TextTokenizer.from_file(NANO / TOKENIZER_NAME)
+        self.seeds = [{**MANIFEST, "protocol": asdict(p)} for p in PROFILES.values()]
+        self.seeds.append(json.loads(VERSION_1.read_text()))
 
     def case(self, random):
-        return change_json(random, MANIFEST), random.choice(SIZES)
+        seed = random.choice(self.seeds)
+        if random.random() < 0.5:
+            profile = change_json(random, seed["protocol"])
+            text = json.dumps({**seed, "protocol": "PROFILE"}).replace('"PROFILE"', profile)
+        else:
+            text = change_json(random, seed)
+        return text, random.choice(SIZES)
 
     def check(self, case):
         text, size = case
@@ -55,8 +68,7 @@ class Manifests:
         grid = Grid(6 * vision.merge_size, 4 * vision.merge_size, vision.merge_size)
         attention_windows(grid, window_size=vision.window_size, patch_size=vision.patch_size)
         vision_rotary(grid, head_dim=vision.hidden_size // vision.heads)
-        first = manifest.protocol.crop_ids[0]
-        call = f"{manifest.protocol.call_opening}'{first}'{manifest.protocol.call_closing}"
+        call = manifest.protocol.call.examples()[0]
         runtime = NullRuntime([call, "42"], self.tokenizer)
         model = Model(
             runtime, self.tokenizer, manifest.tokens, manifest.protocol, manifest.preprocessing

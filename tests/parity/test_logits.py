@@ -69,6 +69,25 @@ def test_cached_turn_2_equals_from_scratch(runtime, stages):
     assert distance(whole, stages["turn 2"]) <= BOUND
 
 
+# A conversation: four turns, each with a picture, each appended to what stands before it.
+CONVERSATION = [
+    [(5, 6, 7, 8), noise_patches(140, 196, 6), (20, 21, 22)],
+    [(30, 31, 9), noise_patches(252, 168, 7), (13, 14)],
+    [(32, 9), noise_patches(84, 308, 8), (23, 24, 25)],
+    [(33, 34, 35, 9), noise_patches(196, 112, 9), (15, 16)],
+]
+
+
+def test_four_appended_turns_equal_transformers_from_scratch(pair, runtime):
+    expected = pair.reference_logits(list(chain(*CONVERSATION)))
+    with runtime.open_session() as session:
+        turns = [
+            session.prefill(segments(runtime, turn), keep_logits=cells(turn))
+            for turn in CONVERSATION
+        ]
+    assert distance(np.concatenate(turns), expected) <= BOUND
+
+
 def test_turn_2_after_another_question_was_rewound(runtime, stages):
     """A picture's cells are shared by questions: what was forgotten leaves no trace."""
     with runtime.open_session() as session:

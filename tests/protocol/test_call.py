@@ -5,11 +5,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from awares_edge.errors import InputError
-from awares_edge.protocol import CROP_NAMES, PROFILES, CallFormat, CallTokens, CropCall
+from awares_edge.protocol import CROP_NAMES, PROFILES, Call, CallTokens, Request
+from awares_edge.protocol.call import CropListCall
 from awares_edge.runtimes.null import byte_tokenizer
 
 paper = PROFILES["paper"].call
-profiles = pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
+
+
+def asked(status, ids):
+    return Call(status, tuple(Request(i) for i in ids))
+
+
+CROPS = [name for name, profile in PROFILES.items() if profile.tool.syntax == "crops"]
+profiles = pytest.mark.parametrize("profile", [PROFILES[name] for name in CROPS], ids=CROPS)
 some_ids = st.lists(st.sampled_from([i for i in CROP_NAMES if i != "all"]), min_size=1, unique=True)
 
 
@@ -33,7 +41,7 @@ class TestReading:
         ],
     )
     def test_published_forms_are_ok_and_keep_their_order(self, text, expected):
-        assert paper.parse(text) == CropCall("ok", expected)
+        assert paper.parse(text) == asked("ok", expected)
 
     @pytest.mark.parametrize(
         ("text", "expected"),
@@ -62,13 +70,13 @@ class TestReading:
         ],
     )
     def test_what_had_to_be_dropped_or_corrected_is_repaired(self, text, expected):
-        assert paper.parse(text) == CropCall("repaired", expected)
+        assert paper.parse(text) == asked("repaired", expected)
 
     @pytest.mark.parametrize("number", ["10", "05", "19", "333"])
     def test_numbers_are_read_digit_by_digit_quoted_or_not(self, number):
         digits = tuple(dict.fromkeys(d for d in number if d != "9"))
         for text in (f"GET_CROPS: [{number}]", f"GET_CROPS: ['{number}']"):
-            assert paper.parse(text) == CropCall("repaired", digits)
+            assert paper.parse(text) == asked("repaired", digits)
 
     @pytest.mark.parametrize(
         "text",
@@ -90,19 +98,19 @@ class TestReading:
         ],
     )
     def test_what_is_neither_an_answer_nor_a_call_is_invalid(self, text):
-        assert paper.parse(text) == CropCall("invalid")
+        assert paper.parse(text).status == "invalid"
 
     @pytest.mark.parametrize(
         "text",
         ["", "42", "The crops are corn.", "GET", "GET_CROP", "GET 2", "[3]", "x['3']", "ET'S 5"],
     )
     def test_an_answer_is_no_call(self, text):
-        assert paper.parse(text) == CropCall("none")
+        assert paper.parse(text) == Call("none")
 
     def test_a_crop_that_the_prompt_did_not_offer_is_not_accepted(self):
         readme = PROFILES["readme"].call
-        assert readme.parse("GET_CROPS: ['0', 'all']") == CropCall("repaired", ("0",))
-        assert readme.parse("GET_CROPS: ['all']") == CropCall("invalid")
+        assert readme.parse("GET_CROPS: ['0', 'all']") == asked("repaired", ("0",))
+        assert readme.parse("GET_CROPS: ['all']").status == "invalid"
 
     @given(st.text(max_size=200), st.text(max_size=200))
     def test_every_text_is_read(self, before, after):
@@ -120,7 +128,7 @@ class TestWriting:
     @profiles
     @given(crops=some_ids)
     def test_what_is_written_is_read_back(self, profile, crops):
-        assert profile.call.parse(profile.call.render(crops)) == CropCall("ok", tuple(crops))
+        assert profile.call.parse(profile.call.render(crops)) == asked("ok", tuple(crops))
 
     @pytest.mark.parametrize("crops", [[], ["3", "3"], ["9"], ["top-left"]])
     def test_only_a_set_of_known_ids_is_written(self, crops):
@@ -138,7 +146,7 @@ class TestWriting:
     )
     def test_a_form_that_could_not_be_read_back_is_refused(self, opening, closing, offered):
         with pytest.raises(InputError):
-            CallFormat(opening, closing, offered)
+            CropListCall(opening, closing, offered)
 
 
 class TestWhereACallBegins:
@@ -213,9 +221,11 @@ class TestTokens:
     @profiles
     def test_the_fixed_text_is_what_all_calls_share(self, profile):
         call = CallTokens.build(self.tokenizer, self.special, profile.call)
-        assert self.tokenizer.decode(call.opening) == f"{profile.call_opening}'"
-        assert self.tokenizer.decode(call.closing) == "']"
-        assert call.closing[-1] == self.special.im_end
+        assert self.tokenizer.decode(call.opening) == f"{profile.tool.opening}'"
+        ids = self.tokenizer.encode(f"{profile.tool.opening}'3")
+        closing = call.fixed_after(ids, self.tokenizer.decode(ids))
+        assert self.tokenizer.decode(closing) == "']"
+        assert closing[-1] == self.special.im_end
 
     def test_it_is_given_only_where_nothing_is_to_be_decided(self):
         call = CallTokens.build(self.tokenizer, self.special, paper)

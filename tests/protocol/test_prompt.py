@@ -18,12 +18,12 @@ SPECIAL_IDS = {special.im_start, special.im_end, special.vision_start, special.v
 def test_a_conversation_reads_as_the_chat_template_writes_it():
     ids = [*prompt.system(), *prompt.open_picture(), *prompt.ask("Why?")]
     text = tokenizer._tokenizer.decode(ids, skip_special_tokens=False)
-    system = PROFILES["paper"].system_prompt
+    system = PROFILES["paper"].system
     assert text == (
         f"<|im_start|>system\n{system}<|im_end|>\n<|im_start|>user\n<|vision_start|>"
         "<|vision_end|>Why?<|im_end|>\n<|im_start|>assistant\n"
     )
-    ids = [*prompt.open_crops(), *prompt.next_crop(), *prompt.close_crops()]
+    ids = [token for piece in prompt.reply([(1, 1)] * 2) for token in piece]
     assert tokenizer._tokenizer.decode(ids, skip_special_tokens=False) == (
         "<|im_end|>\n<|im_start|>user\n<|vision_start|><|vision_end|><|vision_start|><|vision_end|>"
         "<|im_end|>\n<|im_start|>assistant\n"
@@ -39,7 +39,7 @@ def test_special_tokens_in_a_question_are_ordinary_text(text, token):
     if any(0xD800 <= ord(c) < 0xE000 for c in text):
         return
     ids = prompt.ask(question)
-    body = ids[1 : -len(prompt.close_crops()) + 1]
+    body = ids[1 : -len(prompt.reply([(1, 1)])[-1]) + 1]
     assert not SPECIAL_IDS.intersection(body)
     assert tokenizer.decode(body) == question
 

@@ -12,6 +12,8 @@ from PIL import Image
 
 from awares_edge import AskOptions
 from awares_edge.errors import ContextOverflow, DeadlineExceeded, SessionError
+from awares_edge.protocol import Request
+from awares_edge.protocol.regions import locate
 from awares_edge.runtimes.base import ImageSegment, TextSegment
 from awares_edge.vision import Preprocessing, extract_patches
 from tests.support.models import LOADERS, Loaded
@@ -77,6 +79,20 @@ class TestSession:
         with loaded.model.runtime.open_session() as other:
             scratch = other.prefill(history, keep_logits=3)
         loaded.assert_same(cached, scratch)
+
+    def test_four_appended_turns_are_as_one_prefill(self, loaded, session):
+        """Each turn: text, a picture, text, then tokens one by one, as a conversation grows."""
+        history = []
+        for turn, (width, height) in enumerate([(84, 56), (112, 140), (56, 84), (140, 112)]):
+            said = tuple(range(30 + 4 * turn, 33 + 4 * turn))
+            segments = [TEXT, encoded(loaded, width, height, turn), MORE]
+            session.prefill(segments)
+            appended = np.stack([session.decode(token) for token in said])
+            history += [*segments, TextSegment(said)]
+            with loaded.model.runtime.open_session() as other:
+                scratch = other.prefill(history, keep_logits=len(said))
+                assert (other.cells, other.position) == (session.cells, session.position)
+            loaded.assert_same(appended, scratch)
 
     def test_pictures_matter(self, loaded, session):
         start = session.mark()
@@ -189,22 +205,26 @@ class TestLoop:
         with model.open(image) as picture:
             kept = picture.ask("What is it?", options)
             views, trace = picture.views, kept.turns[0]
-            crops = [model.protocol.crop(i, views.source.size) for i in ("3", "5")]
-            encoded = [views.encode_crop(crop, trace) for crop in crops]
-            low = views.view("low", trace).image
+            regions = [
+                locate(model.protocol, Request(i), [views.source.size], views.size("low"))
+                for i in ("3", "5")
+            ]
+            encoded = [views.encode(views.show(region, []), trace) for region in regions]
+            low = views.encode_view("low", trace)
         prompt = model.prompt
+        opening, between, closing = prompt.reply([region.size for region in regions])
         history = [
             TextSegment(prompt.system() + prompt.open_picture()),
             ImageSegment(low),
             TextSegment(
                 prompt.ask("What is it?")
                 + tuple(model.tokenizer.encode("GET_CROPS: ['3', '5']"))
-                + prompt.open_crops()
+                + opening
             ),
             ImageSegment(encoded[0]),
-            TextSegment(prompt.next_crop()),
+            TextSegment(between),
             ImageSegment(encoded[1]),
-            TextSegment(prompt.close_crops()),
+            TextSegment(closing),
         ]
         with model.runtime.open_session() as session:
             logits = session.prefill(history)[0]
@@ -227,6 +247,30 @@ class TestLoop:
             again = picture.ask("Which?", options)
         assert cold.text == first.text == again.text
         assert again.turns[0].prefill_tokens == len(loaded.model.prompt.ask("Which?"))
+
+    def test_a_follow_up_answers_as_a_conversation_from_scratch(self, loaded):
+        """Three questions, two of them with a crop: the last answer is that of one prefill."""
+        image, model, asked = noise(300, 220), loaded.model, ("What?", "And there?", "Which?")
+        with model.open(image) as picture:
+            for question, crops in zip(asked, [("3",), (), ("5",)], strict=True):
+                options = AskOptions(crops=crops, max_new_tokens=6, follow_up=True)
+                answer = picture.ask(question, options)
+            low = picture.views.encode_view("low", answer.turns[0])
+            first, second, third = picture.views.transcript("low", answer.turns[0]).exchanges
+        prompt = model.prompt
+        opening = TextSegment(prompt.system() + prompt.open_picture())
+        history = [opening, ImageSegment(low), TextSegment(prompt.ask(asked[0])), *first.segments]
+        for before, exchange in [(first, second), (second, third)]:
+            text = prompt.follow_up(exchange.question)[1 if before.ended else 0 :]
+            history += [TextSegment(before.pending + text), *exchange.segments]
+        # What the last turn said is chosen again, behind everything that stands before it.
+        said = (*history.pop().ids, *third.pending)
+        assert len(said) == 6
+        with model.runtime.open_session() as session:
+            logits = session.prefill(history)[0]
+            for token in said:
+                assert int(logits.argmax()) == token
+                logits = session.decode(token)
 
     def test_a_deadline_leaves_the_picture_usable(self, loaded):
         with loaded.model.open(noise(240, 240, 6)) as picture:

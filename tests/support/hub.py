@@ -14,6 +14,7 @@ class Hub:
     """Repositories by id, each a dict of file names and contents.
 
     Attributes:
+        datasets: ids of the repositories that are data sets; the others are models.
         gets: names of the files whose contents were asked for, in order.
         cut: how many bytes of a file to send before the connection breaks, once, by name.
         status: HTTP status to answer everything about a repository with, by id.
@@ -22,6 +23,7 @@ class Hub:
 
     def __init__(self):
         self.repositories = {}
+        self.datasets = set()
         self.gets = []
         self.cut = {}
         self.status = {}
@@ -47,12 +49,17 @@ def running_hub():
 
         def answer(self, body):
             parts = unquote(urlsplit(self.path).path).strip("/").split("/")
-            if parts[:2] == ["api", "models"]:
-                repository, rest = "/".join(parts[2:4]), parts[4:]
+            if parts[:2] in (["api", "models"], ["api", "datasets"]):
+                kind, repository, rest = parts[1], "/".join(parts[2:4]), parts[4:]
+            elif parts[0] == "datasets":
+                kind, repository, rest = "datasets", "/".join(parts[1:3]), parts[3:]
             else:
+                kind = "models"
                 repository, rest = "/".join(parts[:2]), parts[2:]
             status = hub.status.get(repository)
-            if repository not in hub.repositories:
+            if repository not in hub.repositories or (kind == "datasets") != (
+                repository in hub.datasets
+            ):
                 self.fail(404, "RepoNotFound")
             elif status:
                 self.fail(status, {403: "GatedRepo", 401: "RepoNotFound"}.get(status, ""))
@@ -69,10 +76,13 @@ def running_hub():
                         for name, data in hub.repositories[repository].items()
                     ]
                 )
-            elif rest and rest[0] == "resolve" and rest[2] in hub.repositories[repository]:
-                self.file(rest[2], hub.repositories[repository][rest[2]], body)
+            elif rest and rest[0] == "resolve" and self.name(rest) in hub.repositories[repository]:
+                self.file(self.name(rest), hub.repositories[repository][self.name(rest)], body)
             else:
                 self.fail(404, "EntryNotFound")
+
+        def name(self, rest):
+            return "/".join(rest[2:])
 
         def file(self, name, data, body):
             start = 0

@@ -109,7 +109,7 @@ def test_a_two_turn_rollout_is_the_trajectory_that_sft_would_build(
 ) -> None:
     row, encoder = rows[0], loaded.encoder
     end = encoder.special.im_end
-    call = encoder.tokenizer.encode(encoder.profile.call.render(row.crops))
+    call = encoder.tokenizer.encode(encoder.profile.crop_call(row.crops))
     replies = [
         [[*call, end], call, [*encoder.tokenizer.encode("NO"), end]],  # the second is cut off
         [[*encoder.tokenizer.encode(row.answer), end]],
@@ -128,7 +128,7 @@ def test_a_two_turn_rollout_is_the_trajectory_that_sft_would_build(
     assert group[0].conversation.grids == expected.grids
     assert [g.answer for g in group] == [
         row.answer,
-        encoder.profile.call.render(row.crops),
+        encoder.profile.crop_call(row.crops),
         "NO",
     ]
     # An incomplete call shows no crop, and does not count as a look.
@@ -222,7 +222,7 @@ def test_a_crop_that_is_too_narrow_is_not_shown(
 ) -> None:
     loaded = GrpoRun(config).loaded
     call = [
-        *loaded.encoder.tokenizer.encode(loaded.encoder.profile.call.render(("7",))),
+        *loaded.encoder.tokenizer.encode(loaded.encoder.profile.crop_call(("7",))),
         loaded.encoder.special.im_end,
     ]
     monkeypatch.setattr(rollouts, "_sample_batch", lambda _, rows, __: [call for _ in rows])

@@ -48,7 +48,9 @@ def curate(
         float | None, amount("Of the rule. Default: 0.95 coverage, 0.5 IoU.", low=0.01, high=1.0)
     ] = None,
     runtime: RuntimeOption = None,
-    protocol: Annotated[str | None, typer.Option(help="Protocol profile of the model.")] = None,
+    protocol: Annotated[
+        str | None, typer.Option(help="Protocol profile of the model: a name or a file.")
+    ] = None,
     device: DeviceOption = None,
     threads: ThreadsOption = None,
 ) -> None:

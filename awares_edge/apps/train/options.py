@@ -62,7 +62,10 @@ CheckpointingOption = Annotated[
 SeedOption = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed.")]
 SaveStepsOption = Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")]
 TrainedProtocol = Annotated[
-    str, typer.Option(help="Protocol profile: paper, readme, evaluator, nano.")
+    str,
+    typer.Option(
+        help="Protocol profile: paper, readme, evaluator, nano, or a .toml or .json file."
+    ),
 ]
 
 

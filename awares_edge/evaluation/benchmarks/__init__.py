@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from awares_edge.errors import InputError
-from awares_edge.evaluation.benchmarks.base import Benchmark, Question, Scored
+from awares_edge.evaluation.benchmarks.base import Benchmark, Rules, Scored
 from awares_edge.evaluation.benchmarks.chartqa import ChartQA
 from awares_edge.evaluation.benchmarks.docvqa import DocVQA
 from awares_edge.evaluation.benchmarks.ocrbench import OCRBench
@@ -11,7 +11,7 @@ from awares_edge.evaluation.benchmarks.pope import POPE
 from awares_edge.evaluation.benchmarks.realworldqa import RealWorldQA
 from awares_edge.evaluation.benchmarks.vstar import VStar
 
-__all__ = ["BENCHMARKS", "Benchmark", "Question", "Scored", "get_benchmark"]
+__all__ = ["BENCHMARKS", "Benchmark", "Rules", "Scored", "get_benchmark"]
 
 # In the order of the paper's table.
 BENCHMARKS: dict[str, Benchmark] = {

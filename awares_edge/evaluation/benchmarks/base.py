@@ -8,26 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from awares_edge.errors import InputError
+from awares_edge.evaluation.question import Question
 from awares_edge.evaluation.scorers import Scorer
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """One question of a benchmark.
-
-    Attributes:
-        id: unique within the benchmark.
-        image: the encoded picture.
-        prompt: what the model is asked, as lmms-eval words it.
-        references: accepted answers.
-        facts: what else the score or the total needs, as text.
-    """
-
-    id: str
-    image: bytes
-    prompt: str
-    references: tuple[str, ...]
-    facts: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,32 +22,54 @@ class Scored:
     facts: Mapping[str, str] = field(default_factory=dict)
 
 
-class Benchmark(ABC):
-    """One benchmark under lmms-eval's rules.
+class Rules(ABC):
+    """How answers are scored.
 
     Attributes:
         name: as the command line names it.
         title: as the paper names it.
-        repository: of the published data on the Hugging Face hub.
-        files: pattern of its parquet files there.
-        columns: of those files, as far as they are read.
         facts: names of what `score` and `totals` use besides prediction and references.
         needs: those of them without which `score` cannot work.
         packages: that `score` imports, by name, with what pip installs them from.
         max_new_tokens: longest answer.
         total: key in `totals` of the number that the paper reports.
+        graded: whether a score can lie between 0 and 1.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
-    repository: ClassVar[str]
-    files: ClassVar[str]
-    columns: ClassVar[tuple[str, ...]]
     facts: ClassVar[tuple[str, ...]] = ()
     needs: ClassVar[tuple[str, ...]] = ()
     packages: ClassVar[Mapping[str, str]] = {}
     max_new_tokens: ClassVar[int]
     total: ClassVar[str]
+    graded: ClassVar[bool] = False
+
+    @abstractmethod
+    def score(
+        self, prediction: str, references: Sequence[str], facts: Mapping[str, str], scorer: Scorer
+    ) -> float:
+        """Score of a stripped prediction, from 0 to 1."""
+
+    def totals(self, samples: Sequence[Scored]) -> dict[str, float]:
+        """Totals over all samples, by name; by default their mean under `total`."""
+        return {self.total: mean(sample.score for sample in samples)}
+
+
+class Benchmark(Rules):
+    """A published benchmark under lmms-eval's rules.
+
+    Attributes:
+        repository: of the published data on the Hugging Face hub.
+        files: pattern of its parquet files there.
+        columns: of those files, as far as they are read.
+        optional: those of them that may be missing.
+    """
+
+    repository: ClassVar[str]
+    files: ClassVar[str]
+    columns: ClassVar[tuple[str, ...]]
+    optional: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def question(self, row: Mapping[str, Any], index: int) -> Question:
@@ -77,16 +81,6 @@ class Benchmark(ABC):
         Raises:
             InputError: a column is missing or of another type.
         """
-
-    @abstractmethod
-    def score(
-        self, prediction: str, references: Sequence[str], facts: Mapping[str, str], scorer: Scorer
-    ) -> float:
-        """Score of a stripped prediction, from 0 to 1."""
-
-    def totals(self, samples: Sequence[Scored]) -> dict[str, float]:
-        """Totals over all samples, by name; by default their mean under `total`."""
-        return {self.total: mean(sample.score for sample in samples)}
 
 
 def mean(scores: Any) -> float:

@@ -7,12 +7,12 @@ from typing import Any
 
 from awares_edge.evaluation.benchmarks.base import (
     Benchmark,
-    Question,
     Scored,
     image,
     mean,
     text,
 )
+from awares_edge.evaluation.question import Question
 from awares_edge.evaluation.scorers import Scorer, relaxed_accuracy
 
 

@@ -7,12 +7,12 @@ from typing import Any, ClassVar
 
 from awares_edge.evaluation.benchmarks.base import (
     Benchmark,
-    Question,
     identifier,
     image,
     text,
     texts,
 )
+from awares_edge.evaluation.question import Question
 from awares_edge.evaluation.scorers import Scorer, anls
 
 
@@ -24,9 +24,11 @@ class DocVQA(Benchmark):
     repository = "lmms-lab/DocVQA"
     files = "DocVQA/validation-*.parquet"
     columns = ("questionId", "question", "answers", "image")
+    optional = ("questionId",)
     packages: ClassVar[Mapping[str, str]] = {"rapidfuzz": "awares-edge[evaluate]"}
     max_new_tokens = 32
     total = "anls"
+    graded = True
 
     def question(self, row: Mapping[str, Any], index: int) -> Question:
         prompt = f"{text(row, 'question')}\nAnswer the question using a single word or phrase."

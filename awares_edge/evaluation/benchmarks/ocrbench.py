@@ -7,7 +7,6 @@ from typing import Any
 
 from awares_edge.evaluation.benchmarks.base import (
     Benchmark,
-    Question,
     Scored,
     image,
     mean,
@@ -15,6 +14,7 @@ from awares_edge.evaluation.benchmarks.base import (
     text,
     texts,
 )
+from awares_edge.evaluation.question import Question
 from awares_edge.evaluation.scorers import Scorer, contains_text
 
 # Rows of this source are formulas.

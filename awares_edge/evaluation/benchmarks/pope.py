@@ -8,13 +8,13 @@ from typing import Any
 from awares_edge.errors import InputError
 from awares_edge.evaluation.benchmarks.base import (
     Benchmark,
-    Question,
     Scored,
     identifier,
     image,
     mean,
     text,
 )
+from awares_edge.evaluation.question import Question
 from awares_edge.evaluation.scorers import Scorer, equals
 
 
@@ -26,6 +26,7 @@ class POPE(Benchmark):
     repository = "lmms-lab/POPE"
     files = "data/test-*.parquet"
     columns = ("id", "question_id", "question", "answer", "image", "category")
+    optional = ("id", "question_id", "category")
     max_new_tokens = 128
     total = "pope_accuracy"
 

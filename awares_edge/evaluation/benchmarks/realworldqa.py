@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from awares_edge.evaluation.benchmarks.base import Benchmark, Question, image, text
+from awares_edge.evaluation.benchmarks.base import Benchmark, image, text
+from awares_edge.evaluation.question import Question
 from awares_edge.evaluation.scorers import Scorer, real_world
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 from awares_edge.evaluation.benchmarks.base import (
     Benchmark,
-    Question,
     Scored,
     identifier,
     image,
@@ -16,6 +15,7 @@ from awares_edge.evaluation.benchmarks.base import (
     means_by,
     text,
 )
+from awares_edge.evaluation.question import Question
 from awares_edge.evaluation.scorers import Scorer, first_letter
 
 _OPTION = re.compile(r"\([A-D]\)\s*([^()]+?)(?=\s*\([A-D]\)|$)")
@@ -29,6 +29,7 @@ class VStar(Benchmark):
     repository = "lmms-lab/vstar-bench"
     files = "data/test-*.parquet"
     columns = ("image", "text", "label", "question_id", "category")
+    optional = ("question_id",)
     facts = ("category",)
     max_new_tokens = 16
     total = "vstar_overall_acc"

@@ -89,7 +89,8 @@ def _load(variant: Variant) -> Model:
     if variant.max_pixels is None:
         return model
     limit = variant.max_pixels
-    protocol = replace(model.protocol, max_pixels=limit, source_max_pixels=limit)
+    source = replace(model.protocol.source, max_pixels=limit)
+    protocol = replace(model.protocol, max_pixels=limit, source=source)
     return Model(model.runtime, model.tokenizer, model.special, protocol, model.preprocessing)
 
 

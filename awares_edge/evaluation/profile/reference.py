@@ -32,10 +32,11 @@ def reference_asker(model: Model, job: Job) -> Callable[[np.random.Generator], d
     def ask(rng: np.random.Generator) -> dict[str, Any]:
         image, asked = noise_picture(rng, job.side), model.prompt.ask(shuffled_question(rng))
         cpu, start = process_time(), perf_counter()
-        source = model.protocol.source_view(image)
+        limited = model.protocol.limited_view(image)
+        source = model.protocol.source_view(limited)
         parts: list[Part] = [model.prompt.system(), model.prompt.open_picture()]
         turns: list[dict[str, Any]] = []
-        pieces = [(model.protocol.low_res_view(source), asked)]
+        pieces = [(model.protocol.first_picture(limited), asked)]
         for reply in [*calls, None]:
             began = perf_counter()
             new = _patched(model, pieces)
@@ -47,8 +48,8 @@ def reference_asker(model: Model, job: Job) -> Callable[[np.random.Generator], d
             turns.append(_turn(parts, new, count, (began, ready, times[0], perf_counter())))
             if reply is not None:
                 parts.append(reply)
-                pieces = _crops(model, job, source)
-                parts.append(model.prompt.open_crops())
+                opening, pieces = _crops(model, job, source)
+                parts.append(opening)
         total = (perf_counter() - start) * 1e3
         row = _figures(turns, total, (times[0] - start) * 1e3, count)
         spent = sum(sum(turn["image_tokens"]) for turn in turns)
@@ -60,11 +61,12 @@ def reference_asker(model: Model, job: Job) -> Callable[[np.random.Generator], d
 
 def _crops(
     model: Model, job: Job, source: Image.Image
-) -> list[tuple[Image.Image, tuple[int, ...]]]:
-    """Each crop with the text behind it."""
+) -> tuple[tuple[int, ...], list[tuple[Image.Image, tuple[int, ...]]]]:
+    """The text before the crops, and each crop with the text behind it."""
     boxes = [model.protocol.crop(crop_id, source.size).box for crop_id in job.crops]
-    between = [model.prompt.next_crop()] * (len(boxes) - 1)
-    return list(zip(map(source.crop, boxes), [*between, model.prompt.close_crops()], strict=True))
+    crops = [source.crop(box) for box in boxes]
+    opening, *behind = model.prompt.reply([crop.size for crop in crops])
+    return opening, list(zip(crops, behind, strict=True))
 
 
 def _patched(model: Model, pieces: list[tuple[Image.Image, tuple[int, ...]]]) -> list[Part]:

@@ -12,7 +12,6 @@ import numpy as np
 from PIL import Image
 
 from awares_edge.controller.model import Model
-from awares_edge.errors import InputError
 from awares_edge.evaluation.profile.job import Job
 from awares_edge.evaluation.watch import WatchedSession, assistant_opening
 from awares_edge.protocol.crops import WHOLE
@@ -40,7 +39,7 @@ def scripted_replies(model: Model, job: Job) -> list[tuple[int, ...]]:
     """Token ids of each turn's reply, end tokens included.
 
     Raises:
-        InputError: the protocol does not offer one of the job's crops.
+        InputError: the protocol does not offer one of the job's crops, or has no crop set.
     """
     end = model.special.im_end
     words = model.tokenizer.encode(_ANSWER)
@@ -50,7 +49,11 @@ def scripted_replies(model: Model, job: Job) -> list[tuple[int, ...]]:
 
 
 def call_ids(model: Model, job: Job) -> list[tuple[int, ...]]:
-    """Token ids of each call of this mode, without end tokens; empty where it has none."""
+    """Token ids of each call of this mode, without end tokens; empty where it has none.
+
+    Raises:
+        InputError: the protocol does not offer one of the job's crops, or has no crop set.
+    """
     crops = {
         "awares": job.crops,
         "again": job.crops,
@@ -59,13 +62,7 @@ def call_ids(model: Model, job: Job) -> list[tuple[int, ...]]:
     }.get(job.variant.mode)
     if crops is None:
         return []
-    offered = model.protocol.crop_ids
-    if unknown := [crop for crop in crops if crop not in offered]:
-        raise InputError(
-            f"the {model.protocol.name} protocol has no crop {unknown[0]!r}: choose from "
-            f"{', '.join(offered)}"
-        )
-    return [tuple(model.tokenizer.encode(model.call.format.render(crops)))]
+    return [tuple(model.tokenizer.encode(model.protocol.crop_call(crops)))]
 
 
 class Steer:

@@ -77,9 +77,7 @@ class TensorrtFormat(ExportFormat):
         """The profile with pictures no larger than the target's engine takes."""
         pixels = (spec.vision.patch_size * spec.vision.merge_size) ** 2
         most = self.device.max_pixels // pixels * pixels
-        if profile.max_pixels <= most:
-            return profile
-        return replace(profile, max_pixels=most, min_pixels=min(profile.min_pixels, most))
+        return profile.limited(most)
 
     def write(
         self, source: Checkpoint, weights: Weights, writer: BundleWriter, written: Written

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
-from awares_edge.protocol.call.format import CallFormat
+from awares_edge.protocol.call.base import CallSyntax
 from awares_edge.protocol.tokenizer import SpecialTokens, TextTokenizer
 
 
@@ -15,36 +15,34 @@ class CallTokens:
     """The fixed tokens of a call in its trained form.
 
     Attributes:
-        format: how the call is written.
+        syntax: how the call is written.
         opening: what every call begins with, up to its first decision.
-        closing: what ends a call after its last crop, `<|im_end|>` included.
     """
 
-    format: CallFormat
+    syntax: CallSyntax
     opening: tuple[int, ...]
-    closing: tuple[int, ...]
+    _tokenizer: TextTokenizer
+    _end: int
 
     @classmethod
     def build(
-        cls, tokenizer: TextTokenizer, special: SpecialTokens, call: CallFormat
+        cls, tokenizer: TextTokenizer, special: SpecialTokens, call: CallSyntax
     ) -> CallTokens:
-        """Tokenise a call for each offered crop and keep what they share."""
-        calls = [tokenizer.encode(call.render([crop_id])) for crop_id in call.offered]
-        opening = _common_prefix(calls)
-        closing = _common_prefix([ids[len(opening) :][::-1] for ids in calls])[::-1]
-        return cls(call, opening, (*closing, special.im_end))
+        """Tokenise examples of a call and keep what they begin with."""
+        opening = _common_prefix([tokenizer.encode(text) for text in call.examples()])
+        return cls(call, opening, tokenizer, special.im_end)
 
     def fixed_after(self, ids: Sequence[int], text: str) -> tuple[int, ...]:
         """The fixed tokens that follow the generated `ids`, whose text is `text`.
 
         Empty where the next token is the model's own decision.
         """
-        if ids and len(ids) < len(self.opening) and tuple(ids) == self.opening[: len(ids)]:
-            return self.opening[len(ids) :]
-        start = self.format.find(text)
-        if start is not None and self.format.grammar.at_crop_end(text[start:]):
-            return self.closing
-        return ()
+        for begun in range(min(len(ids), len(self.opening) - 1), 0, -1):
+            if tuple(ids[-begun:]) == self.opening[:begun]:
+                return self.opening[begun:]
+        start = self.syntax.find(text)
+        rest = "" if start is None else self.syntax.fixed_rest(text[start:])
+        return (*self._tokenizer.encode(rest), self._end) if rest else ()
 
 
 def _common_prefix(sequences: Sequence[Sequence[int]]) -> tuple[int, ...]:

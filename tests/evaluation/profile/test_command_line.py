@@ -55,7 +55,7 @@ def test_json_is_one_object_and_can_be_compared(tmp_path, capsys):
         (["--max-pixels", "1,x"], "--max-pixels must be a number or several"),
         (["--mode", "fast"], "no mode 'fast'"),
         (["--mode", "reference"], "no mode 'reference'"),
-        (["--crops", "9", "--mode", "awares", *SHORT], "has no crop '9'"),
+        (["--crops", "9", "--mode", "awares", *SHORT], "not a set of crop ids: ['9']"),
         (["--html", "/dev/null"], "cannot write /dev/null"),
         (["--compare", "a.json", "b.json"], "cannot read a.json"),
         (["x", "--compare", "a.json", "b.json"], "--compare reads two files"),

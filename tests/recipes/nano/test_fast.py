@@ -32,7 +32,7 @@ def batch() -> tuple[Batches, dict[str, Any]]:
 
 def _conversation(data: Batches, ids: np.ndarray, low: bool, picture: Image.Image) -> list[Any]:
     """The pictures of a packed conversation, prepared as inference prepares them."""
-    views = [PROFILE.low_res_view(picture) if low else picture]
+    views = [PROFILE.first_picture(picture) if low else picture]
     tokenizer = data.packer.tokenizer._tokenizer
     text = tokenizer.decode(list(ids), skip_special_tokens=False)
     call = re.search(r"GET_CROPS: \[([^\]]*)\]<\|im_end\|>\n<\|im_start\|>user", text)

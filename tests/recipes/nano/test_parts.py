@@ -27,7 +27,7 @@ def test_tokenizer_spells_codes_and_keeps_question_words_whole() -> None:
     for word in [*COLOURS, *SHAPES]:
         assert len(tokenizer.encode(" " + word).ids) == 1
         assert len(tokenizer.encode(word).ids) == 1
-    text = get_profile("nano").system_prompt + " ü 汉\n"
+    text = get_profile("nano").system + " ü 汉\n"
     assert tokenizer.decode(tokenizer.encode(text).ids) == text
     for name, i in SPECIAL_IDS.items():
         assert tokenizer.encode(name).ids == [i]

@@ -24,7 +24,7 @@ def picture() -> Image.Image:
     return Image.fromarray(pixels)
 
 
-@pytest.mark.parametrize("name", ["low", *PROFILE.crop_ids])
+@pytest.mark.parametrize("name", ["low", *PROFILE.tool.crops])
 def test_a_view_holds_the_pixels_that_inference_would_show(name: str, picture: Image.Image) -> None:
     table = ViewTable(SLOTS)
     table.add_picture(np.zeros((224, 224, 3), np.uint8))
@@ -32,7 +32,7 @@ def test_a_view_holds_the_pixels_that_inference_would_show(name: str, picture: I
     assert view is not None
     low = name == "low"
     shown = (
-        PROFILE.low_res_view(picture) if low else picture.crop(PROFILE.crop(name, (224, 224)).box)
+        PROFILE.first_picture(picture) if low else picture.crop(PROFILE.crop(name, (224, 224)).box)
     )
     assert view.grid == Grid(shown.height // 14, shown.width // 14)
     start = int(view.tokens.min()) // 16

@@ -24,7 +24,7 @@ class _State:
     used: tuple[str, ...] = ()
 
 
-class CallGrammar:
+class CropGrammar:
     """Which texts are, or can become, a call with the offered crops.
 
     Args:

@@ -1,25 +1,15 @@
-"""One way of writing a call for crops: rendered, recognised and read by the same object.
-
-none      an answer
-ok        a sentence of the grammar (`CallGrammar`) and nothing else
-repaired  a call that can be understood, with something dropped or corrected
-invalid   neither an answer nor a call: the marker without a crop, or pieces of a call
-"""
+"""Calls for crops of the fixed set: `GET_CROPS: ['0', '5']`."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
 from itertools import takewhile
-from typing import Literal, TypeAlias
 
 from awares_edge.errors import InputError
-from awares_edge.protocol.call.grammar import CallGrammar
+from awares_edge.protocol.call.base import Call, Request
+from awares_edge.protocol.call.crop_grammar import CropGrammar
 from awares_edge.protocol.crops import CROP_IDS, CROP_NAMES, WHOLE
-
-CallStatus: TypeAlias = Literal["none", "ok", "repaired", "invalid"]
 
 _LIST = re.compile(r"\s*:?\s*(?P<open>[\[(]?)[\s\[(]*(?P<items>[^\])]*)")
 _BETWEEN_ITEMS = re.compile(r"""[,'"\[(]+""")
@@ -27,21 +17,8 @@ _BETWEEN_ITEMS = re.compile(r"""[,'"\[(]+""")
 _LONGEST_DAMAGED = 200
 
 
-@dataclass(frozen=True, slots=True)
-class CropCall:
-    """What a reply asks for.
-
-    Attributes:
-        status: see the module.
-        ids: crop ids in the order asked for, without duplicates; empty unless ok or repaired.
-    """
-
-    status: CallStatus
-    ids: tuple[str, ...] = ()
-
-
-class CallFormat:
-    """The call of one protocol profile: `GET_CROPS: ['0', '5']`.
+class CropListCall:
+    """A list of crop ids after a word.
 
     Where a call begins is defined here, once, for the decoder, the grammar and the parser: at the
     marker (the word that opens the call, in any case), with the white space before it if nothing
@@ -64,7 +41,7 @@ class CallFormat:
             )
         self.opening, self.closing, self.offered = opening, closing, tuple(offered)
         self.marker = word[0]
-        self.grammar = CallGrammar(self.marker, self.offered)
+        self.grammar = CropGrammar(self.marker, self.offered)
         marker = re.escape(self.marker)
         self._anywhere = re.compile(marker, re.IGNORECASE)
         self._word = re.compile(rf"(?<!\w){marker}(?!\w)", re.IGNORECASE)
@@ -76,11 +53,18 @@ class CallFormat:
         """The trained form of a call for `ids`.
 
         Raises:
-            ValueError: no ids, a duplicate, or an unknown one.
+            InputError: no ids, a duplicate, or an unknown one.
         """
         if not ids or len(set(ids)) != len(ids) or any(i not in CROP_NAMES for i in ids):
-            raise ValueError(f"not a set of crop ids: {list(ids)}")
+            offered = ", ".join(self.offered)
+            raise InputError(f"not a set of crop ids: {list(ids)}: choose from {offered}")
         return f"{self.opening}{', '.join(repr(i) for i in ids)}{self.closing}"
+
+    def examples(self) -> Sequence[str]:
+        return [self.render([crop_id]) for crop_id in self.offered]
+
+    def fixed_rest(self, text: str) -> str:
+        return f"'{self.closing}" if self.grammar.at_crop_end(text) else ""
 
     def find(self, text: str) -> int | None:
         """Where the first call in `text` begins; None where there is none."""
@@ -112,19 +96,19 @@ class CallFormat:
                 return self._unless_damaged(text, len(text) - length)
         return len(text)
 
-    def parse(self, reply: str) -> CropCall:
+    def parse(self, reply: str) -> Call:
         """Read the call in a complete reply.
 
         Read, and reported as "repaired": other case, brackets or white space, a missing bracket or
         quote, text around the call, duplicates, and crops that were not offered (left out).
         """
         if self.call_start(reply) is None:
-            return CropCall("none")
+            return Call("none")
         for after_marker in self._word.split(reply)[1:]:
             if ids := self._read(after_marker):
                 complete = self.grammar.complete(reply.strip())
-                return CropCall("ok" if complete else "repaired", ids)
-        return CropCall("invalid")
+                return Call("ok" if complete else "repaired", tuple(Request(i) for i in ids))
+        return Call("invalid", problem="the call names no crop that is offered")
 
     def _read(self, text: str) -> tuple[str, ...]:
         """The crops that are listed where `text` begins."""
@@ -151,12 +135,6 @@ class CallFormat:
         return ("[" in reply or "]" in reply) and self._may_be_damaged(reply)
 
 
-@lru_cache(maxsize=16)
-def call_format(opening: str, closing: str, offered: tuple[str, ...]) -> CallFormat:
-    """The format with this fixed text, made once."""
-    return CallFormat(opening, closing, offered)
-
-
 def _crop_ids(item: str) -> Iterator[str]:
     """Ids in one item of a list; `05` is read digit by digit, as both published parsers do."""
     if (digits := "".join(item.split())).isdecimal():
@@ -174,5 +152,7 @@ def _damaged_call(marker: str) -> re.Pattern[str]:
     prefixes = sorted({n[:end] for n in names for end in range(1, len(n))}, key=len, reverse=True)
     letters = re.escape("".join(sorted(set(marker))))
     begin = "|".join(["\\[['\"]", *map(re.escape, dict.fromkeys(pieces))])
-    go_on = rf"""[{letters}\s\d:,'"\[\]()]|{"|".join(names)}"""
+    # A name of these letters alone would make two ways to read a text, and thousands to read two.
+    words = [name for name in names if not set(name) <= set(marker)]
+    go_on = "|".join([rf"""[{letters}\s\d:,'"\[\]()]""", *words])
     return re.compile(rf"\s*(?:[{letters}\[]|(?:{begin})(?:{go_on})*(?:{'|'.join(prefixes)})?)")

@@ -1,0 +1,181 @@
+"""Options of `awares-edge evaluate`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias
+
+import typer
+
+from awares_edge.errors import InputError
+from awares_edge.evaluation.benchmarks import BENCHMARKS
+from awares_edge.evaluation.modes import MODES, EvalMode, get_mode
+from awares_edge.evaluation.scorers import SCORERS, Scorer
+from awares_edge.evaluation.suites import SynthSuite
+from awares_edge.evaluation.synthetic import PictureControl
+from awares_edge.synth.generate import FAMILIES, HELD_BACK, Split
+
+WHAT = f"{', '.join(BENCHMARKS)}; synth; all (the six benchmarks); or a FILE.jsonl of your own"
+
+
+What: TypeAlias = Annotated[str | None, typer.Argument(help=f"{WHAT}.", show_default=False)]
+Data: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        help="Folder with the published parquet files, or a data set on the Hugging Face hub. "
+        "Default: the published one, downloaded on first use.",
+    ),
+]
+Mode: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(help=f"One of {', '.join(MODES)}; may be repeated. Default: awares."),
+]
+Modes: TypeAlias = Annotated[
+    str | None, typer.Option(help="Several modes: awares,full,low.", show_default=False)
+]
+AllModes: TypeAlias = Annotated[bool, typer.Option("--all-modes", help="Every mode, in one table.")]
+Limit: TypeAlias = Annotated[
+    int | None,
+    typer.Option(min=1, help="Only the first so many questions. Default: all; synth: 2000."),
+]
+Shard: TypeAlias = Annotated[
+    str | None, typer.Option(help="Ask one part of the questions, such as 1/4; see --merge.")
+]
+Resume: TypeAlias = Annotated[
+    bool, typer.Option("--resume", help="Go on with the run that the output folder holds.")
+]
+Workers: TypeAlias = Annotated[
+    int | None,
+    typer.Option(min=0, max=64, help="Threads that decode pictures ahead. Default: 1."),
+]
+ScorerOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        help=f"Version of lmms-eval whose rules to use: {' or '.join(SCORERS)} (default)."
+    ),
+]
+Output: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--output", "-o", help="Folder for the results. Default: awares-evaluation; synth: none."
+    ),
+]
+Seed: TypeAlias = Annotated[
+    int | None, typer.Option(min=0, help="synth: seed of the questions. Default: 0.")
+]
+SplitOption: TypeAlias = Annotated[
+    Split | None, typer.Option(help="synth: split to draw from. Default: test.")
+]
+Family: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(help="synth: only these families; held-back ones too. Default: trained ones."),
+]
+Control: TypeAlias = Annotated[
+    PictureControl | None,
+    typer.Option(
+        help="synth: show a blank or another picture instead, to see what guessing gives."
+    ),
+]
+Save: TypeAlias = Annotated[
+    Path | None, typer.Option(help="synth: write every question's outcome to this JSONL file.")
+]
+PictureOption: TypeAlias = Annotated[
+    Path | None, typer.Option(help="Draw accuracy against RTR to this file (.png, .svg, .pdf).")
+]
+Compare: TypeAlias = Annotated[
+    tuple[Path, Path] | None,
+    typer.Option(
+        help="Compare the results in two folders (McNemar's test) and ask nothing.",
+        show_default=False,
+    ),
+]
+Merge: TypeAlias = Annotated[
+    list[Path] | None,
+    typer.Option(help="Folder of a shard's results; repeat for each, and give -o. Asks nothing."),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class SynthOptions:
+    """Which synthetic questions to ask."""
+
+    split: Split = "test"
+    seed: int = 0
+    limit: int = 2000
+    families: tuple[str, ...] = ()
+    control: PictureControl = "right"
+
+    def suite(self) -> SynthSuite:
+        """These questions as a suite."""
+        return SynthSuite(self.split, self.seed, self.limit, self.families, self.control)
+
+
+def synth_options(
+    what: str,
+    split: Split | None,
+    seed: int | None,
+    limit: int | None,
+    families: list[str] | None,
+    control: PictureControl | None,
+) -> SynthOptions | None:
+    """The synthetic questions to ask; None for another suite.
+
+    Raises:
+        InputError: no such family; or an option of synth for another suite.
+    """
+    if what != "synth":
+        only = "is for synth: leave it out"
+        refuse(only, split=split, seed=seed, family=families, control=control)
+        return None
+    for name in families or ():
+        if name not in FAMILIES and name not in HELD_BACK:
+            known = ", ".join([*FAMILIES, *HELD_BACK])
+            raise InputError(f"no family {name!r}: choose from {known}")
+    return SynthOptions(
+        split or "test",
+        seed or 0,
+        limit or 2000,
+        tuple(families or ()),
+        control or "right",
+    )
+
+
+def chosen_modes(mode: list[str] | None, modes: str | None, all_modes: bool) -> list[EvalMode]:
+    """Modes to measure, in the order given, each once.
+
+    Raises:
+        InputError: no such mode, or more than one way to name them.
+    """
+    if all_modes:
+        if mode or modes:
+            raise InputError("--all-modes measures every mode: leave --mode out")
+        return list(MODES)
+    names = [*(mode or ()), *(modes.split(",") if modes is not None else ())]
+    return list(dict.fromkeys(get_mode(name.strip()) for name in names or ["awares"]))
+
+
+def get_scorer(name: str | None) -> Scorer:
+    """The scorer of this name; the newest for None.
+
+    Raises:
+        InputError: there is none.
+    """
+    for scorer in SCORERS:
+        if name == scorer:
+            return scorer
+    if name is None:
+        return SCORERS[-1]
+    raise InputError(f"no scorer {name!r}: choose one of {', '.join(SCORERS)}")
+
+
+def refuse(why: str, **options: Any) -> None:
+    """Refuse options that would be ignored.
+
+    Raises:
+        InputError: one was given.
+    """
+    for name, value in options.items():
+        # 0 is a value: only what was not given is None, False or empty.
+        if value is not None and value is not False and value != []:
+            raise InputError(f"--{name.replace('_', '-')} {why}")

@@ -1,0 +1,54 @@
+"""How a question begins: what is shown first, and how often the model may look closer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from awares_edge.controller.options import AskOptions
+from awares_edge.controller.policies import NARROW_VIEW, SMALL_IMAGE
+from awares_edge.controller.trace import View
+from awares_edge.controller.views import PictureViews
+
+_PROGRESSIVE_CALLS = 3
+"""Calls of one question in mode "progressive", unless the caller or the protocol allows more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a question begins.
+
+    Attributes:
+        view: what the model is shown first.
+        calls: how often it may look closer.
+        policies: what was decided on the model's behalf, as "policy:outcome".
+    """
+
+    view: View
+    calls: int
+    policies: tuple[str, ...] = ()
+
+
+def plan_question(views: PictureViews, options: AskOptions) -> Plan:
+    """How a question about this picture begins."""
+    low = views.size("low")
+    if options.mode == "full":
+        return Plan("full", 0)
+    if not views.fits(low):
+        return Plan("full", 0, (f"{NARROW_VIEW}:full",))
+    if options.mode == "low":
+        return Plan("low", 0)
+    smaller = views.model.protocol.first_view.rule != "whole"
+    # The low-res view would cost as much as the whole picture.
+    useless = smaller and views.tokens(low) >= views.tokens(views.source.size)
+    if useless and not options.crops:
+        return Plan("full", 0, (f"{SMALL_IMAGE}:full",))
+    return Plan("low", _most_calls(views, options))
+
+
+def _most_calls(views: PictureViews, options: AskOptions) -> int:
+    if options.crops:
+        return 0
+    if options.max_calls is not None:
+        return options.max_calls
+    own = views.model.protocol.limits.max_calls
+    return max(own, _PROGRESSIVE_CALLS) if options.mode == "progressive" else own

@@ -1,0 +1,1 @@
+"""Runs over suites: rows kept on disk, resumed, merged, summed up and compared."""
