@@ -27,6 +27,7 @@ def load(
     device: str | None = None,
     threads: int | None = None,
     context: int | None = None,
+    dtype: str | None = None,
     verify: bool = True,
     progress: Progress | None = None,
 ) -> Model:
@@ -43,16 +44,20 @@ def load(
             runtime can use here.
         threads: CPU threads; None for one for each core that this process may use.
         context: most KV cells of a session (text and visual tokens); None for the runtime's limit.
+        dtype: what a checkpoint computes in: "float32" (None), "float16" or "bfloat16". A bundle
+            computes in the precision that it was exported in.
         verify: compare the bundle's files with their hashes first.
         progress: called with (name, done, total) after each verified file.
 
     Raises:
         BundleError, CheckpointError, InputError: what is at `path` cannot be used.
         RuntimeUnavailable: a package is missing; the message says how to install it.
-        InputError: no such runtime or profile.
+        InputError: no such runtime, profile or dtype, or a dtype for what is not a checkpoint.
     """
     profile = get_profile(protocol) if protocol else None
-    options = RuntimeOptions(device, threads, context)
+    options = RuntimeOptions(device, threads, context, dtype)
+    if dtype is not None and (runtime is None or get_runtime(runtime).reads != "checkpoint"):
+        raise InputError("a dtype is for checkpoints alone: leave it out, or use the torch runtime")
     if runtime is not None and get_runtime(runtime).reads != "bundle":
         return _load_checkpoint(path, get_runtime(runtime), profile, options)
     root = embedded_bundle() if path is None else Path(path)

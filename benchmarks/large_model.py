@@ -15,6 +15,7 @@ import resource
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,7 @@ def main() -> None:
         print(json.dumps(found))
         return
     if not (work / "checkpoint").is_dir():
-        write_random_checkpoint(work / "checkpoint", QWEN_3B, "BF16")
+        write_random_checkpoint(work / "checkpoint", replace(QWEN_3B, context=32_768), "BF16")
     held = True
     for precision in options.precisions:
         if not (work / precision).is_dir():

@@ -12,3 +12,6 @@ def pytest_addoption(parser):
         "--fuzz-times", type=float, default=1.0, help="run this many times the fuzz tier's cases"
     )
     parser.addoption("--fuzz-seed", type=int, default=0, help="seed of the fuzz tier's cases")
+    parser.addoption(
+        "--device", default="cpu", help="where the conformance suite computes: cpu, cuda, ..."
+    )

@@ -53,7 +53,8 @@ def test_the_package_names_no_machine_and_no_private_tool():
         *PAGES,
         *ROOT.glob("awares_edge/**/*.py"),
         *ROOT.glob("recipes/**/*.py"),
-        *ROOT.glob("scripts/*"),
+        *filter(Path.is_file, ROOT.glob("scripts/*")),
+        *ROOT.glob("scripts/*/*.py"),
     ]:
         text = path.read_text(encoding="utf-8")
         assert "/work/" not in text, path

@@ -16,11 +16,14 @@ class RuntimeOptions:
             usable here.
         threads: CPU threads; None for one for each core that this process may use.
         context: most KV cells of a session; None for the runtime's own limit.
+        dtype: what a checkpoint computes in, "float32", "float16" or "bfloat16"; None for float32.
+            A bundle has its precision already.
     """
 
     device: str | None = None
     threads: int | None = None
     context: int | None = None
+    dtype: str | None = None
 
 
 def choose_context(wanted: int | None, most: int, default: int | None = None) -> int:

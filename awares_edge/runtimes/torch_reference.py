@@ -41,7 +41,11 @@ _CACHE = "cache" if "cache" in _PARAMETERS else "past_key_values"
 def load(checkpoint: Path, options: RuntimeOptions) -> TorchRuntime:
     """Load a checkpoint as the registry does."""
     return TorchRuntime.load(
-        checkpoint, device=options.device, threads=options.threads, context=options.context
+        checkpoint,
+        device=options.device,
+        dtype=options.dtype or "float32",
+        threads=options.threads,
+        context=options.context,
     )
 
 

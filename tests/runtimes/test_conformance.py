@@ -1,6 +1,7 @@
 """One suite for every runtime that computes: what the controller may rely on.
 
 A runtime joins by adding a loader to `LOADERS`; all of them read the same tiny random checkpoint.
+`pytest tests/runtimes/test_conformance.py --device cuda` computes on a GPU.
 """
 
 import threading
@@ -23,7 +24,7 @@ MORE = TextSegment((20, 21, 22))
 
 @pytest.fixture(scope="module", params=LOADERS)
 def loaded(request, tmp_path_factory) -> Loaded:
-    with LOADERS[request.param](tmp_path_factory) as loaded:
+    with LOADERS[request.param](tmp_path_factory, request.config.getoption("device")) as loaded:
         yield loaded
 
 
@@ -288,7 +289,7 @@ class TestLoop:
 @pytest.fixture(params=LOADERS)
 def short_lived(request, tmp_path_factory) -> Loaded:
     """A model of its own, to be closed."""
-    with LOADERS[request.param](tmp_path_factory) as loaded:
+    with LOADERS[request.param](tmp_path_factory, request.config.getoption("device")) as loaded:
         yield loaded
 
 

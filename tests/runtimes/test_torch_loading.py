@@ -33,3 +33,23 @@ def test_a_gpu_that_is_not_there(checkpoint, device, monkeypatch):
 def test_threads_out_of_range(checkpoint, threads):
     with pytest.raises(InputError, match="one for each core"):
         awares_edge.load(checkpoint, runtime="torch", threads=threads)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "wanted"), [(None, "float32"), ("float16", "float16"), ("bfloat16", "bfloat16")]
+)
+def test_the_dtype_that_it_computes_in(checkpoint, dtype, wanted):
+    with awares_edge.load(checkpoint, runtime="torch", device="cpu", dtype=dtype) as model:
+        assert model.runtime.precision == wanted
+        assert model.runtime.model.dtype == getattr(torch, wanted)
+
+
+def test_a_dtype_that_is_none(checkpoint):
+    with pytest.raises(InputError, match="choose one of float32, float16, bfloat16"):
+        awares_edge.load(checkpoint, runtime="torch", dtype="int4")
+
+
+@pytest.mark.parametrize("runtime", [None, "onnx", "null"])
+def test_a_dtype_for_what_is_not_a_checkpoint(runtime):
+    with pytest.raises(InputError, match="for checkpoints alone"):
+        awares_edge.load(runtime=runtime, dtype="float16")

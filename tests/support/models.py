@@ -1,4 +1,7 @@
-"""Loaders of every runtime for the conformance suite: the same tiny random checkpoint each time."""
+"""Loaders of every runtime for the conformance suite: the same tiny random checkpoint each time.
+
+Each takes pytest's factory of temporary folders and the name of a device.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,6 +35,11 @@ class Loaded:
         assert np.mean(off > self.tolerance) < 0.5 or (self.rounding and np.size(off) == 1)
 
 
+# Off the CPU: TF32 products (llama.cpp at float32, torch's convolutions) have 10 bits of mantissa,
+# as float16 has. The same bounds as tests/runtimes/tensorrt/test_gpu.py.
+_TF32, _FP16 = 5e-3, 1e-2
+
+
 def _checkpoint(factory):
     pytest.importorskip("torch")
     from tests.support.checkpoints import make_checkpoint
@@ -43,18 +51,20 @@ def _checkpoint(factory):
 
 
 @contextmanager
-def _onnx(factory) -> Iterator[Loaded]:
+def _onnx(factory, device) -> Iterator[Loaded]:
     from awares_edge.export import export_checkpoint
 
     checkpoint = _checkpoint(factory)
     bundle = factory.mktemp("onnx") / "bundle"
-    export_checkpoint(checkpoint, bundle, precision="fp32", profile=PROFILES["paper"])
-    with awares_edge.load(bundle, threads=1, context=4096) as model:
-        yield Loaded(model, 2e-5)
+    # onnxruntime has the cached attention in CUDA at float16 alone.
+    precision, tolerance = ("fp32", 2e-5) if device == "cpu" else ("fp16", _FP16)
+    export_checkpoint(checkpoint, bundle, precision=precision, profile=PROFILES["paper"])
+    with awares_edge.load(bundle, device=device, threads=1, context=4096) as model:
+        yield Loaded(model, tolerance)
 
 
 @contextmanager
-def _onnx_int4(factory) -> Iterator[Loaded]:
+def _onnx_int4(factory, device) -> Iterator[Loaded]:
     """Inputs of 4-bit products are rounded to int8 row by row, so a token's numbers do not depend
     on the tokens it shares a call with. Float noise before a rounding may still move it by a step,
     which was measured to move logits by up to 0.5% of their deviation. int8 has one scale for all
@@ -62,6 +72,8 @@ def _onnx_int4(factory) -> Iterator[Loaded]:
     tested in test_onnx_precisions.py."""
     from awares_edge.export import export_checkpoint
 
+    if device != "cpu":
+        pytest.skip("onnxruntime's CPU kernels are what rounds inputs to int8")
     bundle = factory.mktemp("onnx-int4") / "bundle"
     profile = PROFILES["paper"]
     export_checkpoint(_checkpoint(factory), bundle, precision="int4", profile=profile)
@@ -70,14 +82,15 @@ def _onnx_int4(factory) -> Iterator[Loaded]:
 
 
 @contextmanager
-def _torch(factory) -> Iterator[Loaded]:
+def _torch(factory, device) -> Iterator[Loaded]:
     checkpoint = _checkpoint(factory)
-    with awares_edge.load(checkpoint, runtime="torch", threads=1, context=4096) as model:
-        yield Loaded(model, 2e-5)
+    options = {"runtime": "torch", "device": device, "threads": 1, "context": 4096}
+    with awares_edge.load(checkpoint, **options) as model:
+        yield Loaded(model, 2e-5 if device == "cpu" else _TF32)
 
 
 @contextmanager
-def _llamacpp(factory) -> Iterator[Loaded]:
+def _llamacpp(factory, device) -> Iterator[Loaded]:
     pytest.importorskip("llama_cpp", reason="llama.cpp is not installed (extra gguf)")
     pytest.importorskip("gguf", reason="gguf is not installed (extra gguf)")
     from awares_edge.export import export_checkpoint
@@ -91,13 +104,15 @@ def _llamacpp(factory) -> Iterator[Loaded]:
     checkpoint = make_checkpoint(root / "checkpoint", shape, seed=1)
     profile = PROFILES["paper"]
     export_checkpoint(checkpoint, root / "b", format="gguf", precision="f32", profile=profile)
-    with awares_edge.load(root / "b", threads=1, context=4096) as model:
-        yield Loaded(model, 5e-5)
+    with awares_edge.load(root / "b", device=device, threads=1, context=4096) as model:
+        yield Loaded(model, 5e-5 if device == "cpu" else _TF32)
 
 
 @contextmanager
-def _tensorrt(factory) -> Iterator[Loaded]:
+def _tensorrt(factory, device) -> Iterator[Loaded]:
     """The runtime and its graphs, over a stand-in for TensorRT and CUDA that runs on a CPU."""
+    if device != "cpu":
+        pytest.skip("a stand-in: test_gpu.py runs TensorRT itself")
     from awares_edge.checkpoint.checkpoint import Checkpoint
     from awares_edge.runtimes.tensorrt.plan import Range
     from tests.support.tensorrt_cpu import as_model, cpu_runtime, write_bundle

@@ -86,6 +86,7 @@ def _key(variant: dict[str, Any]) -> tuple[Any, ...]:
     return (
         Path(fields["path"]).name,
         *(fields[name] for name in ("mode", "device", "threads", "max_pixels")),
+        fields.get("dtype"),  # older files lack it
         *(job[name] for name in ("side", "answer_tokens", "free")),
         tuple(job["crops"]),
     )

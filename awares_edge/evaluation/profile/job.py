@@ -21,6 +21,7 @@ class Variant:
         device: where to compute; None for the best that the runtime can use.
         threads: CPU threads; None for one a core.
         max_pixels: area that a picture is scaled down to; None for the protocol's own limit.
+        dtype: what a checkpoint computes in; None for float32.
     """
 
     path: str
@@ -30,6 +31,7 @@ class Variant:
     device: str | None = None
     threads: int | None = None
     max_pixels: int | None = None
+    dtype: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,6 +83,7 @@ def _load(variant: Variant) -> Model:
         protocol=variant.protocol,
         device=variant.device,
         threads=variant.threads,
+        dtype=variant.dtype,
         verify=False,
     )
     if variant.max_pixels is None:

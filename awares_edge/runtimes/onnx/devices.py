@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+from contextlib import redirect_stdout
 from functools import lru_cache
 from typing import Any
 
@@ -57,6 +59,17 @@ def memory(device: Device) -> str:
 
 
 @lru_cache
+def _load_cuda() -> None:
+    """Load the CUDA libraries that pip installed beside onnxruntime-gpu, where it can do so.
+
+    What it cannot find it prints: the session that follows says the same as an error.
+    """
+    if hasattr(ort, "preload_dlls"):  # since 1.21
+        with redirect_stdout(io.StringIO()):
+            ort.preload_dlls()
+
+
+@lru_cache
 def usable(device: Device) -> bool:
     """Whether the device's provider starts here.
 
@@ -68,6 +81,7 @@ def usable(device: Device) -> bool:
     name = _PROVIDERS[device.kind]
     if name not in ort.get_available_providers():
         return False
+    _load_cuda()
     options = ort.SessionOptions()
     options.log_severity_level = _SILENT
     try:
