@@ -23,7 +23,7 @@ from awares_edge.apps.options import (
 from awares_edge.errors import InputError
 from awares_edge.evaluation import plot
 from awares_edge.evaluation.report import Report
-from awares_edge.evaluation.synthetic import MODES, EvalMode, evaluate
+from awares_edge.evaluation.synthetic import EXTRA_MODES, MODES, check_mode, evaluate
 from awares_edge.files import check_output, whole_file
 from awares_edge.synth.generate import FAMILIES, HELD_BACK
 
@@ -59,10 +59,13 @@ def synth(
     runtime: RuntimeOption = None,
     mode: Annotated[
         list[str] | None,
-        typer.Option(help=f"One of {', '.join(MODES)}; may be repeated. Default: awares."),
+        typer.Option(
+            help=f"One of {', '.join((*MODES, *EXTRA_MODES))}; may be repeated. Default: awares. "
+            "prune:R keeps the share R of the whole picture's visual tokens (torch runtime)."
+        ),
     ] = None,
     all_modes: Annotated[
-        bool, typer.Option("--all-modes", help="Every mode, in one table.")
+        bool, typer.Option("--all-modes", help=f"{', '.join(MODES)}, in one table.")
     ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the questions.")] = 0,
     limit: Annotated[int, typer.Option(min=1, help="Number of questions.")] = 2000,
@@ -154,16 +157,14 @@ def _title(
     return f"{name}: synthetic suite, {', '.join(parts)}, {results[0]['questions']:,} questions"
 
 
-def _modes(mode: list[str] | None, all_modes: bool) -> list[EvalMode]:
+def _modes(mode: list[str] | None, all_modes: bool) -> list[str]:
     if all_modes:
         if mode:
             raise InputError("--all-modes measures every mode: leave --mode out")
         return list(MODES)
-    chosen: list[EvalMode] = []
-    for name in mode or ["awares"]:
-        if name not in MODES:
-            raise InputError(f"no mode {name!r}: choose one of {', '.join(MODES)}")
-        chosen.append(name)
+    chosen = mode or ["awares"]
+    for name in chosen:
+        check_mode(name)
     return chosen
 
 

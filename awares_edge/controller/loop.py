@@ -102,6 +102,7 @@ class _Question:
     def run(self) -> Generator[Event, None, None]:
         self.limits.check("")
         self.transcript = self.views.transcript(self.view, self.turns[0])
+        self.view_tokens = self.transcript.view_tokens
         self.limits.check("")
         follow_up = self.options.follow_up
         asked, policies = self.transcript.begin(self.question, follow_up=follow_up)

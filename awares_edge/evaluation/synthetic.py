@@ -2,15 +2,17 @@
 
 Modes: ``awares`` (the model decides), ``full`` and ``low`` (baselines that never
 zoom), ``always-full`` (the model decides when, and is shown the whole picture, as in
-VisionThink), ``random-crop`` (the model decides when; the crop is random) and
-``oracle-crop`` (known evidence decides both).
+VisionThink), ``random-crop`` (the model decides when; the crop is random),
+``oracle-crop`` (known evidence decides both), and ``progressive`` (calls inside crops).
+``prune:R`` shows the whole picture at once, of whose visual tokens the share R is kept (as
+VisionZip does; the torch runtime only).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 import numpy as np
 from PIL import Image
@@ -18,19 +20,39 @@ from PIL import Image
 from awares_edge.controller.model import Model
 from awares_edge.controller.options import AskOptions
 from awares_edge.controller.picture import Picture
-from awares_edge.controller.trace import Answer
+from awares_edge.controller.trace import Answer, Mode
 from awares_edge.errors import ImageError, InputError
 from awares_edge.evaluation.answers import is_right
 from awares_edge.evaluation.report import Outcome, Report
 from awares_edge.synth.generate import Split, generate
-from awares_edge.synth.oracle import QUARTERS, is_sufficient, smallest_crops
+from awares_edge.synth.oracle import QUARTERS, smallest_crops
 from awares_edge.synth.sample import SIDE, Question
 
 EvalMode = Literal["awares", "full", "low", "always-full", "random-crop", "oracle-crop"]
 MODES: tuple[EvalMode, ...] = get_args(EvalMode)
+EXTRA_MODES = ("progressive", "prune:R")
+"""Modes that are measured only when named."""
 PictureControl = Literal["right", "blank", "other"]
 QUESTIONS_PER_PICTURE = 6
 _MAX_NEW_TOKENS = 24
+
+
+def check_mode(mode: str) -> float:
+    """Share of the visual tokens that a mode keeps: R of "prune:R", 1 for all others.
+
+    Raises:
+        InputError: there is no such mode.
+    """
+    if mode in MODES or mode == "progressive":
+        return 1.0
+    name, _, share = mode.partition(":")
+    try:
+        if name == "prune" and 0 < float(share) <= 1:
+            return float(share)
+    except ValueError:
+        pass
+    known = ", ".join((*MODES, *EXTRA_MODES))
+    raise InputError(f"no mode {mode!r}: choose from {known} (R above 0 and at most 1)")
 
 
 def questions(
@@ -68,7 +90,7 @@ def balanced(
 
 def evaluate(
     model: Model,
-    mode: EvalMode,
+    mode: str,
     *,
     split: Split = "test",
     seed: int = 0,
@@ -82,8 +104,9 @@ def evaluate(
     ``control`` replaces the picture by a blank one or by the one before, to show
     what guessing gives. A picture that cannot be used is skipped, and named in the report.
     """
-    if mode not in MODES:
-        raise InputError(f"no mode {mode!r}: choose one of {', '.join(MODES)}")
+    share = check_mode(mode)
+    if mode.startswith("prune"):
+        model = _pruned(model, share)
     report = Report(mode)
     before: Image.Image | None = None
     rng = np.random.default_rng([seed, 11])
@@ -106,9 +129,27 @@ def evaluate(
     return report
 
 
-def _ask(picture: Picture, question: Question, mode: EvalMode, rng: np.random.Generator) -> Answer:
-    if mode in ("awares", "full", "low"):
-        return picture.ask(question.text, AskOptions(mode=mode, max_new_tokens=_MAX_NEW_TOKENS))
+def _pruned(model: Model, share: float) -> Model:
+    """The same model with pruned pictures. It holds nothing of its own to close but its sessions.
+
+    Raises:
+        InputError: its runtime cannot prune.
+    """
+    return Model(
+        model.runtime.pruned(share),
+        model.tokenizer,
+        model.special,
+        model.protocol,
+        model.preprocessing,
+    )
+
+
+def _ask(picture: Picture, question: Question, mode: str, rng: np.random.Generator) -> Answer:
+    if mode.startswith("prune"):
+        mode = "full"
+    if mode in get_args(Mode):
+        asked = cast(Mode, mode)
+        return picture.ask(question.text, AskOptions(mode=asked, max_new_tokens=_MAX_NEW_TOKENS))
     if mode == "oracle-crop":
         if question.size != "small":
             return picture.ask(
@@ -152,9 +193,23 @@ def _outcome(family: str, question: Question, answer: Answer) -> Outcome:
         correct=is_right(answer.text, question.answer),
         needs_zoom=question.size == "small",
         crops=crops,
-        crops_sufficient=bool(crops) and is_sufficient(question.evidence, crops),
+        crops_sufficient=bool(crops) and _holds(answer, question),
         call_status=answer.call_status,
         visual_tokens=tokens.low + tokens.crops,
         full_tokens=tokens.full,
         total_ms=answer.total_ms,
+    )
+
+
+def _holds(answer: Answer, question: Question) -> bool:
+    """Does every evidence box lie whole in one of the regions that were sent?"""
+    return all(
+        any(
+            crop.box[0] <= left
+            and crop.box[1] <= top
+            and crop.box[2] >= right
+            and crop.box[3] >= bottom
+            for crop in answer.crops
+        )
+        for left, top, right, bottom in question.evidence
     )
