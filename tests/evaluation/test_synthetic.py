@@ -24,6 +24,7 @@ from awares_edge.synth import SIDE, generate
 from awares_edge.synth.oracle import QUARTERS, smallest_crops
 
 LIMIT = 18
+BOX_PROFILE = Path(__file__).parents[2] / "recipes" / "nano" / "box.toml"
 
 
 def _asked(limit: int = LIMIT) -> list[tuple[str, tuple[str, ...]]]:
@@ -215,3 +216,21 @@ def test_the_documents_name_the_questions_whose_wording_tells_the_size() -> None
     text = " ".join(page.split())
     assert f"alone: {two} and {values} questions, none of large text, in the first 750" in text
     assert f"{told} of the {small} small-text questions" in text
+
+
+@pytest.mark.parametrize(("shift", "right"), [(0, 1.0), (28, 0.0)])
+def test_a_box_is_right_if_it_holds_all_evidence(shift: int, right: float) -> None:
+    """Boxes have no ids: what counts is where they were cut."""
+    replies = []
+    for _, _, chosen in questions("test", 0, LIMIT):
+        for q in chosen:
+            if q.size == "small":
+                sides = list(zip(*q.evidence, strict=True))
+                x1, y1 = (min(s) // 2 + shift for s in sides[:2])
+                x2, y2 = (max(s) // 2 + 1 + shift for s in sides[2:])
+                replies.append(f"GET_CROPS:[{x1},{y1},{x2},{y2}];")
+            replies.append(q.answer)
+    with scripted(replies, protocol=str(BOX_PROFILE)) as model:
+        result = evaluate(model, "awares", limit=LIMIT).to_dict()
+    assert (result["call_recall"], result["valid_calls"]) == (1.0, 1.0)
+    assert result["right_crop"] == right

@@ -25,9 +25,13 @@ BEFORE, AFTER = TextSegment((3, 4, 5)), TextSegment((6, 7))
 
 
 @pytest.fixture(scope="module")
-def runtime(tmp_path_factory):
-    folder = make_checkpoint(tmp_path_factory.mktemp("pruning") / "checkpoint", "tied", seed=3)
-    return TorchRuntime.load(folder)
+def checkpoint(tmp_path_factory):
+    return make_checkpoint(tmp_path_factory.mktemp("pruning") / "checkpoint", "tied", seed=3)
+
+
+@pytest.fixture(scope="module")
+def runtime(checkpoint):
+    return TorchRuntime.load(checkpoint)
 
 
 @pytest.fixture(scope="module")
@@ -157,6 +161,16 @@ def test_the_budget_is_kept(share, tokens):
 def test_a_share_out_of_range(runtime, share):
     with pytest.raises(InputError, match="must be above 0 and at most 1"):
         runtime.pruned(share)
+
+
+def test_an_evaluation_counts_the_tokens_that_are_left(checkpoint):
+    with awares_edge.load(checkpoint, runtime="torch", protocol="nano") as model:
+        full, whole, pruned = (
+            evaluate(model, mode, limit=3) for mode in ("full", "prune:1", "prune:0.375")
+        )
+    assert [o.answer for o in whole.outcomes] == [o.answer for o in full.outcomes]
+    assert whole.to_dict()["rtr"] == 1.0
+    assert {(o.visual_tokens, o.full_tokens) for o in pruned.outcomes} == {(24, 64)}
 
 
 def test_other_runtimes_say_that_they_cannot_prune():
