@@ -34,7 +34,7 @@ EXTRA_MODES = ("progressive", "prune:R")
 """Modes that are measured only when named."""
 PictureControl = Literal["right", "blank", "other"]
 QUESTIONS_PER_PICTURE = 6
-_MAX_NEW_TOKENS = 32
+_MAX_NEW_TOKENS = 24
 
 
 def check_mode(mode: str) -> float:
