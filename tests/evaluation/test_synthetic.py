@@ -218,9 +218,9 @@ def test_the_documents_name_the_questions_whose_wording_tells_the_size() -> None
     assert f"{told} of the {small} small-text questions" in text
 
 
-@pytest.mark.parametrize(("shift", "right"), [(0, 1.0), (28, 0.0)])
+@pytest.mark.parametrize(("missing", "right"), [(0, 1.0), (2, 0.0)])
 def test_a_box_is_right_if_it_holds_all_evidence(
-    shift: int, right: float, monkeypatch: pytest.MonkeyPatch
+    missing: int, right: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Boxes have no ids: what counts is where they were cut."""
     # The scripted model's tokens are characters.
@@ -230,8 +230,8 @@ def test_a_box_is_right_if_it_holds_all_evidence(
         for q in chosen:
             if q.size == "small":
                 sides = list(zip(*q.evidence, strict=True))
-                x1, y1 = (min(s) // 2 + shift for s in sides[:2])
-                x2, y2 = (max(s) // 2 + 1 + shift for s in sides[2:])
+                x1, y1 = (min(s) // 2 for s in sides[:2])
+                x2, y2 = (-(-max(s) // 2) - missing for s in sides[2:])
                 replies.append(f"GET_CROPS:[{x1},{y1},{x2},{y2}];")
             replies.append(q.answer)
     with scripted(replies, protocol=str(BOX_PROFILE)) as model:
