@@ -23,12 +23,8 @@ sys.path.insert(0, str(ROOT))
 
 import awares_edge  # noqa: E402
 from awares_edge.evaluation import plot  # noqa: E402
-from awares_edge.evaluation.synthetic import (  # noqa: E402
-    MODES,
-    EvalMode,
-    PictureControl,
-    evaluate,
-)
+from awares_edge.evaluation.modes import MODES  # noqa: E402
+from awares_edge.evaluation.synthetic import PictureControl, evaluate  # noqa: E402
 from awares_edge.synth.generate import HELD_BACK  # noqa: E402
 from benchmarks.markdown import table  # noqa: E402
 
@@ -41,7 +37,7 @@ class Job:
     """One evaluation."""
 
     checkpoint: Path
-    mode: EvalMode
+    mode: str
     questions: int
     families: tuple[str, ...] = ()
     control: PictureControl = "right"

@@ -103,6 +103,7 @@ class _Question:
         self.limits.check("")
         trace = self.turns[0]
         self.transcript = self.views.transcript(self.view, trace)
+        self.view_tokens = self.transcript.view_tokens
         self.limits.check("")
         segments, dropped = self.transcript.begin(
             self.question, trace, follow_up=self.options.follow_up

@@ -64,6 +64,11 @@ class Transcript:
         self._after_view: Mark | None = None
         self._before_question: Mark | None = None
 
+    @property
+    def view_tokens(self) -> int:
+        """Visual tokens of the view in context."""
+        return self._image.tokens
+
     def shown(self) -> list[Shown]:
         """Every region in context, in the order in which they were sent."""
         return [one for exchange in self.exchanges for one in exchange.shown]

@@ -3,41 +3,72 @@
 ``awares`` (the model decides), ``full`` and ``low`` (baselines that never zoom), ``always-full``
 (the model decides when, and is shown the whole picture, as in VisionThink), ``random-crop`` (the
 model decides when; the crop is random) and ``oracle-crop`` (known evidence decides both).
+``progressive`` allows calls inside crops. ``prune:R`` shows the whole picture at once, of whose
+visual tokens the share R is kept (as VisionZip does; only with the torch runtime).
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal, TypeAlias, get_args
+from typing import cast, get_args
 
 import numpy as np
 
+from awares_edge.controller.model import Model
 from awares_edge.controller.options import AskOptions
 from awares_edge.controller.picture import Picture
-from awares_edge.controller.trace import Answer
+from awares_edge.controller.trace import Answer, Mode
 from awares_edge.errors import InputError
 from awares_edge.synth.oracle import QUARTERS
 
-EvalMode: TypeAlias = Literal["awares", "full", "low", "always-full", "random-crop", "oracle-crop"]
-MODES: tuple[EvalMode, ...] = get_args(EvalMode)
+MODES = ("awares", "full", "low", "always-full", "random-crop", "oracle-crop")
+EXTRA_MODES = ("progressive", "prune:R")
+"""Modes that are measured only when named."""
+_PRUNE = "prune:"
 
 
-def get_mode(name: str) -> EvalMode:
-    """The mode of this name.
+def get_mode(name: str) -> str:
+    """The mode of this name; R of "prune:R" is a share above 0 and at most 1.
 
     Raises:
-        InputError: there is none.
+        InputError: there is no such mode.
     """
-    for mode in MODES:
-        if mode == name:
-            return mode
-    raise InputError(f"no mode {name!r}: choose one of {', '.join(MODES)}")
+    if name in (*MODES, "progressive") or _kept_share(name) is not None:
+        return name
+    known = ", ".join((*MODES, *EXTRA_MODES))
+    raise InputError(f"no mode {name!r}: choose from {known} (R above 0 and at most 1)")
+
+
+def in_mode(model: Model, mode: str) -> Model:
+    """The model to ask in a mode: itself, or for ``prune:R`` the same with pruned pictures.
+
+    The second shares the first one's weights: close only the first.
+
+    Raises:
+        InputError: its runtime cannot prune.
+    """
+    share = _kept_share(mode)
+    if share is None:
+        return model
+    runtime = model.runtime.pruned(share)
+    return Model(runtime, model.tokenizer, model.special, model.protocol, model.preprocessing)
+
+
+def _kept_share(mode: str) -> float | None:
+    """R of "prune:R"; None for other texts."""
+    if not mode.startswith(_PRUNE):
+        return None
+    try:
+        share = float(mode.removeprefix(_PRUNE))
+    except ValueError:
+        return None
+    return share if 0 < share <= 1 else None
 
 
 def ask(
     picture: Picture,
     prompt: str,
-    mode: EvalMode,
+    mode: str,
     *,
     max_new_tokens: int,
     rng: np.random.Generator,
@@ -55,8 +86,10 @@ def ask(
         ImageError, QuestionError, ContextOverflow: as `Picture.ask`.
     """
     options = AskOptions(max_new_tokens=max_new_tokens)
-    if mode in ("awares", "full", "low"):
-        return picture.ask(prompt, replace(options, mode=mode))
+    if mode.startswith(_PRUNE):  # `picture` is of a model that `in_mode` made
+        mode = "full"
+    if mode in get_args(Mode):
+        return picture.ask(prompt, replace(options, mode=cast(Mode, mode)))
     if mode == "oracle-crop":
         if evidence is None:
             raise InputError("mode 'oracle-crop' needs to know which crops hold the answer")

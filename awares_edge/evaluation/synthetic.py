@@ -12,13 +12,11 @@ from awares_edge.controller.model import Model
 from awares_edge.controller.trace import Answer
 from awares_edge.errors import ImageError
 from awares_edge.evaluation.answers import is_right
-from awares_edge.evaluation.modes import MODES, EvalMode, ask, get_mode
+from awares_edge.evaluation.modes import ask, get_mode, in_mode
 from awares_edge.evaluation.report import Outcome, Report
 from awares_edge.synth.generate import Split, generate
-from awares_edge.synth.oracle import is_sufficient, smallest_crops
+from awares_edge.synth.oracle import smallest_crops
 from awares_edge.synth.sample import SIDE, Question
-
-__all__ = ["MODES", "EvalMode", "PictureControl", "balanced", "evaluate", "questions"]
 
 PictureControl = Literal["right", "blank", "other"]
 QUESTIONS_PER_PICTURE = 6
@@ -71,7 +69,7 @@ def balanced(
 
 def evaluate(
     model: Model,
-    mode: EvalMode,
+    mode: str,
     *,
     split: Split = "test",
     seed: int = 0,
@@ -86,6 +84,7 @@ def evaluate(
     what guessing gives. A picture that cannot be used is skipped, and named in the report.
     """
     report = Report(get_mode(mode))
+    model = in_mode(model, mode)
     rng = np.random.default_rng([seed, 11])
     drawn = questions(split, seed, limit, families)
     for family, shown, chosen in shown_pictures(drawn, control):
@@ -126,9 +125,23 @@ def _outcome(family: str, question: Question, answer: Answer) -> Outcome:
         correct=is_right(answer.text, question.answer),
         needs_zoom=question.size == "small",
         crops=crops,
-        crops_sufficient=bool(crops) and is_sufficient(question.evidence, crops),
+        crops_sufficient=bool(crops) and _holds(answer, question),
         call_status=answer.call_status,
         visual_tokens=tokens.low + tokens.crops,
         full_tokens=tokens.full,
         total_ms=answer.total_ms,
+    )
+
+
+def _holds(answer: Answer, question: Question) -> bool:
+    """Does every evidence box lie whole in one of the regions that were sent?"""
+    return all(
+        any(
+            crop.box[0] <= left
+            and crop.box[1] <= top
+            and crop.box[2] >= right
+            and crop.box[3] >= bottom
+            for crop in answer.crops
+        )
+        for left, top, right, bottom in question.evidence
     )

@@ -15,7 +15,7 @@ from typing import ClassVar, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from awares_edge.errors import ContextOverflow, SessionError
+from awares_edge.errors import ContextOverflow, InputError, SessionError
 from awares_edge.runtimes.options import choose_context
 from awares_edge.runtimes.segments import (
     CallLimits,
@@ -222,6 +222,17 @@ class Runtime(ABC):
             InputError: the context is out of range.
         """
         return self._open(choose_context(context, self.context))
+
+    def pruned(self, share: float) -> Runtime:
+        """The same model, which keeps this share of each picture's visual tokens (a baseline).
+
+        Raises:
+            InputError: this runtime cannot prune, or the share is not above 0 and at most 1.
+        """
+        raise InputError(
+            f"the runtime {self.name} cannot keep a share of {share:g}: pruning visual tokens "
+            "needs the torch runtime"
+        )
 
     @abstractmethod
     def close(self) -> None:

@@ -1,7 +1,8 @@
 """What a session appends: text and pictures, their cells and positions, and the pieces of a call.
 
 Cells and M-RoPE positions are two numbers: a picture of r x c visual tokens takes r * c cells and
-moves the next position by max(r, c). Both are counted here, once, for every backend.
+moves the next position by max(r, c). Both are counted here, once, for every backend. A pruned
+picture takes as many cells as it has tokens left, and moves the position as the whole one does.
 """
 
 from __future__ import annotations
@@ -23,12 +24,20 @@ class EncodedImage:
 
     Attributes:
         features: what the runtime splices in for the picture's tokens; for most of them float32
-            [grid.tokens, hidden], in raster order.
+            [tokens, hidden], in raster order.
         grid: size in patches.
+        kept: raster indices of the tokens that are left of a pruned picture, ascending; None where
+            all are there.
     """
 
     features: Any
     grid: Grid
+    kept: NDArray[np.int64] | None = None
+
+    @property
+    def tokens(self) -> int:
+        """Visual tokens, and so KV cells."""
+        return self.grid.tokens if self.kept is None else len(self.kept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +72,7 @@ class ImageSegment:
 
     @property
     def cells(self) -> int:
-        return self.image.grid.tokens
+        return self.image.tokens
 
     @property
     def advance(self) -> int:
@@ -72,7 +81,8 @@ class ImageSegment:
 
     def positions(self, start: int) -> NDArray[np.int64]:
         """int64 [3, cells] positions (t, h, w), the first token at `start`."""
-        return image_positions(start, self.image.grid)
+        positions = image_positions(start, self.image.grid)
+        return positions if self.image.kept is None else positions[:, self.image.kept]
 
     def part(self, start: int, stop: int) -> ImagePart:
         """Cells [start, stop) of this segment."""
@@ -97,7 +107,7 @@ class ImagePart:
     @property
     def features(self) -> Any:
         """The picture's features of these tokens."""
-        if self.cells == self.image.grid.tokens:
+        if self.cells == self.image.tokens:
             return self.image.features
         return self.image.features[self.start : self.stop]
 

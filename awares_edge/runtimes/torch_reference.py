@@ -28,6 +28,7 @@ from awares_edge.runtimes.base import (
 )
 from awares_edge.runtimes.devices import Device, choose_device
 from awares_edge.runtimes.options import RuntimeOptions, choose_context
+from awares_edge.runtimes.pruning import check_share, encode_pruned
 from awares_edge.runtimes.threads import check_threads, cores
 from awares_edge.vision.patches import Patches
 
@@ -55,12 +56,20 @@ def usable_devices() -> list[str]:
 
 
 class TorchRuntime(Runtime):
-    """A checkpoint in transformers, on CPU or CUDA."""
+    """A checkpoint in transformers, on CPU or CUDA.
+
+    Attributes:
+        keep: share of each picture's visual tokens that is kept; 1 for all.
+    """
 
     name: ClassVar[str] = "torch"
 
-    def __init__(self, model: Any, device: Device, dtype: str, context: int) -> None:
+    def __init__(
+        self, model: Any, device: Device, dtype: str, context: int, keep: float = 1.0
+    ) -> None:
+        self.keep = check_share(keep)
         self.model = model
+        self.place = device
         self.precision = dtype
         self.device = str(device)
         self.vocabulary = int(model.config.text_config.vocab_size)
@@ -111,10 +120,12 @@ class TorchRuntime(Runtime):
 
     @torch.inference_mode()
     def encode_image(self, patches: Patches) -> EncodedImage:
-        grid = torch.tensor([[1, patches.grid.height, patches.grid.width]], device=self.device)
         visual = self.model.model.visual
         pixels = torch.from_numpy(patches.pixels).to(self.device, visual.dtype)
-        return EncodedImage(visual(pixels, grid_thw=grid).pooler_output, patches.grid)
+        return encode_pruned(visual, pixels, patches.grid, self.keep)
+
+    def pruned(self, share: float) -> TorchRuntime:
+        return TorchRuntime(self.model, self.place, self.precision, self.context, share)
 
     def _open(self, context: int) -> TorchSession:
         return TorchSession(self.model, context, self.vocabulary, DynamicCache())

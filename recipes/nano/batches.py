@@ -12,11 +12,12 @@ from torch.utils.data import Dataset
 from awares_edge.synth.generate import Split, generate
 from awares_edge.synth.oracle import is_clear, smallest_crops
 from awares_edge.synth.sample import READ_ALL, Question, Sample
-from recipes.nano.packing import Packer, Row
+from recipes.nano import boxes
+from recipes.nano.packing import Packer, Row, View
 from recipes.nano.views import Slots, ViewTable
 
-MAX_TARGETS = 64
-"""Most supervised positions per row."""
+JITTERED = 0.25
+"""Share of boxes at a random place around their evidence. They are read, but not taught."""
 
 SEVERAL = 0.5
 """Share of rows that ask questions with several pieces of evidence first, because they are rare."""
@@ -42,6 +43,8 @@ class Mix:
             the hardest to read at low resolution.
         policy: learn to call. If False, small text is answered at low resolution too, and crops
             are read when given: the model never calls.
+        boxes: call for one box (`boxes.PROFILE`) instead of crops.
+        targets: most supervised positions per row.
     """
 
     two_turn: float = 0.5
@@ -56,6 +59,8 @@ class Mix:
     easy_floor: float = 0.0
     policy: bool = True
     documents: float = 0.0
+    boxes: bool = False
+    targets: int = 64
 
 
 class Batches(Dataset[dict[str, Any]]):
@@ -68,7 +73,7 @@ class Batches(Dataset[dict[str, Any]]):
 
     def __init__(self, split: Split, seed: int, slots: Slots, mix: Mix) -> None:
         self.split, self.seed, self.slots, self.mix = split, seed, slots, mix
-        self.packer = Packer()
+        self.packer = Packer(boxes.PROFILE if mix.boxes else None)
         self.hard: Mapping[int, Sequence[int]] = {}
 
     def __len__(self) -> int:
@@ -81,12 +86,13 @@ class Batches(Dataset[dict[str, Any]]):
         for index, sample in self.pictures(i):
             picture = table.add_picture(sample.picture)
             hard = self.hard.get(index, ())
-            if rng.random() < self.mix.full_rows:
-                rows.append(self._full_row(rng, table, picture, sample))
+            whole = table.view(picture, "all") if rng.random() < self.mix.full_rows else None
+            if whole is not None:
+                rows.append(self._full_row(rng, whole, sample))
             else:
                 rows.append(self._low_row(rng, table, picture, sample, hard))
             rows.append(self._low_row(rng, table, picture, sample, hard))
-        return assemble(table, rows)
+        return assemble(table, rows, self.mix.targets)
 
     def pictures(self, i: int) -> Iterator[tuple[int, Sample]]:
         """Pictures of batch ``i``, each with its index in the split."""
@@ -98,11 +104,7 @@ class Batches(Dataset[dict[str, Any]]):
             family = "document" if rng.random() < mix.documents else None
             yield index, generate(self.split, self.seed, index, family=family, limit=limit)
 
-    def _full_row(
-        self, rng: np.random.Generator, table: ViewTable, picture: int, sample: Sample
-    ) -> Row:
-        view = table.view(picture, "all")
-        assert view is not None
+    def _full_row(self, rng: np.random.Generator, view: View, sample: Sample) -> Row:
         mix = self.mix
         row = self.packer.begin(mix.length, view)
         if rng.random() < self.mix.read_all:
@@ -143,7 +145,7 @@ class Batches(Dataset[dict[str, Any]]):
             if q.kind == "match":
                 self.packer.direct(row, q.text, q.answer, "match", 2.0)
             else:
-                self.packer.call(row, q.text, smallest_crops(q.evidence), kind="locate")
+                self.packer.call(row, q.text, self._where(q), kind="locate")
         questions = [
             replace(q, size="small") if number in hard else q
             for number, q in enumerate(sample.questions)
@@ -154,41 +156,55 @@ class Batches(Dataset[dict[str, Any]]):
                 self.packer.direct(
                     row, q.text, q.answer, _kind("low", q), 2.0, partner=q.size != "none"
                 )
-            if q.size != "small":
-                continue
-            crops = smallest_crops(q.evidence)
-            views = (
-                [table.view(picture, c) for c in crops] if rng.random() < self.mix.two_turn else []
-            )
-            found = [v for v in views if v is not None]
-            if len(found) < len(crops):
-                found = []
-            if not found and not mix.policy:
-                continue
-            self.packer.call(
-                row, q.text, crops, found, q.answer, "crop", partner=True, learn=mix.policy
-            )
+            if q.size == "small":
+                self._closer_look(rng, row, table, picture, q)
         return row
 
+    def _closer_look(
+        self, rng: np.random.Generator, row: Row, table: ViewTable, picture: int, q: Question
+    ) -> None:
+        """Add a call, and for a share of calls what it shows and the answer."""
+        mix = self.mix
+        jittered = mix.boxes and rng.random() < JITTERED
+        where = self._where(q, rng if jittered else None)
+        names = [boxes.source_box(where)] if mix.boxes else where
+        views = [table.view(picture, n) for n in names] if rng.random() < mix.two_turn else []
+        found = [v for v in views if v is not None]
+        if len(found) < len(names):
+            found = []
+        learn = mix.policy and not jittered
+        if found or learn:
+            self.packer.call(row, q.text, where, found, q.answer, "crop", True, learn)
 
-def assemble(table: ViewTable, rows: Sequence[Row]) -> dict[str, Any]:
-    """Arrays for ``PackedModel``, from rows of equal length; "units" are the scored spans."""
+    def _where(self, question: Question, rng: np.random.Generator | None = None) -> Any:
+        """The crops or the box that a question calls for; with ``rng``, a box at a random place."""
+        if self.mix.boxes:
+            return boxes.target_box(question.evidence, rng)
+        return smallest_crops(question.evidence)
+
+
+def assemble(table: ViewTable, rows: Sequence[Row], targets: int = 64) -> dict[str, Any]:
+    """Arrays for ``PackedModel``, from rows of equal length; "units" are the scored spans.
+
+    ``targets`` is the most supervised positions per row.
+    """
     length = rows[0].length
-    size = MAX_TARGETS * len(rows)
+    size = targets * len(rows)
     places = np.zeros(size, np.int64)
-    targets = np.zeros(size, np.int64)
+    wanted = np.zeros(size, np.int64)
     weights = np.zeros(size, np.float32)
     flat_w = np.concatenate([r.weights for r in rows])
     flat_t = np.concatenate([r.targets for r in rows])
     at = np.flatnonzero(flat_w)[:size]
-    places[: len(at)], targets[: len(at)], weights[: len(at)] = at, flat_t[at], flat_w[at]
+    places[: len(at)], wanted[: len(at)], weights[: len(at)] = at, flat_t[at], flat_w[at]
     return {
         "windows": table.windows,
+        "inside": table.inside,
         "ids": np.stack([r.ids for r in rows]),
         "visual": np.stack([r.visual for r in rows]),
         "positions": np.stack([r.positions for r in rows], 1),
         "block": np.stack([r.block for r in rows]),
-        "places": places, "targets": targets, "weights": weights,
+        "places": places, "targets": wanted, "weights": weights,
         "units": [
             (u.kind, n * length + u.start, n * length + u.stop)
             for n, r in enumerate(rows) for u in r.units

@@ -62,6 +62,11 @@ def vision_rotary(rows: int, columns: int, head_dim: int) -> tuple[Tensor, Tenso
     return stacked.cos(), stacked.sin()
 
 
+def _bias(inside: Tensor | None) -> Tensor | None:
+    """Attention bias [views, 1, 1, patches] that hides the patches outside a view."""
+    return None if inside is None else torch.where(inside, 0.0, -1e4)[:, None, None]
+
+
 class FastVision(nn.Module):
     """Computes visual tokens of views from the patches of their windows."""
 
@@ -88,7 +93,9 @@ class FastVision(nn.Module):
         cos, sin = getattr(self, f"cos_{rows}x{columns}"), getattr(self, f"sin_{rows}x{columns}")
         return cos.to(dtype), sin.to(dtype)
 
-    def block(self, i: int, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    def block(
+        self, i: int, x: Tensor, cos: Tensor, sin: Tensor, bias: Tensor | None = None
+    ) -> Tensor:
         """One block over x [views, patches, width] with attention inside each view."""
         layer = self.tower.blocks[i]
         n, length, _ = x.shape
@@ -96,7 +103,7 @@ class FastVision(nn.Module):
         qkv = F.linear(normed, layer.attn.qkv.weight, layer.attn.qkv.bias)
         q, k, v = qkv.view(n, length, 3, self.heads, -1).unbind(2)
         q, k = rotate(q, cos, sin), rotate(k, cos, sin)
-        mixed = attend(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
+        mixed = attend(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), bias)
         mixed = mixed.transpose(1, 2).reshape(n, length, self.width)
         x = x + F.linear(mixed, layer.attn.proj.weight, layer.attn.proj.bias)
         normed = rms_norm(x, layer.norm2.weight)
@@ -106,25 +113,32 @@ class FastVision(nn.Module):
         )
         return x + F.linear(hidden, mlp.down_proj.weight, mlp.down_proj.bias)
 
-    def windows(self, patches: Tensor) -> Tensor:
-        """States [W, 64, width] before the last block, from uint8 patches [W, 64, 588]."""
+    def windows(self, patches: Tensor, inside: Tensor | None = None) -> Tensor:
+        """States [W, 64, width] before the last block, from uint8 patches [W, 64, 588].
+
+        ``inside`` (bool [W, 64]) says which patches belong to the view; None means all.
+        """
         weight = self.tower.patch_embed.proj.weight
         folded = weight.float().sum(2).flatten(1).to(weight.dtype)
         pixels = patches.float() * self.scale + self.shift
         x = F.linear(pixels.to(weight.dtype), folded)
         cos, sin = self.rotary(1, 1, x.dtype)
         for i in range(len(self.tower.blocks) - 1):
-            x = self.block(i, x, cos, sin)
+            x = self.block(i, x, cos, sin, _bias(inside))
         return x
 
-    def finish(self, x: Tensor, rows: int, columns: int) -> Tensor:
+    def finish(self, x: Tensor, rows: int, columns: int, inside: Tensor | None = None) -> Tensor:
         """Visual tokens [views, 16 * rows * columns, width] of views of rows x columns windows.
 
-        x holds the views' windows in order, [views * rows * columns, 64, width], from ``windows``.
+        x holds the views' windows in order, [views * rows * columns, 64, width], from ``windows``;
+        inside is the same windows' part of its argument.
         Runs the last (full-attention) block and the merger.
         """
         x = x.reshape(-1, rows * columns * WINDOW_PATCHES, self.width)
-        x = self.block(len(self.tower.blocks) - 1, x, *self.rotary(rows, columns, x.dtype))
+        if inside is not None:
+            inside = inside.reshape(x.shape[:2])
+        cos, sin = self.rotary(rows, columns, x.dtype)
+        x = self.block(len(self.tower.blocks) - 1, x, cos, sin, _bias(inside))
         merger = self.tower.merger
         x = rms_norm(x, merger.ln_q.weight).view(x.shape[0], -1, 4 * self.width)
         x = F.gelu(F.linear(x, merger.mlp[0].weight, merger.mlp[0].bias))

@@ -11,7 +11,9 @@ from recipes.nano.fast_text import FastText
 from recipes.nano.fast_vision import FastVision, rms_norm
 from recipes.nano.views import Slots
 
-ARRAYS = ("windows", "ids", "visual", "positions", "block", "places", "targets", "weights")
+ARRAYS = (
+    "windows", "inside", "ids", "visual", "positions", "block", "places", "targets", "weights",
+)  # fmt: skip
 """The entries of a batch that ``PackedModel`` takes."""
 
 
@@ -36,18 +38,22 @@ class PackedModel(nn.Module):
         self.aux_place_norm = nn.Parameter(torch.ones(width))
 
     @torch.no_grad()
-    def visual_table(self, windows: Tensor) -> Tensor:
-        """The batch's visual tokens [T, width], from uint8 windows [W, 64, 588]."""
-        x = self.vision.windows(windows)
-        views = [
-            self.vision.finish(x[group.start : group.stop], group.rows, group.columns)
-            for group in self.groups
-        ]
+    def visual_table(self, windows: Tensor, inside: Tensor) -> Tensor:
+        """The batch's visual tokens [T, width], from uint8 windows [W, 64, 588].
+
+        ``inside`` (bool [W, 64]) says which patches belong to a view.
+        """
+        x = self.vision.windows(windows, inside)
+        views = []
+        for group in self.groups:
+            own = slice(group.start, group.stop)
+            views.append(self.vision.finish(x[own], group.rows, group.columns, inside[own]))
         return torch.cat([v.flatten(0, 1) for v in views])
 
     def forward(
         self,
         windows: Tensor,
+        inside: Tensor,
         ids: Tensor,
         visual: Tensor,
         positions: Tensor,
@@ -60,7 +66,7 @@ class PackedModel(nn.Module):
 
         The language loss is the weighted mean over supervised tokens.
         """
-        table = self.visual_table(windows)
+        table = self.visual_table(windows, inside)
         states, middle = self.text(ids, visual, table, positions, block)
         hidden = states.flatten(0, 1).index_select(0, places)
         logits = F.linear(hidden, self.text.text.embed_tokens.weight).float()

@@ -11,22 +11,31 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from awares_edge.protocol import (
     PromptBuilder,
+    ProtocolProfile,
     SpecialTokens,
     TextTokenizer,
     get_profile,
 )
 from awares_edge.synth.canvas import COLOURS, SHAPES
+from awares_edge.synth.text import Box
 from awares_edge.vision import Grid, image_advance, image_positions, text_positions
+from recipes.nano.boxes import call_text
 from recipes.nano.tokenizer import build_tokenizer
 
-# Loss weights inside a call: its first token decides whether to look, its crop ids where.
-FIRST_WEIGHT, CROP_WEIGHT, FIXED_WEIGHT, PARTNER_WEIGHT = 2.0, 3.0, 0.3, 0.5
+# Loss weights inside a call: its first token decides whether to look, its crop ids or the numbers
+# of its box where.
+FIRST_WEIGHT, CROP_WEIGHT, BOX_WEIGHT, FIXED_WEIGHT = 2.0, 3.0, 1.0, 0.3
+PARTNER_WEIGHT = 0.5
+
+Where: TypeAlias = Sequence[str] | Box
+"""What is called for: ids of the crop set, or a box in pixels of the first view."""
 
 
 @dataclass(frozen=True)
@@ -109,16 +118,16 @@ class _Writer:
 
 
 class Packer:
-    """Builds rows with the nano protocol profile.
+    """Builds rows with a protocol profile; None means "nano".
 
     A block that does not fit in the rest of a row is left out. Callers offer more blocks than fit,
     so that rows are full.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, profile: ProtocolProfile | None = None) -> None:
         self.tokenizer = TextTokenizer(build_tokenizer())
         self.special: SpecialTokens = self.tokenizer.special_tokens()
-        profile = get_profile("nano")
+        profile = profile or get_profile("nano")
         self.prompt = PromptBuilder(self.tokenizer, self.special, profile)
         self.profile = profile
         self._cache: dict[str, list[int]] = {}
@@ -196,11 +205,30 @@ class Packer:
             if text:
                 writer.scored("bind", text, [1.0] * len(text))
 
+    def weighted_call(self, where: Where) -> tuple[list[int], list[float]]:
+        """Token ids of a call, its end included, and their loss weights."""
+        crops = [part for part in where if isinstance(part, str)]
+        numbers = [part for part in where if isinstance(part, int)]
+        text = self.profile.crop_call(crops) if crops else call_text(numbers)
+        call = [*self.encode(text), self.special.im_end]
+        if crops:
+            ids = {self.encode(f" ['{c}")[-1] for c in crops}
+            weights = [CROP_WEIGHT if t in ids else FIXED_WEIGHT for t in call]
+            # Whether the list continues after an id is a decision too.
+            for i, t in enumerate(call[:-1]):
+                if t in ids:
+                    weights[i + 1] = 1.0
+        else:
+            start, stop = (call.index(self.encode(bracket)[0]) for bracket in "[]")
+            weights = [BOX_WEIGHT if start < i < stop else FIXED_WEIGHT for i in range(len(call))]
+        weights[0] = FIRST_WEIGHT
+        return call, weights
+
     def call(
         self,
         row: Row,
         question: str,
-        crops: Sequence[str],
+        where: Where,
         views: Sequence[View] = (),
         answer: str = "",
         kind: str = "",
@@ -212,14 +240,7 @@ class Packer:
         If ``learn`` is False the call is not scored.
         """
         ask = self.ask(question)
-        call = [*self.encode(self.profile.crop_call(crops)), self.special.im_end]
-        ids = {self.encode(f" ['{c}")[-1] for c in crops}
-        weights = [CROP_WEIGHT if t in ids else FIXED_WEIGHT for t in call]
-        weights[0] = FIRST_WEIGHT
-        # Whether the list continues after an id is a decision too.
-        for i, t in enumerate(call[:-1]):
-            if t in ids:
-                weights[i + 1] = 1.0
+        call, weights = self.weighted_call(where)
         reply = [*self.encode(answer), self.special.im_end]
         need = len(ask) + len(call)
         pieces = [list(piece) for piece in self.prompt.reply([(224, 224)] * 2)]

@@ -14,13 +14,15 @@ from transformers import Qwen2_5_VLForConditionalGeneration
 
 from awares_edge.checkpoint import Checkpoint
 from awares_edge.errors import CheckpointError, InputError
+from awares_edge.protocol import ProtocolProfile, get_profile
 from awares_edge.training.errors import TrainingError
 from awares_edge.training.metrics import MetricsLog
 from awares_edge.training.run import pin_settings
+from recipes.nano import boxes
 from recipes.nano.config import build_model
 from recipes.nano.fast_text import FastText
 from recipes.nano.fast_vision import FastVision
-from recipes.nano.language_stage import LanguageStage
+from recipes.nano.language_stage import LanguageConfig, LanguageStage
 from recipes.nano.loop import LoopOptions, missed_gates, run_stage
 from recipes.nano.outcomes import LABELS
 from recipes.nano.save import save_checkpoint
@@ -98,8 +100,14 @@ def run_recipe(
         "start": options.start.name if options.start else "random weights",
         "stages": [_plain(config) for config in stages],
     }
-    save_checkpoint(model.cpu(), options.out / "checkpoint", record)
+    save_checkpoint(model.cpu(), options.out / "checkpoint", record, _profile(stages[-1]))
     return options.out / "checkpoint"
+
+
+def _profile(stage: StageConfig) -> ProtocolProfile:
+    """The protocol that a stage trains with."""
+    asks_for_boxes = isinstance(stage, LanguageConfig) and stage.mix.boxes
+    return boxes.PROFILE if asks_for_boxes else get_profile("nano")
 
 
 def _choose(recipe: Sequence[StageConfig], options: NanoOptions) -> list[StageConfig]:

@@ -10,7 +10,7 @@ import torch
 from transformers import Qwen2_5_VLForConditionalGeneration
 
 from awares_edge.files import whole_folder
-from awares_edge.protocol import get_profile
+from awares_edge.protocol import ProtocolProfile, get_profile
 from awares_edge.vision import Preprocessing
 from recipes.nano.tokenizer import save_tokenizer
 
@@ -42,9 +42,14 @@ CHAT_TEMPLATE = (
 
 
 def save_checkpoint(
-    model: Qwen2_5_VLForConditionalGeneration, folder: Path, recipe: dict[str, Any]
+    model: Qwen2_5_VLForConditionalGeneration,
+    folder: Path,
+    recipe: dict[str, Any],
+    profile: ProtocolProfile = PROFILE,
 ) -> None:
     """Write weights (bf16), configurations, tokenizer and ``recipe.json`` to ``folder``.
+
+    ``profile`` is the protocol that the model was trained with.
 
     The folder is replaced atomically: an interrupted save leaves the last good checkpoint.
     """
@@ -52,7 +57,7 @@ def save_checkpoint(
     with whole_folder(folder) as staging:
         model.to(torch.bfloat16).save_pretrained(staging, safe_serialization=True)
         save_tokenizer(staging / "tokenizer.json")
-        template = CHAT_TEMPLATE.replace("{{ system_prompt }}", PROFILE.system)
+        template = CHAT_TEMPLATE.replace("{{ system_prompt }}", profile.system)
         (staging / "chat_template.jinja").write_text(template)
         _write(staging / "tokenizer_config.json", {**TOKENIZER, "chat_template": template})
         _write(staging / "preprocessor_config.json", preprocessor_config())

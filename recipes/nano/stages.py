@@ -76,7 +76,17 @@ OUTCOMES = LanguageConfig(
 )
 """Learns to call for large text that its start cannot read. Average the result with its start."""
 
-EXTRA = (READER, DOCUMENTS, OUTCOMES)
+BOXES = LanguageConfig(
+    "boxes",
+    seed=81,
+    mix=replace(_POLICY, boxes=True, full_rows=0.3, read_all=0.1, low=(0.5, 0.3, 0.2), targets=80),
+    slots=replace(_SLOTS, crops=24, wide=3, tall=3, whole=5),
+    lr=0.006,
+    schedule=Schedule(1000, cooldown=940),
+)
+"""Learns to call for one box instead of crops of the fixed set (`boxes.PROFILE`)."""
+
+EXTRA = (READER, DOCUMENTS, OUTCOMES, BOXES)
 """Stages that run only when named, from a checkpoint."""
 
 

@@ -16,8 +16,8 @@ from awares_edge.apps.console import print_json
 from awares_edge.apps.evaluate import synth
 from awares_edge.errors import InputError
 from awares_edge.evaluation import plot
+from awares_edge.evaluation.modes import MODES
 from awares_edge.evaluation.report import Report
-from awares_edge.evaluation.synthetic import MODES
 from awares_edge.runtimes import threads
 
 

@@ -14,7 +14,6 @@ from awares_edge import Answer, AskOptions, Picture, TurnTrace, scripted
 from awares_edge.errors import InputError
 from awares_edge.evaluation import synthetic
 from awares_edge.evaluation.synthetic import (
-    EvalMode,
     PictureControl,
     balanced,
     evaluate,
@@ -24,6 +23,7 @@ from awares_edge.synth import SIDE, generate
 from awares_edge.synth.oracle import QUARTERS, smallest_crops
 
 LIMIT = 18
+BOX_PROFILE = Path(__file__).parents[2] / "recipes" / "nano" / "box.toml"
 
 
 def _asked(limit: int = LIMIT) -> list[tuple[str, tuple[str, ...]]]:
@@ -124,7 +124,7 @@ def test_random_crop_shows_one_quarter_by_chance_and_the_same_one_again() -> Non
 
 @pytest.mark.parametrize("mode", ["always-full", "random-crop"])
 def test_time_and_status_are_of_the_models_own_call(
-    mode: EvalMode, monkeypatch: pytest.MonkeyPatch
+    mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ask = Picture.ask
 
@@ -215,3 +215,25 @@ def test_the_documents_name_the_questions_whose_wording_tells_the_size() -> None
     text = " ".join(page.split())
     assert f"alone: {two} and {values} questions, none of large text, in the first 750" in text
     assert f"{told} of the {small} small-text questions" in text
+
+
+@pytest.mark.parametrize(("missing", "right"), [(0, 1.0), (2, 0.0)])
+def test_a_box_is_right_if_it_holds_all_evidence(
+    missing: int, right: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Boxes have no ids: what counts is where they were cut."""
+    # The scripted model's tokens are characters.
+    monkeypatch.setattr(synthetic, "MAX_NEW_TOKENS", 32)
+    replies = []
+    for _, _, chosen in questions("test", 0, LIMIT):
+        for q in chosen:
+            if q.size == "small":
+                sides = list(zip(*q.evidence, strict=True))
+                x1, y1 = (min(s) // 2 for s in sides[:2])
+                x2, y2 = (-(-max(s) // 2) - missing for s in sides[2:])
+                replies.append(f"GET_CROPS:[{x1},{y1},{x2},{y2}];")
+            replies.append(q.answer)
+    with scripted(replies, protocol=str(BOX_PROFILE)) as model:
+        result = evaluate(model, "awares", limit=LIMIT).to_dict()
+    assert (result["call_recall"], result["valid_calls"]) == (1.0, 1.0)
+    assert result["right_crop"] == right

@@ -90,3 +90,14 @@ def test_whole_pictures_are_handed_on_as_they_are():
     image = picture(4, 4)
     (piece,) = cut([image], Mark(0, 0), 1, CallLimits())
     assert piece.parts[0].features is image.image.features
+
+
+def test_a_pruned_picture_has_fewer_cells_and_moves_the_position_as_the_whole_one():
+    grid = Grid(4, 6)
+    kept = np.array([1, 2, 5])
+    segment = ImageSegment(EncodedImage(np.array([10, 20, 50]), grid, kept))
+    whole = ImageSegment(EncodedImage(np.arange(grid.tokens), grid))
+    assert (segment.cells, segment.advance) == (3, whole.advance)
+    assert np.array_equal(segment.positions(4), whole.positions(4)[:, kept])
+    pieces = list(cut([segment], Mark(0, 4), 1, CallLimits(tokens=2)))
+    assert [contents(piece.parts) for piece in pieces] == [[10, 20], [50]]

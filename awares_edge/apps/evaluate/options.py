@@ -10,7 +10,7 @@ import typer
 
 from awares_edge.errors import InputError
 from awares_edge.evaluation.benchmarks import BENCHMARKS
-from awares_edge.evaluation.modes import MODES, EvalMode, get_mode
+from awares_edge.evaluation.modes import EXTRA_MODES, MODES, get_mode
 from awares_edge.evaluation.scorers import SCORERS, Scorer
 from awares_edge.evaluation.suites import SynthSuite
 from awares_edge.evaluation.synthetic import PictureControl
@@ -29,12 +29,17 @@ Data: TypeAlias = Annotated[
 ]
 Mode: TypeAlias = Annotated[
     list[str] | None,
-    typer.Option(help=f"One of {', '.join(MODES)}; may be repeated. Default: awares."),
+    typer.Option(
+        help=f"One of {', '.join((*MODES, *EXTRA_MODES))}; may be repeated. Default: awares. "
+        "prune:R keeps the share R of the whole picture's visual tokens (torch runtime)."
+    ),
 ]
 Modes: TypeAlias = Annotated[
     str | None, typer.Option(help="Several modes: awares,full,low.", show_default=False)
 ]
-AllModes: TypeAlias = Annotated[bool, typer.Option("--all-modes", help="Every mode, in one table.")]
+AllModes: TypeAlias = Annotated[
+    bool, typer.Option("--all-modes", help=f"{', '.join(MODES)}, in one table.")
+]
 Limit: TypeAlias = Annotated[
     int | None,
     typer.Option(min=1, help="Only the first so many questions. Default: all; synth: 2000."),
@@ -141,7 +146,7 @@ def synth_options(
     )
 
 
-def chosen_modes(mode: list[str] | None, modes: str | None, all_modes: bool) -> list[EvalMode]:
+def chosen_modes(mode: list[str] | None, modes: str | None, all_modes: bool) -> list[str]:
     """Modes to measure, in the order given, each once.
 
     Raises:

@@ -11,7 +11,6 @@ from awares_edge.apps.options import ModelOptions
 from awares_edge.controller.model import Model
 from awares_edge.errors import InputError
 from awares_edge.evaluation import plot
-from awares_edge.evaluation.modes import EvalMode
 from awares_edge.evaluation.run.folder import ROWS, RowLog, locked, pin
 from awares_edge.evaluation.run.identity import identity
 from awares_edge.evaluation.run.results import draw, write_galleries, write_results
@@ -43,7 +42,7 @@ class RunOptions:
 
 def run_suites(
     suites: list[Suite],
-    modes: list[EvalMode],
+    modes: list[str],
     model_options: ModelOptions,
     root: Path,
     options: RunOptions,
@@ -81,7 +80,7 @@ def run_suites(
     _report_failures(folders)
 
 
-def _refuse_old_rows(root: Path, suites: list[Suite], modes: list[EvalMode]) -> None:
+def _refuse_old_rows(root: Path, suites: list[Suite], modes: list[str]) -> None:
     for suite in suites:
         for mode in modes:
             if (root / suite.name / mode / ROWS).exists():
@@ -94,7 +93,7 @@ def _refuse_old_rows(root: Path, suites: list[Suite], modes: list[EvalMode]) -> 
 def _run(
     model: Model,
     suite: Suite,
-    mode: EvalMode,
+    mode: str,
     folder: Path,
     selection: Selection,
     options: RunOptions,

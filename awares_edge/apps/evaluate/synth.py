@@ -12,7 +12,6 @@ from awares_edge.apps.evaluate.options import SynthOptions
 from awares_edge.apps.evaluate.tables import print_table
 from awares_edge.apps.options import ModelOptions
 from awares_edge.evaluation import plot
-from awares_edge.evaluation.modes import EvalMode
 from awares_edge.evaluation.report import Report
 from awares_edge.evaluation.synthetic import evaluate
 from awares_edge.files import check_output, whole_file
@@ -20,7 +19,7 @@ from awares_edge.files import check_output, whole_file
 
 def run_synth(
     options: ModelOptions,
-    modes: list[EvalMode],
+    modes: list[str],
     drawn: SynthOptions,
     save: Path | None,
     picture: Path | None,
@@ -47,7 +46,7 @@ def run_synth(
                 note(f"{what} written to {path}")
 
 
-def _measure(options: ModelOptions, modes: list[EvalMode], drawn: SynthOptions) -> list[Report]:
+def _measure(options: ModelOptions, modes: list[str], drawn: SynthOptions) -> list[Report]:
     reports: list[Report] = []
     with options.load() as model:
         for name in modes:

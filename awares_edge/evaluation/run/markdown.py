@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from awares_edge.evaluation.benchmarks import BENCHMARKS
-from awares_edge.evaluation.modes import MODES
 from awares_edge.evaluation.paper import PAPER
 from awares_edge.evaluation.run.summary import rules_of
 
@@ -31,7 +30,7 @@ def to_markdown(summary: Mapping[str, Any]) -> str:
 
 
 def _paper_table(runs: Sequence[Mapping[str, Any]], means: Mapping[str, Any]) -> list[str]:
-    modes = [mode for mode in MODES if mode in means]
+    modes = list(means)
     if not modes:
         return []
     titles = [BENCHMARKS[name].title for name in BENCHMARKS]

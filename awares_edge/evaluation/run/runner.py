@@ -11,7 +11,7 @@ import numpy as np
 
 from awares_edge.controller.model import Model
 from awares_edge.errors import ContextOverflow, InputError
-from awares_edge.evaluation.modes import EvalMode, ask
+from awares_edge.evaluation.modes import ask, in_mode
 from awares_edge.evaluation.run.folder import RowLog
 from awares_edge.evaluation.run.prefetch import Prepared, prepared
 from awares_edge.evaluation.run.rows import Row
@@ -47,7 +47,7 @@ class Spent:
             self.model_cpu_s += thread_time() - cpu
 
 
-def check_mode(suite: Suite, mode: EvalMode) -> None:
+def check_mode(suite: Suite, mode: str) -> None:
     """Find out before the first question whether a suite can be asked in a mode.
 
     Raises:
@@ -63,7 +63,7 @@ def check_mode(suite: Suite, mode: EvalMode) -> None:
 def run_suite(
     model: Model,
     suite: Suite,
-    mode: EvalMode,
+    mode: str,
     log: RowLog,
     selection: Selection,
     scorer: Scorer,
@@ -77,6 +77,7 @@ def run_suite(
     questions were asked before. A row that cannot be asked is written as failed.
     """
     check_mode(suite, mode)
+    model = in_mode(model, mode)
     total = selection.size(suite.count)
     after = selection.nth(log.count - 1) if log.count else -1
     spent = Spent()
@@ -94,7 +95,7 @@ def run_suite(
 
 
 def _ask(
-    model: Model, suite: Suite, mode: EvalMode, item: Prepared, scorer: Scorer, spent: Spent
+    model: Model, suite: Suite, mode: str, item: Prepared, scorer: Scorer, spent: Spent
 ) -> Row:
     question = item.question
     if question is None or item.image is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite, sqrt
 from pathlib import Path
@@ -152,13 +152,14 @@ def _interval(low: float, high: float, most: float | None) -> list[float] | None
     return [round(low, 4), round(high, 4)]
 
 
-def _means(numbers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+def _means(numbers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """By mode, the mean over the benchmarks that were run, which count alike.
 
     They are independent, so half the widths of their intervals add as squares.
     """
     means: dict[str, Any] = {}
-    for mode in MODES:
+    asked = {n["mode"] for n in numbers}
+    for mode in sorted(asked, key=lambda name: (_place(MODES, name), name)):
         of_mode = [
             n
             for n in numbers

@@ -96,5 +96,5 @@ def test_the_share_of_easy_pictures_falls_to_its_floor(monkeypatch: pytest.Monke
 def test_only_the_reading_stage_draws_easy_pictures() -> None:
     stages = [s for s in (*RECIPE, *EXTRA) if isinstance(s, LanguageConfig)]
     shares = {s.name: max(s.mix.easy_start, s.mix.easy_floor) for s in stages}
-    others = ("policy", "reader", "documents", "outcomes")
+    others = ("policy", "reader", "documents", "outcomes", "boxes")
     assert shares == {"reading": 0.9, **dict.fromkeys(others, 0.0)}

@@ -24,9 +24,9 @@ SLOTS = Slots(pictures=2, crops=4, wide=1, tall=1)
 PROFILE = get_profile("nano")
 
 
-@pytest.fixture(scope="module")
-def batch() -> tuple[Batches, dict[str, Any]]:
-    data = Batches("train", 5, SLOTS, Mix(two_turn=1.0))
+@pytest.fixture(scope="module", params=[False, True], ids=["crops", "boxes"])
+def batch(request: pytest.FixtureRequest) -> tuple[Batches, dict[str, Any]]:
+    data = Batches("train", 5, SLOTS, Mix(two_turn=1.0, boxes=request.param))
     return data, data[0]
 
 
@@ -35,8 +35,10 @@ def _conversation(data: Batches, ids: np.ndarray, low: bool, picture: Image.Imag
     views = [PROFILE.first_picture(picture) if low else picture]
     tokenizer = data.packer.tokenizer._tokenizer
     text = tokenizer.decode(list(ids), skip_special_tokens=False)
-    call = re.search(r"GET_CROPS: \[([^\]]*)\]<\|im_end\|>\n<\|im_start\|>user", text)
-    if call:
+    call = re.search(r"GET_CROPS: ?\[([^\]]*)\];?<\|im_end\|>\n<\|im_start\|>user", text)
+    if call and data.mix.boxes:
+        views.append(picture.crop(tuple(2 * int(n) for n in call[1].split(","))))
+    elif call:
         for crop_id in re.findall(r"'(\w+)'", call[1]):
             views.append(picture.crop(crop_box(crop_id, 224, 224, rule="halves")))
     return [
@@ -50,7 +52,7 @@ def test_packed_rows_equal_transformers(batch: tuple[Batches, dict[str, Any]]) -
     packed = PackedModel(model, SLOTS)
     t = {k: torch.from_numpy(np.asarray(arrays[k])) for k in ARRAYS}
     with torch.no_grad():
-        table = packed.visual_table(t["windows"])
+        table = packed.visual_table(t["windows"], t["inside"])
         hidden, _ = packed.text(t["ids"], t["visual"], table, t["positions"], t["block"])
         logits = hidden @ model.model.language_model.embed_tokens.weight.T
     pad = data.packer.special.image_pad

@@ -16,10 +16,11 @@ pytest.importorskip("matplotlib")
 from awares_edge.errors import CheckpointError, InputError  # noqa: E402
 from awares_edge.training.errors import TrainingError  # noqa: E402
 from awares_edge.training.metrics import MetricsLog  # noqa: E402
+from recipes.nano.boxes import PROFILE as BOX_PROFILE  # noqa: E402
 from recipes.nano.language_stage import LanguageConfig, LanguageStage  # noqa: E402
 from recipes.nano.loop import LoopOptions, Schedule, missed_gates  # noqa: E402
 from recipes.nano.run import NanoOptions, run_recipe  # noqa: E402
-from recipes.nano.stages import RECIPE, smoke_sized  # noqa: E402
+from recipes.nano.stages import BOXES, RECIPE, smoke_sized  # noqa: E402
 from recipes.nano.vision_stage import VisionConfig  # noqa: E402
 
 SMALL = smoke_sized(RECIPE)
@@ -213,6 +214,15 @@ def test_labels_belong_to_the_run_that_made_them(tmp_path: Path) -> None:
     (tmp_path / "policy" / "state.pt").unlink()  # interrupted before the first state
     with pytest.raises(TrainingError, match="seed"):
         run_recipe(stages, options(tmp_path, seed=77))
+
+
+def test_the_boxes_stage_teaches_calls_and_saves_its_own_prompt(tmp_path: Path) -> None:
+    small = [dataclasses.replace(s, schedule=Schedule(2, 1, 2)) for s in smoke_sized([BOXES])]
+    folder = run_recipe(small, options(tmp_path, only=("boxes",)))
+    assert folder == tmp_path / "checkpoint"
+    (line,) = MetricsLog(tmp_path / "boxes").read()
+    assert {"call", "called", "crop", "held", "full small"} <= line.keys()
+    assert BOX_PROFILE.system in (folder / "chat_template.jinja").read_text()
 
 
 def test_a_reader_is_never_taught_to_call() -> None:

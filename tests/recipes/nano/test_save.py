@@ -12,7 +12,7 @@ pytest.importorskip("transformers")
 
 from awares_edge.checkpoint import Checkpoint, read_preprocessing  # noqa: E402
 from awares_edge.vision import Preprocessing  # noqa: E402
-from recipes.nano import save  # noqa: E402
+from recipes.nano import boxes, save  # noqa: E402
 from recipes.nano.config import build_model  # noqa: E402
 from recipes.nano.save import save_checkpoint  # noqa: E402
 
@@ -49,3 +49,11 @@ def test_a_saved_checkpoint_passes_verification_and_names_its_preprocessing(tmp_
         p.numel() for p in model.parameters()
     )
     assert read_preprocessing(tmp_path / "nano") == Preprocessing()
+
+
+def test_the_chat_template_has_the_system_prompt_that_the_model_was_trained_with(
+    tmp_path: Path,
+) -> None:
+    for name, profile in (("crops", save.PROFILE), ("boxes", boxes.PROFILE)):
+        save_checkpoint(build_model(1), tmp_path / name, {}, profile)
+        assert profile.system in (tmp_path / name / "chat_template.jinja").read_text()
