@@ -22,7 +22,7 @@ def test_it_calls_for_boxes_that_hold_the_evidence() -> None:
     profile = ROOT / "recipes" / "nano" / "box.toml"
     calls, held, right = 0, 0, 0
     with awares_edge.load(
-        ROOT / "checkpoints" / "nano-box", runtime="torch", protocol=profile
+        ROOT / "checkpoints" / "nano-box", runtime="torch", protocol=str(profile)
     ) as model:
         for _, image, chosen in questions("test", 0, 90):
             with model.open(image) as picture:
