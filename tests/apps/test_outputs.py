@@ -115,5 +115,6 @@ def test_an_export_leaves_a_web_app_alone(tmp_path, capsys):
 
 
 def test_a_second_export_says_how_to_overwrite(tmp_path, capsys):
+    pytest.importorskip("onnx")
     assert main(["export", NANO, "-o", str(tmp_path)]) == 2
     assert "exists: choose another folder or pass --overwrite" in capsys.readouterr().err
