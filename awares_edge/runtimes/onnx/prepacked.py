@@ -13,7 +13,6 @@ are never part of a bundle. The key names everything they depend on.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -31,6 +30,7 @@ from awares_edge.bundle.schema import read_dataclass
 from awares_edge.bundle.store import Bundle, hash_file
 from awares_edge.errors import BundleError
 from awares_edge.files import place_folder, staging_folder
+from awares_edge.runtimes.caches import cache_folder, digest
 from awares_edge.runtimes.onnx import cpu
 
 GRAPHS = ("text", "vision")
@@ -68,20 +68,12 @@ class PackedKey:
     def of(cls, bundle: Bundle) -> PackedKey:
         hashes = {name: bundle.manifest.files[name].sha256 for name in _sources(bundle)}
         build = f"{ort.__version__} {ort.get_build_info()}"
-        return cls(_digest(hashes), build, " ".join((platform.machine(), *sorted(cpu.features()))))
+        return cls(digest(hashes), build, " ".join((platform.machine(), *sorted(cpu.features()))))
 
     @property
     def name(self) -> str:
         """Name of the folder: different for every key."""
-        return f"{ort.__version__}-{_digest(asdict(self))[:24]}"
-
-
-def default_folder() -> Path:
-    """Where packed weights are kept: under $AWARES_EDGE_CACHE, or in the user's cache folder."""
-    if chosen := os.environ.get("AWARES_EDGE_CACHE"):
-        return Path(chosen) / "prepacked"
-    root = os.environ.get("XDG_CACHE_HOME")
-    return (Path(root) if root else Path.home() / ".cache") / "awares-edge" / "prepacked"
+        return f"{ort.__version__}-{digest(asdict(self))[:24]}"
 
 
 def worthwhile(bundle: Bundle) -> bool:
@@ -101,7 +93,7 @@ class PackedCache:
     """Packed weights in a folder that belongs to this user alone."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        self.folder = folder or default_folder()
+        self.folder = folder or cache_folder("prepacked")
 
     def get(self, bundle: Bundle, pack: Pack) -> dict[str, Path]:
         """Packed graphs by name, made now where they are missing or damaged.
@@ -196,9 +188,3 @@ def _hash(path: Path) -> str:
 def _require_regular(path: Path) -> None:
     if not stat.S_ISREG(path.lstat().st_mode):
         raise OSError(f"{path} is not a regular file")
-
-
-def _digest(facts: object) -> str:
-    """SHA-256 over the canonical JSON of some facts."""
-    text = json.dumps(facts, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()

@@ -9,9 +9,7 @@ another GPU or another export gives another folder.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +19,7 @@ from awares_edge.bundle.schema import read_dataclass
 from awares_edge.bundle.store import Bundle, hash_file
 from awares_edge.errors import BundleError
 from awares_edge.files import whole_folder
+from awares_edge.runtimes.caches import cache_folder, digest
 from awares_edge.runtimes.tensorrt.device import Gpu
 from awares_edge.runtimes.tensorrt.plan import Plan
 from awares_edge.runtimes.tensorrt.product import TensorRT
@@ -54,29 +53,21 @@ class EngineKey:
             for name, entry in bundle.manifest.files.items()
             if name.endswith((".onnx", ".data"))
         }
-        plan_hash = _digest(plan.to_json())
-        return cls(trt.product, trt.version, gpu.capability, plan_hash, _digest(hashes))
+        plan_hash = digest(plan.to_json())
+        return cls(trt.product, trt.version, gpu.capability, plan_hash, digest(hashes))
 
     @property
     def name(self) -> str:
         """Name of the folder: readable, and different for every key."""
         version = self.version.replace("/", "_")
-        return f"{self.product}-{version}-sm{self.capability}-{_digest(asdict(self))[:16]}"
-
-
-def default_folder() -> Path:
-    """Where engines are kept: under $AWARES_EDGE_CACHE, or in the user's cache folder."""
-    if chosen := os.environ.get("AWARES_EDGE_CACHE"):
-        return Path(chosen) / "engines"
-    root = os.environ.get("XDG_CACHE_HOME")
-    return (Path(root) if root else Path.home() / ".cache") / "awares-edge" / "engines"
+        return f"{self.product}-{version}-sm{self.capability}-{digest(asdict(self))[:16]}"
 
 
 class EngineCache:
     """Built engines in a folder."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        self.folder = folder or default_folder()
+        self.folder = folder or cache_folder("engines")
 
     def find(self, key: EngineKey) -> dict[str, Path] | None:
         """Engine files by graph name; None where there are none for this key.
@@ -125,9 +116,3 @@ class EngineCache:
             text = json.dumps(index, indent=1, sort_keys=True) + "\n"
             (temporary / _INDEX).write_text(text, encoding="utf-8")
         return target
-
-
-def _digest(facts: Any) -> str:
-    """SHA-256 over the canonical JSON of some facts."""
-    text = json.dumps(facts, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()

@@ -8,7 +8,7 @@ import pytest
 from awares_edge.errors import BundleError, ExportError, RuntimeUnavailable
 from awares_edge.runtimes.tensorrt import Plan, build_engines, load_runtime
 from awares_edge.runtimes.tensorrt.device import Cuda, Gpu
-from awares_edge.runtimes.tensorrt.engine_cache import EngineCache, EngineKey, default_folder
+from awares_edge.runtimes.tensorrt.engine_cache import EngineCache, EngineKey
 from awares_edge.runtimes.tensorrt.plan import Range
 from awares_edge.runtimes.tensorrt.product import TensorRT, version_tuple
 from tests.support.tensorrt_cpu import tiny_plan, write_bundle
@@ -73,7 +73,7 @@ class TestCache:
 
     def test_the_folder_can_be_chosen(self, monkeypatch, tmp_path):
         monkeypatch.setenv("AWARES_EDGE_CACHE", str(tmp_path))
-        assert default_folder() == tmp_path / "engines"
+        assert EngineCache().folder == tmp_path / "engines"
 
 
 class TestBuilding:
