@@ -8,7 +8,7 @@ the decisions are the model's own, and cost one step a decision instead of one a
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice, takewhile
 from time import monotonic
@@ -24,7 +24,7 @@ from awares_edge.protocol.tokenizer import SpecialTokens, TextTokenizer
 from awares_edge.runtimes.base import Logits, Session, TextSegment
 
 _MOST_CANDIDATES = 4096
-"""How many of the likeliest tokens are tried before a call is left to break its grammar."""
+"""How many of the likeliest tokens are tried before a reply is left to break its form."""
 
 _OTHER_TAGS = ("<think>", "<answer>")
 """What a model may say in place of a call: how they begin alike is not barred with the call."""
@@ -261,8 +261,7 @@ class TurnDecoder:
         if barred:
             return next((t for t in _descending(logits, token) if t not in barred), token)
         if self._constrain and self._must_change(token):
-            likely = islice(_descending(logits, token), _MOST_CANDIDATES)
-            return next((t for t in likely if self._continues_call(t)), token)
+            return _likeliest(logits, token, self._continues_call)
         return token
 
     def _choose_answer(
@@ -276,8 +275,7 @@ class TurnDecoder:
         if allowed.any():
             return int(np.where(allowed, logits, -np.inf).argmax())
         # What began as a call and went astray stays one: it is no beginning of an answer.
-        calls = (t for t in _descending(logits, token) if t not in barred and self._opens_call(t))
-        return next(calls, token)
+        return _likeliest(logits, token, lambda t: t not in barred and self._opens_call(t))
 
     def _opens_call(self, token: int) -> bool:
         """Whether the reply, which is nothing but the beginning of a call or empty, stays that."""
@@ -316,6 +314,12 @@ def _descending(logits: Logits, best: int) -> Iterator[int]:
     """Tokens from the most to the least likely; sorting is put off until it is needed."""
     yield best
     yield from (int(t) for t in np.argsort(-logits, kind="stable") if t != best)
+
+
+def _likeliest(logits: Logits, best: int, admits: Callable[[int], bool]) -> int:
+    """The likeliest token that is admitted; `best` where none of the first candidates is."""
+    likely = islice(_descending(logits, best), _MOST_CANDIDATES)
+    return next((token for token in likely if admits(token)), best)
 
 
 def _common_prefix(one: str, other: str) -> int:
