@@ -12,7 +12,7 @@ from PIL import Image
 from awares_edge.api import load
 from awares_edge.controller.trace import Answer
 from awares_edge.errors import InputError
-from awares_edge.evaluation.modes import ask, get_mode
+from awares_edge.evaluation.modes import ask, get_mode, in_mode
 
 _MAX_NEW_TOKENS = 1024  # lmms-eval's own default; its tasks name theirs
 
@@ -56,6 +56,7 @@ class AwaresEdge(lmms):  # type: ignore[misc]
         self.model = load(
             bundle, runtime=runtime, protocol=protocol, device=compute, threads=threads
         )
+        self._asked = in_mode(self.model, self.mode)
 
     def generate_until(self, requests: Sequence[Any]) -> list[str]:
         """Answers to requests whose args are (prompt, options, doc_to_visual, doc_id, task, split).
@@ -90,7 +91,7 @@ class AwaresEdge(lmms):  # type: ignore[misc]
     ) -> Answer:
         if options.get("do_sample") or (options.get("temperature") or 0) > 0:
             raise InputError("awares_edge decodes greedily: set temperature to 0")
-        with self.model.open(image.convert("RGB")) as picture:
+        with self._asked.open(image.convert("RGB")) as picture:
             return ask(
                 picture,
                 prompt.replace("<image>", "").strip(),

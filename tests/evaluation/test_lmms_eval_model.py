@@ -130,6 +130,8 @@ def test_arguments_are_checked(loaded, monkeypatch):
         make(loaded, monkeypatch, mode="sideways")
     with pytest.raises(InputError, match="needs known evidence"):
         make(loaded, monkeypatch, mode="oracle-crop")
+    with pytest.raises(InputError, match="cannot keep a share"):
+        make(loaded, monkeypatch, mode="prune:0.5")
     with pytest.raises(InputError, match="batch_size is 4"):
         loaded(batch_size=4)
     with pytest.raises(NotImplementedError):
