@@ -10,9 +10,8 @@ from typing import Any
 
 from awares_edge.errors import InputError
 from awares_edge.evaluation.benchmarks.base import Benchmark, Scored, texts
+from awares_edge.evaluation.lines import numbered_lines
 from awares_edge.evaluation.scorers import Scorer
-
-_MAX_LINE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,19 +41,11 @@ def score_file(
     Raises:
         InputError: the file cannot be read.
     """
-    try:
-        with path.open("rb") as file:
-            for number, line in enumerate(iter(lambda: file.readline(_MAX_LINE + 1), b""), 1):
-                if len(line) > _MAX_LINE:
-                    raise InputError(f"{path}: line {number} is over {_MAX_LINE:,} bytes")
-                if not line.strip():
-                    continue
-                try:
-                    yield number, _score_line(line, benchmark, scorer)
-                except InputError as error:
-                    yield number, BadRow(number, str(error))
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    for number, line in numbered_lines(path):
+        try:
+            yield number, _score_line(line, benchmark, scorer)
+        except InputError as error:
+            yield number, BadRow(number, str(error))
 
 
 def _score_line(line: bytes, benchmark: Benchmark, scorer: Scorer) -> Scored:

@@ -12,12 +12,11 @@ from typing import Any
 from awares_edge.errors import InputError
 from awares_edge.evaluation.answers import is_right
 from awares_edge.evaluation.benchmarks.base import Rules, identifier, text, texts
+from awares_edge.evaluation.lines import numbered_lines
 from awares_edge.evaluation.question import BadQuestion, Question
 from awares_edge.evaluation.scorers import Scorer
 from awares_edge.evaluation.suites.base import Selection, Suite
 from awares_edge.schema import parse_json
-
-_MAX_LINE = 1 << 20
 
 
 class OwnRules(Rules):
@@ -57,7 +56,7 @@ class OwnSuite(Suite):
         self.rules = OwnRules(_name(path.stem))
         digest = hashlib.sha256()
         self.count = 0
-        for line in self._lines():
+        for _, line in numbered_lines(self.path):
             digest.update(line)
             self.count += 1
         if not self.count:
@@ -65,7 +64,7 @@ class OwnSuite(Suite):
         self._sha256 = digest.hexdigest()
 
     def read(self, selection: Selection) -> Iterator[tuple[int, Question | BadQuestion]]:
-        for index, line in enumerate(self._lines()):
+        for index, (_, line) in enumerate(numbered_lines(self.path)):
             if selection.ended(index):
                 return
             if not selection.wants(index):
@@ -77,17 +76,6 @@ class OwnSuite(Suite):
 
     def pins(self) -> dict[str, Any]:
         return {"file": self.path.name, "sha256": self._sha256}
-
-    def _lines(self) -> Iterator[bytes]:
-        try:
-            with self.path.open("rb") as file:
-                for number, line in enumerate(iter(lambda: file.readline(_MAX_LINE + 1), b""), 1):
-                    if len(line) > _MAX_LINE:
-                        raise InputError(f"{self.path}: line {number} is over {_MAX_LINE:,} bytes")
-                    if line.strip():
-                        yield line.strip()
-        except OSError as error:
-            raise InputError(f"cannot read {self.path}: {error.strerror or error}") from error
 
     def _question(self, line: bytes, index: int) -> Question:
         try:
