@@ -74,7 +74,7 @@ def scripted(replies: Script = (), *, protocol: str = "paper", context: int = 32
     """A model that gives `replies`, one a turn: for tests of code that uses this package.
 
     Args:
-        replies: texts such as "GET_CROPS: ['3']"; a list of texts in place of one is that turn's
+        replies: texts such as "GET_CROPS: ['3']"; a list of texts instead of one is that turn's
             first, second, ... choice. A single text is one reply.
         protocol: name of the profile, or path of a .toml or .json file.
         context: most KV cells of a session.

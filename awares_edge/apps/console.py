@@ -1,6 +1,6 @@
 """What the commands print: one style for all of them. Results go to stdout, the rest to stderr.
 
-Untrusted text (names, answers, whatever a bundle says) is printed through `printable` alone, and
+Untrusted text (names, answers, any value of a bundle) is printed only through `printable`, and
 never as Rich markup: by `show_answer`, `say`, `note`, `warn` and `cell`.
 """
 
@@ -104,7 +104,7 @@ def cell(text: str, style: str = "") -> Text:
 
 @contextmanager
 def progress_bar() -> Iterator[ProgressCallback]:
-    """A progress bar on stderr, fed with (what, done, total); shown to terminals alone."""
+    """A progress bar on stderr, fed with (what, done, total); shown only on terminals."""
     bar = Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),

@@ -1,4 +1,4 @@
-"""One real inference on one device, in a process of its own: a driver that crashes ends that alone.
+"""One real inference on one device, in a process of its own: a driver that crashes ends only that.
 
     python -m awares_edge.apps.device_check RUNTIME DEVICE
 

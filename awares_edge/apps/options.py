@@ -55,7 +55,7 @@ RuntimeOption: TypeAlias = Annotated[
 ProtocolOption: TypeAlias = Annotated[
     str | None,
     typer.Option(
-        help="Protocol profile in place of the bundle's own: a name that `awares-edge protocols` "
+        help="Protocol profile instead of the bundle's own: a name that `awares-edge protocols` "
         "lists, or a .toml or .json file."
     ),
 ]
@@ -102,8 +102,8 @@ JsonOption: TypeAlias = Annotated[
 
 
 def find(place: str, revision: str | None, what: str = "checkpoint") -> Source:
-    """A checkpoint or adapter, downloaded from the hub where it is no folder here."""
-    # The hub's client draws bars of its own. Like ours, they are for terminals alone.
+    """A checkpoint or adapter, downloaded from the hub where it is not a folder here."""
+    # The hub's client draws bars of its own. Like ours, they are shown only on terminals.
     if not err.is_terminal:
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     return find_source(place, revision, what=what)

@@ -92,7 +92,7 @@ class Stream(io.TextIOBase):
 
 @contextmanager
 def lasting_streams() -> Iterator[Stream]:
-    """Put a `Stream` in place of stdout and of stderr; yields stdout's."""
+    """Replace stdout and stderr with a `Stream` each; yields stdout's."""
     before = sys.stdout, sys.stderr
     out, err = Stream(sys.stdout), Stream(sys.stderr)
     sys.stdout, sys.stderr = cast("TextIO", out), cast("TextIO", err)

@@ -1,4 +1,4 @@
-"""Reading `.npy` files that nobody has vouched for: one matrix of floats, mapped into memory."""
+"""Reading untrusted `.npy` files: one matrix of floats, mapped into memory."""
 
 from __future__ import annotations
 

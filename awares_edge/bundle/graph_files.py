@@ -70,7 +70,7 @@ def check_graph_file(root: Path, name: str, sizes: Mapping[str, int]) -> None:
                 "do not trust this bundle"
             )
         offset, length = entry.get(b"offset", b"0"), entry.get(b"length", b"0")
-        # isdigit: of bytes it admits 0 to 9 alone.
+        # isdigit: for bytes it accepts only 0 to 9.
         if not (offset.isdigit() and length.isdigit() and max(map(len, (offset, length))) < 19):
             raise BundleError(f"{name} has a damaged weight location: export the bundle again")
         if int(offset) + int(length) > size:

@@ -53,7 +53,7 @@ class Bundle:
 
         Args:
             root: its folder.
-            verify: compare every file with its hash; False compares sizes alone.
+            verify: compare every file with its hash; False compares only sizes.
             progress: called with (name, done, total) after each verified file.
 
         Raises:

@@ -1,4 +1,4 @@
-"""Writing bundles: whole or not at all, and in place of nothing but another bundle."""
+"""Writing bundles: whole or not at all; only a bundle is ever overwritten."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def observe(
     """
     done = 0
     with load(checkpoint, runtime="torch", protocol=protocol, device=device) as model:
-        network: Any = getattr(model.runtime, "model")  # noqa: B009 - TorchRuntime alone has it
+        network: Any = getattr(model.runtime, "model")  # noqa: B009 - only TorchRuntime has it
         if adapter is not None:
             _merge(network, checkpoint, adapter)
         with _hooks(network, observer):

@@ -90,7 +90,7 @@ class JsonObject:
         return value
 
     def integers(self, key: str, default: tuple[int, ...] | None = None) -> tuple[int, ...]:
-        """A list of whole numbers from 0; one alone counts as a list."""
+        """A list of whole numbers from 0; a single number counts as a list."""
         value = self._get(key, default)
         items = [value] if type(value) is int else value
         if not isinstance(items, (list, tuple)) or len(items) > 4096:

@@ -31,7 +31,7 @@ def canonical(name: str) -> str | None:
 
 
 def ignorable(name: str) -> bool:
-    """Whether a stored tensor is a buffer that older versions saved and nobody needs."""
+    """Whether a stored tensor is a buffer that older versions saved and that is not needed."""
     return name.endswith("rotary_emb.inv_freq") or name.endswith("rotary_pos_emb.inv_freq")
 
 

@@ -1,4 +1,4 @@
-"""What a checkpoint folder says about pixels and about the end of an answer (JSON alone)."""
+"""What a checkpoint folder says about pixels and about the end of an answer (only JSON is read)."""
 
 from __future__ import annotations
 

@@ -113,7 +113,7 @@ class Chooser:
         )
         applied += selection.applied
         cut = {one.region: one for one in new}
-        # A policy may have put the whole picture in place of what was asked for.
+        # A policy may have replaced the request by the whole picture.
         others, seen = self._split([region for region in selection.crops if region not in cut])
         if seen:
             applied.append(f"{ALREADY_SHOWN}:answer")

@@ -27,7 +27,7 @@ _MOST_CANDIDATES = 4096
 """How many of the likeliest tokens are tried before a reply is left to break its form."""
 
 _OTHER_TAGS = ("<think>", "<answer>")
-"""What a model may say in place of a call: how they begin alike is not barred with the call."""
+"""Tags that a model may write instead of a call; what they share with its start is not barred."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class TurnDecoder:
         session: its cache ends where the turn begins.
         logits: float32 [vocabulary] of what follows.
         trace: where tokens and times of the turn are counted.
-        stop: texts that end the turn as the end token does.
+        stop: texts that end the turn, as the end token does.
         use_drafts: whether to append a call's fixed text in one step.
         constrain: whether to hold a call to its grammar once it has begun.
         grammar: what an answer is held to; None for free text.
@@ -274,11 +274,11 @@ class TurnDecoder:
         allowed[list(barred)] = False
         if allowed.any():
             return int(np.where(allowed, logits, -np.inf).argmax())
-        # What began as a call and went astray stays one: it is no beginning of an answer.
+        # The reply began as a call, so it cannot become an answer: keep to the call.
         return _likeliest(logits, token, lambda t: t not in barred and self._opens_call(t))
 
     def _opens_call(self, token: int) -> bool:
-        """Whether the reply, which is nothing but the beginning of a call or empty, stays that."""
+        """Whether the reply is empty or begins a call, and still does so with `token`."""
         if token in self._special.eos:
             return False
         longer = self._tokenizer.decode([*self._reply.ids, token])
@@ -296,7 +296,7 @@ class TurnDecoder:
         return start is not None and self._call.syntax.grammar.viable(text[start:])
 
     def _leaves_call(self, token: int) -> bool:
-        """Whether `token` makes another word of the marker: `GET_CROPS_NOW` is no call."""
+        """Whether `token` makes another word of the marker: `GET_CROPS_NOW` is not a call."""
         if token in self._special.eos:
             return False
         return self._call.syntax.find(self._reply.with_token(token)) is None

@@ -41,7 +41,7 @@ class Gate:
             self._changed.notify_all()
 
     def close(self) -> bool:
-        """Refuse new uses and wait for the running ones; True for the first call alone."""
+        """Refuse new uses and wait for the running ones; True only for the first call."""
         with self._changed:
             self._closed = True
             self._changed.wait_for(lambda: self._inside == 0)

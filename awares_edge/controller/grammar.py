@@ -20,11 +20,11 @@ class AnswerGrammar(Protocol):
         """Which tokens may follow.
 
         Args:
-            ids: the reply so far, which may be no beginning of an answer (a call has begun), and
+            ids: the reply so far, which may not begin an answer (a call has begun), and
                 may be shorter than at the call before.
 
         Returns:
             bool [vocabulary]; end tokens are True where the answer is complete. All False where
-            `ids` is no beginning of an answer.
+            `ids` does not begin an answer.
         """
         ...

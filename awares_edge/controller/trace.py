@@ -86,7 +86,7 @@ class Answer:
         call_status: of the model's last call: none, ok, repaired or invalid.
         call_text: the last reply with a call, as generated; empty if there was none.
         visual_tokens: spent on the first view and on crops, and the cost of the whole picture.
-        pixel_ratio: the figure that the released evaluator reports in place of the RTR.
+        pixel_ratio: the figure that the released evaluator reports instead of the RTR.
         turns: one trace a turn.
         policies: what was decided on the model's behalf, as "policy:outcome".
         finish: "stop" (the model ended it) or "length" (token limit or full context).

@@ -1,4 +1,4 @@
-"""The model class that lmms-eval loads; see `lmms_eval_plugin`. Imported by lmms-eval alone."""
+"""The model class that lmms-eval loads; see `lmms_eval_plugin`. Imported only by lmms-eval."""
 
 from __future__ import annotations
 

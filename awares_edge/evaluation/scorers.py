@@ -63,7 +63,7 @@ def contains_text(
 
     Args:
         formula: a row of HME100k: white space does not count. Its case does, but scorer 0.6.1
-            lowers the case of predictions alone.
+            lowers the case of predictions only.
     """
     if scorer == "0.6.1":
         prediction = prediction.lower()
@@ -120,7 +120,7 @@ _OPTION = re.compile(r"\b[A-Z]\.\s+([^\n]*)")
 
 
 def _option_by_text(prediction: str, question: str) -> str:
-    """The letter of the first option whose text the prediction holds; else its words alone."""
+    """The letter of the first option whose text the prediction holds; else only its words."""
     words = re.sub(r"[^\w\s]", "", prediction).strip()
     # A later option of the same text wins, and letters count options whatever they say.
     letters = {text.strip(): chr(ord("A") + i) for i, text in enumerate(_OPTION.findall(question))}

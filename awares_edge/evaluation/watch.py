@@ -52,7 +52,7 @@ that the controller gets."""
 class WatchedSession:
     """A session that remembers what its cache holds.
 
-    Offers what `Session` offers, but is none: the session within does all bookkeeping.
+    Has the interface of `Session`; the wrapped session does all bookkeeping.
 
     Attributes:
         ids: one a cell: token ids, `IMAGE_CELL` for visual tokens.

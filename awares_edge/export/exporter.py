@@ -49,7 +49,7 @@ def export_checkpoint(
             hub, "owner/name".
         output: the bundle's folder.
         format: a format's settings, or the name of a format (a key of `FORMATS`) for its defaults.
-        precision: of the weights, in place of the format's.
+        precision: of the weights, instead of the format's.
         adapter: PEFT LoRA folder or repository, to merge on the way.
         profile: protocol that the checkpoint was trained with.
         progress: called with (what, done, total) as weights are written and hashed.

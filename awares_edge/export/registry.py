@@ -34,7 +34,7 @@ def make_format(format: str | ExportFormat, precision: str | None = None) -> Exp
 
     Args:
         format: the settings, or the name of a format for its defaults.
-        precision: in place of the format's.
+        precision: instead of the format's.
 
     Raises:
         ExportError: no such format or precision, or the format needs a setting (a target).

@@ -28,7 +28,7 @@ def extract_answer(rule: AnswerRule, turns: Sequence[str]) -> str:
         return found[-1 if rule.which == "last" or rule.rule == "boxed" else 0].strip()
     if rule.rule == "boxed" and (labels := _LABEL.findall(last)):
         return str(labels[-1]).strip()
-    # An opening tag alone: the answer was cut off, or its end was never written.
+    # Only an opening tag: the answer was cut off, or its end was never written.
     head, tag, tail = last.partition("<answer>")
     return tail.strip() if tag and rule.rule == "tag" and rule.which == "first" and head else last
 

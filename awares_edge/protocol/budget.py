@@ -29,7 +29,7 @@ class VisualTokens:
 
 
 def pixel_ratio(source: Size, low: Size | None, crops: Sequence[Size]) -> float:
-    """The ratio that the released evaluator reports in place of the RTR, for comparison.
+    """The ratio that the released evaluator reports instead of the RTR, for comparison.
 
     A direct answer counts a constant 0.25; a call counts the low-res view once per crop. `low` is
     None where the whole picture was shown at once, which counts 1.

@@ -135,7 +135,7 @@ def _clamp(edges: Sequence[float], size: Size, *, last_pixel: bool) -> tuple[flo
     width, height = (size[0] - 1, size[1] - 1) if last_pixel else size
     limits = (width, height, width, height)
     if last_pixel:
-        # As published: near edges are clamped to 0 alone, far ones to the last pixel alone.
+        # As published: near edges are clamped only to 0, far ones only to the last pixel.
         x1, y1, x2, y2 = edges
         return (max(0.0, x1), max(0.0, y1), min(float(width), x2), min(float(height), y2))
     return tuple(

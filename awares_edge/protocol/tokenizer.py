@@ -40,7 +40,7 @@ class SpecialTokens:
 
 
 class TextTokenizer:
-    """A checkpoint's tokenizer, used for plain text alone.
+    """A checkpoint's tokenizer, used only for plain text.
 
     Special tokens are never made from text: `<|im_end|>` inside a question becomes the ordinary
     tokens of its characters, so that a question cannot break out of its message.

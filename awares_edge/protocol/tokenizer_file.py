@@ -1,4 +1,4 @@
-"""Reading an untrusted `tokenizer.json`: bounded in size, and of Qwen2.5-VL's kind alone.
+"""Reading an untrusted `tokenizer.json`: bounded in size, and only of Qwen2.5-VL's kind.
 
 The tokenizers library runs whatever the file asks for, replacements that make text longer included.
 Only the parts that Qwen2.5-VL's tokenizer is made of are admitted; the pattern that splits text may

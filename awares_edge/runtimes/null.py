@@ -45,7 +45,7 @@ _IMAGE_CELL = -1
 
 
 def load(source: object, options: object) -> NoReturn:  # noqa: ARG001
-    """Refused: a script is no file. See `awares_edge.scripted`."""
+    """Refused: a script is not a file. See `awares_edge.scripted`."""
     raise InputError("the null runtime reads no model: use awares_edge.scripted() in your tests")
 
 

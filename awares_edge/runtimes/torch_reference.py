@@ -85,7 +85,7 @@ class TorchRuntime(Runtime):
         threads: int | None = None,
         context: int | None = None,
     ) -> TorchRuntime:
-        """Load a checkpoint folder (safetensors alone).
+        """Load a checkpoint folder (only safetensors).
 
         Args:
             device: "cpu", "cuda" or "cuda:N"; None for the first GPU, else the CPU.

@@ -203,7 +203,7 @@ class Chat:
         return out + replies.sse("[DONE]")
 
     def _without_picture(self, asked: _Asked) -> Response:
-        """The fixed reply: clients probe a server with a text alone, and expect 200."""
+        """The fixed reply: clients probe a server with only a text, and expect 200."""
         if json_schema(asked.request.response_format) is not None:
             raise Refusal(400, "there is no picture to answer about", param="messages")
         # A notice of the server: stop texts and token limits are for answers.

@@ -19,7 +19,7 @@ from awares_edge.serve.store import PictureStore
 
 DESCRIPTION = """Ask a question about a picture. The model looks at it in low resolution first and \
 zooms into the parts that it needs by itself, so small text can be read without cropping. Give \
-`region` to ask about one part alone, at its native pixels."""
+`region` to ask about only one part, at its native pixels."""
 
 
 class Looker:

@@ -45,7 +45,7 @@ class ServeOptions:
         keep_pictures: pictures whose KV is kept for further questions; 0 keeps none.
         keep_bytes: most memory of kept pictures, as estimated from their pixels and KV cells.
         cell_bytes: memory of one KV cell, for that estimate.
-        ignore_sampling: answer greedily where a request asks for sampling, in place of refusing.
+        ignore_sampling: answer greedily where a request asks for sampling, instead of refusing.
     """
 
     model_name: str = "awares-edge"

@@ -66,7 +66,7 @@ def unsupported(param: str, message: str) -> Refusal:
 
 
 def as_refusal(error: Exception) -> Refusal:
-    """What a client is told of an error while its question was answered."""
+    """The message for a client whose question failed while it was answered."""
     if isinstance(error, Refusal):
         return error
     if isinstance(error, ContextOverflow):

@@ -29,7 +29,7 @@ class Question:
     """One question, ready to be asked.
 
     Attributes:
-        ask: makes the controller's options; told the seconds that are left.
+        ask: makes the controller's options; called with the seconds that are left.
         cancel: set to give up.
     """
 

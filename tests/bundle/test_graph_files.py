@@ -1,4 +1,4 @@
-"""A graph reads listed files alone, whatever way it names another one."""
+"""A graph reads only listed files, however it names another one."""
 
 import json
 import shutil

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 VOID = {"meta", "br"}
-# Never seen in a report: what a template leaves behind, and values that are none.
+# Never seen in a report: what a template leaves behind, and missing values.
 HOLES = re.compile(r"\b(None|NaN|nan|inf|undefined|null|TODO|TBD|FIXME|Lorem|XXX)\b|[{}]|%[sd]")
 
 

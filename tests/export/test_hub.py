@@ -51,7 +51,7 @@ def adapter(tmp_path_factory):
 
 @pytest.fixture
 def downloads(checkpoint, adapter, monkeypatch):
-    """What was asked of the hub, in place of its client."""
+    """Records what is asked of the hub; replaces its client."""
     asked = []
 
     def download(repository, revision=None):

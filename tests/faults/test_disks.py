@@ -78,10 +78,10 @@ def held(run):
     prefix = []
     if os.geteuid() == 0:
         if not shutil.which("setpriv"):
-            pytest.skip("root without setpriv: permissions bind nobody")
+            pytest.skip("root without setpriv: permissions do not apply to root")
         prefix = HELD
         if subprocess.run([*HELD, "true"], check=False).returncode:
-            pytest.skip("root that cannot give up its rights: permissions bind nobody")
+            pytest.skip("root that cannot give up its rights: permissions do not apply to root")
     return lambda *arguments: run(*arguments, prefix=prefix)
 
 

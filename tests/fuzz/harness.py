@@ -4,7 +4,7 @@ A target is a class in a module of this folder:
 
     class Manifests:
         def __init__(self, folder: Path) -> None: ...       # makes its seeds there
-        def case(self, random: Random) -> object: ...       # one input, from the generator alone
+        def case(self, random: Random) -> object: ...       # one input, made only from `random`
         def check(self, case: object) -> str: ...           # the outcome; refuses by AwaresError
 
 `check` returns a short outcome ("accepted"), or raises `AwaresError` ("refused"). Anything else it

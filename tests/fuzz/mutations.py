@@ -1,4 +1,4 @@
-"""Ways to damage a file or a JSON document; each draws from the given generator alone."""
+"""Ways to damage a file or a JSON document; each draws only from the given generator."""
 
 from __future__ import annotations
 

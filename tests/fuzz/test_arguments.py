@@ -63,7 +63,7 @@ class Arguments:
         return arguments
 
     def check(self, case: list[str]) -> str:
-        # The traceback that --debug asks for is no fault.
+        # The traceback that --debug asks for is not a fault.
         case = [argument for argument in case if argument != "--debug"]
         out, err = io.StringIO(), io.StringIO()
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):

@@ -54,7 +54,7 @@ SmokeOption = Annotated[
 TrajectoriesArgument = Annotated[Path, typer.Argument(help="Curated trajectories (JSONL).")]
 RunOption = Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.")]
 LoraOption = Annotated[int, typer.Option(min=0, max=1024, help="LoRA rank; 0 trains every weight.")]
-DtypeOption = Annotated[Dtype, typer.Option(help="Of the weights; bfloat16 with --lora alone.")]
+DtypeOption = Annotated[Dtype, typer.Option(help="Of the weights; bfloat16 only with --lora.")]
 CheckpointingOption = Annotated[
     bool,
     typer.Option("--checkpointing", help="Recompute activations: less memory, a third slower."),

@@ -37,7 +37,7 @@ def sft(
     lora: LoraOption = 8,
     lr: Annotated[float, amount("Peak learning rate.")] = 1e-4,
     epochs: Annotated[float, amount("Passes over the data.", low=0.001)] = 2.0,
-    steps: Annotated[int, typer.Option(min=0, help="Optimiser steps in place of epochs.")] = 0,
+    steps: Annotated[int, typer.Option(min=0, help="Optimiser steps instead of epochs.")] = 0,
     batch: Annotated[int, typer.Option(min=1, help="Trajectories per step and device.")] = 16,
     accumulate: Annotated[int, typer.Option(min=1, help="Batches per optimiser step.")] = 1,
     tool_weight: Annotated[float, amount("w_t: weight of the call's tokens.")] = 5.0,

@@ -75,7 +75,7 @@ def record(
     Args:
         about: what the recording says of model and machine; protocol and questions are added.
         probes: replay so many questions, spread evenly, for pixels, features and logits.
-        forced: replay this recording's conversations in place of the model's own, so that the
+        forced: replay this recording's conversations instead of the model's own, so that the
             logits of both belong to the same tokens.
         max_new_tokens: most tokens of one turn.
         progress: called with the number of questions done, and of all.

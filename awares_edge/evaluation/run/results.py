@@ -20,7 +20,7 @@ from awares_edge.files import whole_file
 def write_results(root: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Write `summary.json`, `summary.md`, `timing.json`, and `accuracy-rtr.png` with matplotlib.
 
-    `summary.json` and `summary.md` follow from the rows alone, times left out: the same answers
+    `summary.json` and `summary.md` follow only from the rows, times left out: the same answers
     give the same bytes.
 
     Returns:

@@ -84,7 +84,7 @@ def summarise(root: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 class _Sums:
-    """Counts of the rows of one run; texts are kept for the totals alone."""
+    """Counts of the rows of one run; texts are kept only for the totals."""
 
     def __init__(self) -> None:
         self.samples: list[Scored] = []

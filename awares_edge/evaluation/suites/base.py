@@ -24,7 +24,7 @@ class Selection:
         shard: from 1; rows are dealt out in turn.
         shards: how many there are.
         after: the last row that has been read already; -1 for none.
-        only: these rows alone; None for all.
+        only: only these rows; None for all.
     """
 
     limit: int | None = None

@@ -90,7 +90,7 @@ def _from_bf16(raw: NDArray[np.uint16], kind: Kind, name: str) -> NDArray[Any]:
 def half_from_bf16(raw: NDArray[np.uint16], name: str) -> NDArray[np.float16]:
     """bf16 bits as float16.
 
-    Between 2**-14 and 65504 both formats differ in the width of their fields alone: a subtraction
+    Between 2**-14 and 65504 both formats differ only in the width of their fields: a subtraction
     and a shift, four times as fast as a cast by way of float32. Smaller numbers, of which there
     are few, are looked up.
 

@@ -51,7 +51,7 @@ def write_file(
         describe(writer)
         for planned in plan:
             kind = GGMLQuantizationType[planned.kind.upper()]
-            # Shape and type alone; bytes come later. Any dtype but uint8 leaves the shape as it is.
+            # Only shape and type; bytes come later. Any dtype but uint8 leaves the shape as it is.
             size = size_of[planned.name]
             writer.add_tensor_info(planned.name, planned.shape, np.dtype("f4"), size, kind)
         with disk_errors(path):

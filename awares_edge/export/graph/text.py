@@ -53,7 +53,7 @@ def build_text(g: Builder, spec: ModelSpec, attention: TextAttention) -> None:
         attended = attention.attend(layer, g.linear(normed, *projections, bias=True))
         if last:
             # Of the last layer only keys and values of all tokens are needed: what follows its
-            # attention is computed for the kept positions alone.
+            # attention is computed only for the kept positions.
             attended = g.op("Gather", attended, "logits_index", axis=0)
             x = g.op("Gather", x, "logits_index", axis=0)
         attended = g.linear(attended, f"{at}.self_attn.o_proj")

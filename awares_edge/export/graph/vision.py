@@ -8,7 +8,7 @@ Inputs (P patches, T tokens, W windows of at most L patches; see `awares_edge.vi
 Output:
     image_features  float32 [T, hidden], raster order
 
-Everything that depends on the grid alone comes from the host, so that the graph needs no control
+Everything that depends only on the grid comes from the host, so that the graph needs no control
 flow; one picture a call needs no boundaries between pictures. Windows are gathered into rows of
 equal length, so that attention costs W * L * L: one mask over all patches would cost P * P.
 """
@@ -116,7 +116,7 @@ def gather_windows(g: Builder, attention: VisionAttention, q: str, k: str, v: st
 
 
 def _leave_tower(g: Builder, at: str, gate: str, up: str, residual: str) -> str:
-    """The end of the last block and the merger's norm: in float32, whatever the rest is in.
+    """The end of the last block and the merger's norm: in float32 at every precision.
 
     The last block's down_proj exceeds float16's range in the published 3B and 7B models.
     """

@@ -162,7 +162,7 @@ def write_matrices(
 
 
 def write_npy(path: Path, tensor: Tensor, dtype: np.dtype[Any], written: Written) -> Location:
-    """Write a matrix as a `.npy` file, which a device maps into memory with numpy alone."""
+    """Write a matrix as a `.npy` file, which a device maps into memory with only numpy."""
     header = {
         "descr": np.lib.format.dtype_to_descr(dtype),
         "fortran_order": False,

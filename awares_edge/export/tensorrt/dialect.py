@@ -149,7 +149,7 @@ class TensorrtText(TextAttention):
         return g.reshape("inputs_embeds", -1, spec.hidden_size)
 
     def _rotary(self) -> tuple[str, str]:
-        """Cosines and sines [S, 1, head_dim / 2]; angles in float32, whatever the rest is in.
+        """Cosines and sines [S, 1, head_dim / 2]; angles in float32 at every precision.
 
         Each frequency picks its axis with a Gather: a matrix product would be shorter, but TensorRT
         may run it in TF32, whose ten bits cannot hold a position.

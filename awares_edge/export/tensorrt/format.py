@@ -41,7 +41,7 @@ class TensorrtFormat(ExportFormat):
     precision: Literal["fp16", "fp32", "bf16", "int8", "int4", "w8a8", "fp8"] = "fp16"
     target: Annotated[str, Help(f"Device to export for: {_NAMES}.")] = ""
     cache_length: Annotated[
-        int | None, Help("KV cells of a session, in place of the target's.", 64, 1 << 20, "cells")
+        int | None, Help("KV cells of a session, instead of the target's.", 64, 1 << 20, "cells")
     ] = None
     memory: Annotated[
         float | None,

@@ -52,7 +52,7 @@ class NumberFormat:
 
     @property
     def embedding(self) -> np.dtype[Any]:
-        """Of `embedding.npy`: on the device there is numpy alone, which has no bf16."""
+        """Of `embedding.npy`: a device has only numpy, which has no bf16."""
         return FP32 if self.compute == "fp32" else FP16
 
 

@@ -1,4 +1,4 @@
-"""How much memory a model takes on a device: weights, caches and activations, from shapes alone.
+"""How much memory a model takes on a device: weights, caches and activations, computed from shapes.
 
 Weights are compared with engines that were built ahead of time (a test holds them to 10%).
 Activations are an upper estimate of what TensorRT keeps at once; they were never compared with a

@@ -2,7 +2,7 @@
 
 call  = white space, marker, [":"], [" "], "[", item, { ",", [" "], item }, "]"
 item  = "'" crop "'" | '"' crop '"' | crop
-crop  = id or name that was offered and not yet used; `all` stands alone
+crop  = id or name that was offered and not yet used; `all` must be the only item
 """
 
 from __future__ import annotations

@@ -69,7 +69,7 @@ class TaggedCall:
     def call_start(self, reply: str) -> int | None:
         """Where a complete reply stops being an answer; None where it is one.
 
-        An opening without its closing tag is no call, and no part of an answer either.
+        An opening without its closing tag is not a call, and not part of an answer.
         """
         start = self.find(reply)
         whole = start is None or (

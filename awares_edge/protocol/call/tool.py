@@ -27,7 +27,7 @@ class Tool:
         one_line: whether the object must stand on one line and end with two braces.
         whole_body: whether the body must be the object and nothing else.
         spelled: texts that a body must hold in this order, the first at its start; the object
-            then holds the box and the reference alone, as Python or JSON writes them.
+            then holds only the box and the reference, as Python or JSON writes them.
         unless_answer: whether a reply that holds an answer is never a call.
         example: a call as the model writes it, with {box} for its numbers and {reference}; its
             fixed text is drafted.

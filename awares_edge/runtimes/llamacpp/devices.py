@@ -38,7 +38,7 @@ class Placement:
         return self.handle is not None
 
     def handles(self) -> Any:
-        """A NULL-terminated C array of the GPU alone, or of none."""
+        """A NULL-terminated C array of the GPU, or of nothing."""
         found = [] if self.handle is None else [self.handle]
         return (ctypes.c_void_p * (len(found) + 1))(*found, None)
 

@@ -53,7 +53,7 @@ _BLOCKS = {
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a GGUF file says of itself.
+    """The header of a GGUF file.
 
     Attributes:
         keys: its metadata; of arrays of strings or numbers only the first 16 items.

@@ -1,6 +1,6 @@
 """llama.cpp's libraries: loaded once, quiet, waiting passively, and able to say why a call failed.
 
-llama.cpp reports failures through its log alone: the functions return NULL. The log is therefore
+llama.cpp reports failures only through its log: the functions return NULL. The log is therefore
 caught here, whether or not it is shown, so that an error can say why.
 """
 

@@ -20,7 +20,7 @@ def cache_bytes(spec: ModelSpec, cells: int, *, exact: bool) -> int:
 def require_memory(spec: ModelSpec, cells: int, *, exact: bool, gpu: bool) -> None:
     """
     Raises:
-        RuntimeUnavailable: the cache alone would not fit into what is available.
+        RuntimeUnavailable: the cache does not fit into the available memory.
     """
     needed, available = cache_bytes(spec, cells, exact=exact), available_bytes()
     # With layers on a GPU of its own, the cache lies there: llama.cpp says whether it fits.

@@ -41,7 +41,7 @@ class PoolOptions:
         cells: KV cells in all.
         batch: most tokens that are computed at once.
         threads: CPU threads.
-        full_cache: keep the cache in float32 in place of float16.
+        full_cache: keep the cache in float32 instead of float16.
         offload: keep the cache where the layers are (GPU).
     """
 
@@ -228,7 +228,7 @@ class Pool:
         return rows
 
     def save(self, sequence: int) -> NDArray[np.uint8]:
-        """A sequence's cells as bytes: for `restore`, in this process and of this model alone."""
+        """A sequence's cells as bytes: for `restore`, only in this process and for this model."""
         with self._open():
             size = int(self._lib.llama.llama_state_seq_get_size(self._context, sequence))
             state = np.empty(size, dtype=np.uint8)

@@ -87,7 +87,7 @@ class LlamaRuntime(Runtime):
             context: most KV cells of a session; None for 8192, or less where the model has less.
             gpu_layers: how many layers go to the GPU; None for what `LLAMA_ARG_N_GPU_LAYERS` says,
                 else all.
-            vision: encodes pictures in place of the bundle's mmproj file: another runtime of the
+            vision: encodes pictures instead of the bundle's mmproj file: another runtime of the
                 same model, such as a loaded `OnnxRuntime`. It stays the caller's to close.
 
         Raises:

@@ -105,7 +105,7 @@ class MtmdVision:
         bitmap = mtmd.mtmd_bitmap_init(width, height, data)
         chunks = mtmd.mtmd_input_chunks_init()
         try:
-            # The marker alone: user text is never given to mtmd.
+            # Only the marker: user text is never given to mtmd.
             marker = mtmd.mtmd_default_marker()
             text = mtmd.mtmd_input_text(marker, len(marker), False, True)
             bitmaps = (mtmd.mtmd_bitmap_p_ctypes * 1)(bitmap)

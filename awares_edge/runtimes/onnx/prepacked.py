@@ -90,7 +90,7 @@ def worthwhile(bundle: Bundle) -> bool:
 
 
 class PackedCache:
-    """Packed weights in a folder that belongs to this user alone."""
+    """Packed weights in a folder that belongs only to this user."""
 
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder or cache_folder("prepacked")

@@ -102,7 +102,7 @@ class OnnxRuntime(Runtime):
 def _grid_tables(
     grid: Grid, bundle: Bundle, dtype: np.dtype[Any], wanted: set[str]
 ) -> dict[str, NDArray[Any]]:
-    """Inputs of the vision graph that depend on the grid alone."""
+    """Inputs of the vision graph that depend only on the grid."""
     vision = bundle.manifest.model.vision
     windows = attention_windows(grid, window_size=vision.window_size, patch_size=vision.patch_size)
     cos, sin = vision_rotary(grid, head_dim=vision.hidden_size // vision.heads)

@@ -46,7 +46,7 @@ def attention_mask(count: int, start: int, cache_length: int) -> NDArray[np.bool
 
 
 def vision_inputs(grid: Grid, vision: VisionSpec) -> dict[str, NDArray[Any]]:
-    """Inputs of the vision graph that depend on a picture's grid alone: all but the pixels.
+    """Inputs of the vision graph that depend only on a picture's grid: all but the pixels.
 
     See `awares_edge.export.tensorrt.vision` for shapes and dtypes.
     """
