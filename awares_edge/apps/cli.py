@@ -28,7 +28,7 @@ from awares_edge.apps import (
     train,
 )
 from awares_edge.apps.console import printable
-from awares_edge.apps.stopping import EXIT_CODES, stop_on_signals
+from awares_edge.apps.stopping import EXIT_CODES, Stop, stop_on_signals
 from awares_edge.apps.streams import lasting_streams
 from awares_edge.errors import AwaresError
 
@@ -87,8 +87,8 @@ def main(arguments: list[str] | None = None) -> int:
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     with lasting_streams() as out:
-        with stop_on_signals():
-            code = _run(*_split_debug(arguments))
+        with stop_on_signals() as stop:
+            code = _run(*_split_debug(arguments), stop)
         out.flush()
         if code == 0 and out.failure and not out.reader_has_gone:
             reason = getattr(out.failure, "strerror", None) or out.failure
@@ -103,9 +103,9 @@ def _split_debug(arguments: list[str]) -> tuple[list[str], bool]:
     return options + arguments[end:], len(options) < end
 
 
-def _run(arguments: list[str], debug: bool) -> int:
+def _run(arguments: list[str], debug: bool, signalled: Stop) -> int:
     try:
-        code = app(arguments, standalone_mode=False, prog_name="awares-edge")
+        code = _invoke(arguments, signalled)
         # typer turns Ctrl-C into a return value.
         return _fail("interrupted", 130) if code == 130 else code or 0
     except (AwaresError, OSError, MemoryError) as error:
@@ -125,6 +125,18 @@ def _run(arguments: list[str], debug: bool) -> int:
         if not hasattr(error, "format_message"):
             raise
         return _usage(error)
+
+
+def _invoke(arguments: list[str], signalled: Stop) -> int | None:
+    """What typer returns: None, or an exit code."""
+    try:
+        code: int | None = app(arguments, standalone_mode=False, prog_name="awares-edge")
+    except BaseException as error:
+        # Python 3.11 turns a SystemExit that crosses `__set_name__` into a RuntimeError.
+        if signalled.code is None:
+            raise
+        raise SystemExit(signalled.code) from error
+    return code
 
 
 def _usage(error: Any) -> int:

@@ -1,11 +1,13 @@
 """Commands that are stopped or killed at any moment: no traceback, nothing half-written."""
 
 import json
+import os
 import signal
 
 import pytest
 
 import awares_edge
+from awares_edge.apps import cli
 from awares_edge.bundle import Bundle
 from awares_edge.files import whole_folder
 from tests.faults.conftest import (
@@ -31,6 +33,23 @@ def check_bundle(folder, path):
     if path.exists():
         Bundle.open(path)
     assert {p.name for p in folder.iterdir()} <= {path.name}
+
+
+def test_a_signal_that_python_wraps_is_still_one(monkeypatch, capsys):
+    """Python 3.11 turns what a handler raises inside `__set_name__` into a RuntimeError."""
+
+    class Field:
+        def __set_name__(self, owner, name):
+            os.kill(os.getpid(), signal.SIGTERM)
+            for _ in range(1000):  # the handler runs between two instructions
+                pass
+
+    def command(*_, **__):
+        type("Owner", (), {"field": Field()})
+
+    monkeypatch.setattr(cli, "app", command)
+    assert cli.main(["runtimes"]) == 143
+    assert capsys.readouterr().err == "awares-edge: terminated\n"
 
 
 @pytest.mark.parametrize("module", ["numpy", "typer", "tokenizers", "awares_edge.apps.evaluate"])
