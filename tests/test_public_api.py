@@ -17,8 +17,10 @@ PACKAGE = Path(awares_edge.__file__).parent
 # Adding or removing a name here is a decision: say it in the CHANGELOG.
 PUBLIC = {
     "PROFILES",
+    "About",
     "Answer",
     "AskOptions",
+    "Askable",
     "AwaresError",
     "Bundle",
     "BundleError",
@@ -33,6 +35,7 @@ PUBLIC = {
     "InputError",
     "Interrupted",
     "Model",
+    "OpenPicture",
     "Picture",
     "Policies",
     "ProtocolProfile",
