@@ -42,11 +42,14 @@ if TYPE_CHECKING:
     from awares_edge.api import embedded_bundle, load, scripted
     from awares_edge.bundle import Bundle
     from awares_edge.controller import (
+        About,
         Answer,
+        Askable,
         AskOptions,
         CropsRequested,
         Event,
         Model,
+        OpenPicture,
         Picture,
         Policies,
         ReasoningDelta,
@@ -58,8 +61,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PROFILES",
+    "About",
     "Answer",
     "AskOptions",
+    "Askable",
     "AwaresError",
     "Bundle",
     "BundleError",
@@ -76,6 +81,7 @@ __all__ = [
     "InputError",
     "Interrupted",
     "Model",
+    "OpenPicture",
     "Picture",
     "Policies",
     "ProtocolProfile",
@@ -97,8 +103,9 @@ _HOMES = {
     "api": ("embedded_bundle", "load", "scripted"),
     "bundle": ("Bundle",),
     "controller": (
-        *("Answer", "AskOptions", "CropsRequested", "Event", "Model", "Picture", "Policies"),
-        *("ReasoningDelta", "TextDelta", "TurnTrace", "ZoomedCrop"),
+        *("About", "Answer", "Askable", "AskOptions", "CropsRequested", "Event", "Model"),
+        *("OpenPicture", "Picture", "Policies", "ReasoningDelta", "TextDelta", "TurnTrace"),
+        "ZoomedCrop",
     ),
     "protocol": ("PROFILES", "ProtocolProfile"),
 }

@@ -17,8 +17,10 @@ PACKAGE = Path(awares_edge.__file__).parent
 # Adding or removing a name here is a decision: say it in the CHANGELOG.
 PUBLIC = {
     "PROFILES",
+    "About",
     "Answer",
     "AskOptions",
+    "Askable",
     "AwaresError",
     "Bundle",
     "BundleError",
@@ -35,6 +37,7 @@ PUBLIC = {
     "InputError",
     "Interrupted",
     "Model",
+    "OpenPicture",
     "Picture",
     "Policies",
     "ProtocolProfile",
