@@ -2,42 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from collections import Counter
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import replace
 from time import monotonic
 
-from awares_edge.controller import (
-    Answer,
-    AskOptions,
-    CropsRequested,
-    Model,
-    Picture,
-    ReasoningDelta,
-    TextDelta,
-)
-from awares_edge.errors import (
-    Cancelled,
-    DeadlineExceeded,
-    FrameSuperseded,
-    FrameTooOld,
-    InputError,
-    Interrupted,
-    SessionError,
-)
+from awares_edge.controller import Answer, Askable, AskOptions
+from awares_edge.errors import Cancelled, FrameSuperseded, InputError, SessionError
+from awares_edge.live.asking import Asking, TimeLimits
 from awares_edge.live.courier import Courier, Subscriber
-from awares_edge.live.events import (
-    Answered,
-    LiveEvent,
-    Regions,
-    Started,
-    Text,
-    Thought,
-    failure,
-)
+from awares_edge.live.events import Answered, LiveEvent, failure
 from awares_edge.live.frame import Frame, FrameSource
 from awares_edge.live.line import Line, Policy
 from awares_edge.live.ticket import Status, Ticket
@@ -52,7 +27,7 @@ class LiveAsker:
     askers may share a model: one for each camera, say.
 
     Args:
-        model: is asked, and stays open.
+        model: what is asked, on this machine or behind an endpoint. It stays open.
         max_age_ms: a question whose frame is older when its turn comes is not begun.
         deadline_ms: an answer must be complete so many milliseconds after its frame was taken.
         policy: which questions wait while the worker is busy; see `Policy`.
@@ -63,7 +38,7 @@ class LiveAsker:
 
     def __init__(
         self,
-        model: Model,
+        model: Askable,
         *,
         max_age_ms: float | None = None,
         deadline_ms: float | None = None,
@@ -72,18 +47,17 @@ class LiveAsker:
         backlog: int = 1024,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        self._max_age = _seconds("max_age_ms", max_age_ms)
-        self._deadline = _seconds("deadline_ms", deadline_ms)
+        limits = TimeLimits(max_age_ms, deadline_ms, clock)
         if type(backlog) is not int or backlog < 1:
             raise InputError("backlog must be a whole number of at least 1")
-        self._model, self._clock = model, clock
+        self._clock = clock
         self._line = Line(policy, most_waiting)
         self._changed = threading.Condition()
         self._running: Ticket | None = None
         self._closed = False
         self._counts: Counter[Status] = Counter()
-        self._open: tuple[Frame, Picture] | None = None  # the worker's own
         self._courier = Courier(backlog)
+        self._asking = Asking(model, limits, self._publish)
         self._worker = threading.Thread(target=self._work, name="live-asker", daemon=True)
         self._worker.start()
 
@@ -186,14 +160,14 @@ class LiveAsker:
         try:
             while (ticket := self._next()) is not None:
                 try:
-                    answer = self._answer(ticket)
+                    answer = self._asking.answer(ticket)
                 # Whatever a source or a backend raises, the ticket must end and the worker go on.
                 except BaseException as error:
                     self._end(ticket, error)
                 else:
                     self._end(ticket, answer)
         finally:
-            self._close_picture()
+            self._asking.close()
 
     def _next(self) -> Ticket | None:
         """Wait for the next question; None when this is closed."""
@@ -201,68 +175,6 @@ class LiveAsker:
             self._changed.wait_for(lambda: self._closed or len(self._line))
             self._running = None if self._closed else self._line.pop()
             return self._running
-
-    def _answer(self, ticket: Ticket) -> Answer:
-        frame = ticket.take_frame()
-        if frame is None:
-            raise FrameTooOld("the source has no frame yet")
-        options = replace(
-            ticket.options, cancel=ticket.cancelled, timeout=self._time_left(ticket, frame)
-        )
-        self._publish(Started(ticket, self._clock()))
-        try:
-            answer = self._follow(ticket, frame, options)
-        except (Interrupted, InputError):
-            raise  # the picture is as it was
-        except BaseException:
-            self._close_picture()  # its state is not known
-            raise
-        if self._deadline is not None and self._clock() - frame.taken > self._deadline:
-            raise DeadlineExceeded("the answer came after the deadline", answer.text)
-        return answer
-
-    def _time_left(self, ticket: Ticket, frame: Frame) -> float | None:
-        """Seconds that the question may take; None for no limit."""
-        age = self._clock() - frame.taken
-        if self._max_age is not None and age > self._max_age:
-            raise FrameTooOld(
-                f"the frame is {age * 1e3:.0f} ms old; the limit is {self._max_age * 1e3:.0f} ms"
-            )
-        left = [] if ticket.options.timeout is None else [ticket.options.timeout]
-        if self._deadline is not None:
-            if age >= self._deadline:
-                raise DeadlineExceeded("the deadline passed before the question's turn came")
-            left.append(self._deadline - age)
-        return min(left, default=None)
-
-    def _follow(self, ticket: Ticket, frame: Frame, options: AskOptions) -> Answer:
-        """Ask, and publish what comes."""
-        answer = None
-        stream = self._picture_of(frame).stream(ticket.question, options)
-        with closing(stream):
-            for event in stream:
-                match event:
-                    case TextDelta(text):
-                        self._publish(Text(ticket, self._clock(), text))
-                    case ReasoningDelta(text):
-                        self._publish(Thought(ticket, self._clock(), text))
-                    case CropsRequested(crops):
-                        self._publish(Regions(ticket, self._clock(), crops))
-                    case Answer():
-                        answer = event
-        assert answer is not None
-        return answer
-
-    def _picture_of(self, frame: Frame) -> Picture:
-        if self._open is None or self._open[0] is not frame:
-            self._close_picture()
-            self._open = frame, self._model.open(frame.image)
-        return self._open[1]
-
-    def _close_picture(self) -> None:
-        held, self._open = self._open, None
-        if held is not None:
-            held[1].close()
 
     def _end(self, ticket: Ticket, outcome: Answer | BaseException) -> None:
         with self._changed:
@@ -280,11 +192,3 @@ class LiveAsker:
     def _publish(self, event: LiveEvent) -> None:
         event.ticket.record(event)
         self._courier.put(event)
-
-
-def _seconds(name: str, milliseconds: float | None) -> float | None:
-    if milliseconds is None:
-        return None
-    if not 0 < milliseconds < math.inf:
-        raise InputError(f"{name} must be above 0 and finite")
-    return milliseconds / 1e3
