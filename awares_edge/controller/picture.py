@@ -8,6 +8,8 @@ from contextlib import contextmanager
 
 from PIL import Image
 
+from awares_edge.controller.cached import CachedDialogue
+from awares_edge.controller.decoding import Limits
 from awares_edge.controller.gate import Gate
 from awares_edge.controller.loaded import LoadedModel
 from awares_edge.controller.loop import answer_question
@@ -83,7 +85,7 @@ class Picture:
     def _answer(self, question: str, options: AskOptions) -> Generator[Event, None, None]:
         with self._answering():
             try:
-                events = answer_question(self.views, question, options)
+                events = self._events(question, options)
                 # The gates are passed step by step: a stream left unread keeps nothing open.
                 while True:
                     with self._model.gate, self._gate:
@@ -93,6 +95,12 @@ class Picture:
                     yield event
             finally:
                 self._abandon_question()
+
+    def _events(self, question: str, options: AskOptions) -> Iterator[Event]:
+        views = self.views
+        limits = Limits.of(options, self._model.protocol)
+        dialogue = CachedDialogue(views, options, limits)
+        return answer_question(views, dialogue, self._model.about, question, options)
 
     def _abandon_question(self) -> None:
         if not (self._model.gate.closed or self._gate.closed):
