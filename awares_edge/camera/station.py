@@ -24,7 +24,7 @@ from awares_edge.camera.load import LoadMeter
 from awares_edge.camera.prepare import Preparation, preparation_for
 from awares_edge.camera.sources import Source, SourceInfo, find_sources, open_source
 from awares_edge.camera.sources.pushed import PushedSource
-from awares_edge.controller import Model
+from awares_edge.controller import Askable
 from awares_edge.errors import CameraError, InputError
 from awares_edge.protocol.prompt import check_question
 
@@ -65,7 +65,7 @@ class Station:
 
     def __init__(
         self,
-        model: Model,
+        model: Askable,
         options: StationOptions | None = None,
         opener: Callable[[str], Source] = open_source,
     ) -> None:

@@ -15,8 +15,8 @@ from awares_edge.controller.loaded import LoadedModel
 from awares_edge.controller.loop import answer_question
 from awares_edge.controller.options import AskOptions
 from awares_edge.controller.trace import Answer, Event
-from awares_edge.controller.views import PictureViews
-from awares_edge.errors import SessionError
+from awares_edge.controller.views import PictureViews, Same, Unchanged
+from awares_edge.errors import ImageError, SessionError
 from awares_edge.protocol.prompt import check_question
 from awares_edge.vision.load import ImageSource, load_image
 
@@ -60,6 +60,39 @@ class Picture:
         Closing the generator early cancels the question and leaves the picture usable.
         """
         return self._answer(check_question(question), options or AskOptions())
+
+    def compare(self, image: ImageSource, same: Same) -> Unchanged:
+        """What looks the same in a newer picture, such as the next frame of a camera.
+
+        It is compared with the pixels that were computed, so small changes add up until they count.
+
+        Args:
+            same: whether two RGB pictures of one size look the same.
+
+        Raises:
+            ImageError: it cannot be used, or is of another size.
+            SessionError: a question is being answered, or the picture or its model is closed.
+        """
+        newer = load_image(image)
+        if newer.size != self.image.size:
+            raise ImageError(
+                f"a picture of {newer.width} x {newer.height} cannot take the place of one of "
+                f"{self.image.width} x {self.image.height}: open it instead"
+            )
+        with self._answering(), self._model.gate, self._gate:
+            return self.views.compare(newer, same)
+
+    def renew(self, unchanged: Unchanged) -> None:
+        """Show the newer picture that was compared with this one, in its place.
+
+        Views that look the same keep their KV cache, regions what was computed of them. The
+        conversation is forgotten.
+
+        Raises:
+            SessionError: a question is being answered, or the picture or its model is closed.
+        """
+        with self._answering(), self._model.gate, self._gate:
+            self.views.renew(unchanged)
 
     def forget(self) -> None:
         """Forget the conversation; what was computed of the picture and its regions is kept.

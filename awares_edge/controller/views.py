@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
 
 from PIL import Image
 
 from awares_edge.controller.cuts import PictureCuts
 from awares_edge.controller.loaded import LoadedModel
 from awares_edge.controller.shown import Edges, Shown
-from awares_edge.controller.trace import TurnTrace, View
+from awares_edge.controller.trace import Answer, TurnTrace, View
 from awares_edge.controller.transcript import Transcript
 from awares_edge.protocol.crops import Box
 from awares_edge.protocol.sizes import Size
@@ -20,6 +23,38 @@ _KEPT_TOKENS = 16_384
 """Most visual tokens of encoded regions that are kept for later questions (the last one stays)."""
 
 
+Same: TypeAlias = Callable[[Image.Image, Image.Image], bool]
+"""Whether two pictures of one size, RGB, look the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Region:
+    """A region after the vision tower, and what it was computed from."""
+
+    encoded: EncodedImage
+    shown: Shown
+
+
+@dataclass(frozen=True, slots=True)
+class Unchanged:
+    """What looks the same in a newer picture.
+
+    Attributes:
+        newer: the newer picture.
+        views: views whose KV is still right.
+        regions: edges, in `source`, of regions whose features are still right.
+    """
+
+    newer: PictureCuts
+    views: frozenset[View]
+    regions: frozenset[Edges]
+
+    def holds(self, answer: Answer) -> bool:
+        """Whether all that the model saw for an answer looks the same, so that it stands."""
+        boxes = {self.newer.to_image_box(edges) for edges in self.regions}
+        return answer.view in self.views and all(crop.box in boxes for crop in answer.crops)
+
+
 class PictureViews(PictureCuts):
     """What has been computed of one picture so far."""
 
@@ -27,15 +62,23 @@ class PictureViews(PictureCuts):
         super().__init__(model.protocol, model.preprocessing.factor, image)
         self.model = model
         self._views: dict[View, Transcript] = {}
-        self._regions: OrderedDict[tuple[Edges, Size, Box], EncodedImage] = OrderedDict()
+        self._seen: dict[View, Image.Image] = {}
+        self._regions: OrderedDict[tuple[Edges, Size, Box], _Region] = OrderedDict()
+
+    def cut(self, view: View) -> Image.Image:
+        """The pixels of a view, as the model saw them where it has."""
+        return self._seen[view] if view in self._seen else super().cut(view)
 
     def transcript(self, kind: View, trace: TurnTrace) -> Transcript:
         """The conversation about a view, made on first use."""
         if kind not in self._views:
-            encoded = self.encode_view(kind, trace)
+            with trace.time("preprocess"):
+                seen = self.cut(kind)
+            encoded = self._encode(seen, trace)
             with trace.time("prefill"):
                 session = self.model.open_session()
             self._views[kind] = Transcript(self.model, session, encoded)
+            self._seen[kind] = seen
         return self._views[kind]
 
     def encode_view(self, kind: View, trace: TurnTrace) -> EncodedImage:
@@ -50,13 +93,51 @@ class PictureViews(PictureCuts):
         if key in self._regions:
             self._regions.move_to_end(key)
             trace.reused_regions += 1
-            return self._regions[key]
+            return self._regions[key].encoded
         with trace.time("preprocess"):
             image = self.scaled(shown)
-        encoded = self._regions[key] = self._encode(image, trace)
+        encoded = self._encode(image, trace)
+        self._regions[key] = _Region(encoded, shown)
         while len(self._regions) > 1 and self._kept_tokens() > _KEPT_TOKENS:
             self._regions.popitem(last=False)
         return encoded
+
+    def compare(self, image: Image.Image, same: Same) -> Unchanged:
+        """What looks in a newer picture of the same size as it did when it was computed."""
+        newer = PictureCuts(self.profile, self._factor, image)
+        views = frozenset(v for v, seen in self._seen.items() if same(seen, newer.cut(v)))
+        # A region inside another was cut from what the other showed then.
+        tops = [kept.shown for kept in self._regions.values() if not kept.shown.region.picture]
+        boxes = (s.box for s in tops if same(s.image, newer.show(s.region, ()).image))
+        return Unchanged(newer, views, frozenset(boxes))
+
+    def renew(self, unchanged: Unchanged) -> None:
+        """Show a newer picture; keep what was computed of what looks the same.
+
+        Conversations are forgotten.
+        """
+        for kind, transcript in list(self._views.items()):
+            if kind in unchanged.views:
+                transcript.rewind()
+            else:
+                transcript.close()
+                del self._views[kind], self._seen[kind]
+        for key, kept in list(self._regions.items()):
+            if kept.shown.region.picture or kept.shown.box not in unchanged.regions:
+                del self._regions[key]
+        newer = unchanged.newer
+        self.image, self._limited, self.source = newer.image, newer._limited, newer.source
+
+    def kept(self) -> dict[Box, Image.Image]:
+        """Regions whose features are kept: pixels, as the model saw them, by box in `image`."""
+        return {
+            self.to_image_box(kept.shown.box): kept.shown.image for kept in self._regions.values()
+        }
+
+    @property
+    def cached(self) -> frozenset[View]:
+        """Views that are in a cache."""
+        return frozenset(self._views)
 
     def abandon(self) -> None:
         """Forget a question that was not answered to its end."""
@@ -73,10 +154,11 @@ class PictureViews(PictureCuts):
         for transcript in self._views.values():
             transcript.close()
         self._views.clear()
+        self._seen.clear()
         self._regions.clear()
 
     def _kept_tokens(self) -> int:
-        return sum(encoded.grid.tokens for encoded in self._regions.values())
+        return sum(kept.encoded.grid.tokens for kept in self._regions.values())
 
     def _encode(self, image: Image.Image, trace: TurnTrace) -> EncodedImage:
         profile = self.profile
