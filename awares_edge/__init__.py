@@ -22,6 +22,7 @@ from awares_edge._version import __version__
 from awares_edge.errors import (
     AwaresError,
     BundleError,
+    CameraError,
     Cancelled,
     CheckpointError,
     ContextOverflow,
@@ -60,6 +61,7 @@ __all__ = [
     "AwaresError",
     "Bundle",
     "BundleError",
+    "CameraError",
     "Cancelled",
     "CheckpointError",
     "ContextOverflow",

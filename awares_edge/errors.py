@@ -7,6 +7,7 @@
     ├── CheckpointError       a Hugging Face folder: not Qwen2.5-VL, tensors missing, wrong shapes
     ├── ExportError           an export that cannot be made as asked
     ├── BundleError           a bundle: missing, corrupt, tampered with, of another version
+    ├── CameraError           a camera: not there, lost, frozen, of a format that cannot be used
     ├── RuntimeUnavailable    a runtime or an extra that is not installed here
     ├── SessionError          a session used wrongly: closed, rewound into its future
     │   └── ContextOverflow   more tokens than the KV cache holds
@@ -46,6 +47,10 @@ class ExportError(AwaresError):
 
 class BundleError(AwaresError):
     """A bundle is missing, corrupt, tampered with, or of another format version."""
+
+
+class CameraError(AwaresError):
+    """A camera is not there, was lost, or sends what cannot be used."""
 
 
 class RuntimeUnavailable(AwaresError):

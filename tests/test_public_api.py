@@ -22,6 +22,7 @@ PUBLIC = {
     "AwaresError",
     "Bundle",
     "BundleError",
+    "CameraError",
     "Cancelled",
     "CheckpointError",
     "ContextOverflow",
