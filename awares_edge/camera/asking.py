@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from time import monotonic, time
 
 from awares_edge.camera.camera import Camera
-from awares_edge.camera.events import Failed, Text, Thought
+from awares_edge.camera.events import Failed
 from awares_edge.camera.exchange import Exchange
 from awares_edge.camera.frames import Frame, encode_jpeg
 from awares_edge.camera.history import History
@@ -21,6 +21,7 @@ from awares_edge.errors import AwaresError, CameraError, Cancelled
 from awares_edge.evaluation.profile.sensors import find_meter
 
 _THUMBNAIL_SIDE = 320
+_FRAME_SIDE = 1280
 _PATIENCE = 2.0  # seconds that a single question waits for a fresh frame
 
 
@@ -29,12 +30,15 @@ class Request:
     """A question that stands.
 
     Attributes:
+        every: least seconds from the beginning of one continuous exchange to the next; None for
+            the pace of the station.
         id: 0 until it is asked.
     """
 
     question: str
     follow_up: bool
     continuous: bool
+    every: float | None = None
     id: int = 0
 
 
@@ -65,6 +69,7 @@ class Asker:
         self._pictures = Pictures(model, prepare)
         self._meter, _ = find_meter()
         self._changed = threading.Condition()
+        self._working = threading.Lock()
         self._standing: Request | None = None
         self._questions = self._asking = 0
         self._cancel = threading.Event()
@@ -89,12 +94,14 @@ class Asker:
     def start(self) -> None:
         self._thread.start()
 
-    def ask(self, question: str, *, follow_up: bool, continuous: bool) -> int:
+    def ask(
+        self, question: str, *, follow_up: bool, continuous: bool, every: float | None = None
+    ) -> int:
         """Put a question in the place of the one that stands; its id."""
         with self._changed:
             self._cancel.set()
             self._questions += 1
-            self._standing = Request(question, follow_up, continuous, self._questions)
+            self._standing = Request(question, follow_up, continuous, every, self._questions)
             self._cancel = threading.Event()
             self._changed.notify_all()
             return self._questions
@@ -106,6 +113,14 @@ class Asker:
             self._standing = None
             self._changed.notify_all()
 
+    def use_model(self, model: Model, prepare: Preparation) -> None:
+        """Ask another model from now on: give up the question that stands, and wait until the
+        model before is no longer used."""
+        self.cancel()
+        with self._working:
+            self._pictures.close()
+            self._pictures, self._can_follow = Pictures(model, prepare), False
+
     def close(self) -> None:
         """Give up, and wait for the thread."""
         with self._changed:
@@ -116,7 +131,8 @@ class Asker:
     def _run(self) -> None:
         try:
             while (job := self._next()) is not None:
-                self._follow(*job)
+                with self._working:
+                    self._follow(*job)
         finally:
             self._pictures.close()
 
@@ -144,7 +160,8 @@ class Asker:
             if not request.continuous:
                 self._done(request)
                 return
-            cancel.wait(max(0.0, began + self._pace.every - monotonic()))
+            every = self._pace.every if request.every is None else request.every
+            cancel.wait(max(0.0, began + every - monotonic()))
 
     def _done(self, request: Request) -> None:
         with self._changed:
@@ -193,7 +210,8 @@ class Asker:
                 time(),
                 note=prepared.note,
                 thumbnail=encode_jpeg(frame.pixels, _THUMBNAIL_SIDE),
-            )
+            ),
+            encode_jpeg(frame.pixels, _FRAME_SIDE),
         )
         self._asking, self._can_follow = id, False
         try:
@@ -213,7 +231,7 @@ class Asker:
         self, id: int, request: Request, cancel: threading.Event
     ) -> tuple[Answer, float | None]:
         options = AskOptions(follow_up=request.follow_up, cancel=cancel)
-        log, prepared = self._history.log, self._pictures.prepared
+        prepared = self._pictures.prepared
         assert prepared is not None
         if self._meter is not None:
             self._meter.start()
@@ -223,9 +241,9 @@ class Asker:
                     if isinstance(event, Answer):
                         answer = event
                     elif isinstance(event, TextDelta):
-                        log.add(Text(id, event.text))
+                        self._history.say(id, event.text)
                     elif isinstance(event, ReasoningDelta):
-                        log.add(Thought(id, event.text))
+                        self._history.think(id, event.text)
                     elif isinstance(event, CropsRequested):
                         regions = tuple(map(prepared.looked, event.crops))
                         self._history.look(id, regions)
