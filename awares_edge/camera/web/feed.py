@@ -12,9 +12,19 @@ import threading
 from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
-from awares_edge.camera.events import Answered, Asked, Failed, Regions, StationEvent, Text, Thought
+from awares_edge.camera.events import (
+    Answered,
+    Asked,
+    Failed,
+    Regions,
+    StateChanged,
+    StationEvent,
+    Text,
+    Thought,
+)
 from awares_edge.camera.station import Station
 from awares_edge.camera.web.options import MAX_PAGES
+from awares_edge.camera.web.sources import SourceChoices
 from awares_edge.httpd.refusals import Refusal
 
 _PAUSE = 0.04  # seconds in which events are collected
@@ -24,8 +34,8 @@ _BEAT = 15.0  # seconds without an event after which a comment shows that the se
 class Feed:
     """One thread that waits for the station's events, and wakes the pages that follow."""
 
-    def __init__(self, station: Station) -> None:
-        self._station = station
+    def __init__(self, station: Station, sources: SourceChoices) -> None:
+        self._station, self._sources = station, sources
         self._loop: asyncio.AbstractEventLoop | None = None
         self._woken: set[asyncio.Event] = set()
         self._ended = False
@@ -72,7 +82,7 @@ class Feed:
                 events = self._station.events_after(number)
                 if events:
                     number = events[-1].number
-                    yield b"".join(map(_sse, merged(events, self._station)))
+                    yield b"".join(map(_sse, merged(events, self._station, self._sources)))
                     await asyncio.sleep(_PAUSE)
         finally:
             self._woken.discard(woken)
@@ -90,7 +100,9 @@ class Feed:
             woken.set()
 
 
-def merged(events: Iterable[StationEvent], station: Station) -> list[dict[str, Any]]:
+def merged(
+    events: Iterable[StationEvent], station: Station, sources: SourceChoices
+) -> list[dict[str, Any]]:
     """What a page must know after these events: each exchange and each kind of number once."""
     found: dict[object, dict[str, Any]] = {}
     for event in events:
@@ -103,8 +115,10 @@ def merged(events: Iterable[StationEvent], station: Station) -> list[dict[str, A
             number = 0
         if number and (exchange := station.exchange(number)) is not None:
             found[number] = {"kind": "exchange", "exchange": exchange.to_dict()}
+        elif isinstance(payload, StateChanged):
+            found[payload.kind] = sources.state(event.to_dict())
         elif not number:
-            found[event.event.kind] = event.to_dict()
+            found[payload.kind] = event.to_dict()
     return list(found.values())
 
 

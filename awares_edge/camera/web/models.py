@@ -1,32 +1,40 @@
-"""Bundles and runtimes to choose from, and the change to another one."""
+"""Models to choose from, and the change to another one."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from awares_edge.bundle.store import Bundle
 from awares_edge.controller import Model
 from awares_edge.errors import AwaresError, InputError
-from awares_edge.runtimes.registry import RUNTIMES, Entry
+from awares_edge.runtimes.registry import RUNTIMES
 from awares_edge.schema import shown
+from awares_edge.spec import MANIFEST_NAME
 
-MAX_BUNDLES = 64
+MAX_MODELS = 64
 
 
 @dataclass(frozen=True, slots=True)
-class BundleChoice:
-    """A bundle that may be chosen.
+class ModelChoice:
+    """A model that may be chosen: a bundle, which is made for one runtime.
 
     Attributes:
         name: what a page calls it; unique.
         path: its folder; never taken from a page.
+        runtime: that reads it.
+        detail: such as "onnx, int8".
+        reason: why it cannot be used here; empty where it can.
     """
 
     name: str
     path: Path
+    runtime: str
+    detail: str
+    reason: str = ""
 
 
 class ModelChoices:
@@ -35,50 +43,41 @@ class ModelChoices:
     A page names a choice; the folders come from the command line only.
 
     Args:
-        model: the first one, which this object closes, as it does all others.
-        bundle, runtime: names of the first one.
-        load: loads a bundle's folder on a runtime.
+        model: the first one. This object closes it, and all others.
+        choices: the first is the one in use.
+        load: loads a choice.
     """
 
     def __init__(
-        self,
-        model: Model,
-        bundles: Sequence[BundleChoice],
-        bundle: str,
-        load: Callable[[Path, str], Model],
+        self, model: Model, choices: Sequence[ModelChoice], load: Callable[[ModelChoice], Model]
     ) -> None:
-        self.model = model
-        self._bundles = {choice.name: choice for choice in bundles}
-        self._bundle, self._runtime = bundle, model.runtime.name
-        self._load = load
+        self.model, self._load = model, load
+        self._choices = {choice.name: choice for choice in choices}
+        self._name = choices[0].name
         self._changing = threading.Lock()
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, str]:
         """What a page shows of the model in use."""
         runtime = self.model.runtime
         return {
-            "bundle": self._bundle,
+            "name": self._name,
             "runtime": runtime.name,
             "precision": runtime.precision,
             "device": runtime.device,
             "protocol": self.model.protocol.name,
         }
 
-    def choices(self) -> dict[str, Any]:
-        """What may be chosen: each runtime with the reason why it cannot be used here, if any."""
-        return {
-            "bundle": self._bundle,
-            "bundles": [{"name": name} for name in self._bundles],
-            "runtime": self._runtime,
-            "runtimes": [
-                {"name": entry.name, "reason": _reason(entry)}
-                for entry in RUNTIMES.values()
-                if entry.name != "null" or self._runtime == "null"
-            ],
-        }
+    def choices(self) -> list[dict[str, Any]]:
+        """What may be chosen."""
+        return [
+            {"name": choice.name, "detail": choice.detail, "reason": choice.reason}
+            for choice in self._choices.values()
+        ]
 
-    def change(self, bundle: str, runtime: str, use: Callable[[Model], None]) -> None:
-        """Load another model and put it in the place of the one in use, which is then closed.
+    def change(self, name: str, use: Callable[[Model], None]) -> None:
+        """Load another model in the place of the one in use, which is then closed.
+
+        Both are in memory for a moment, so that a model that cannot be loaded costs nothing.
 
         Args:
             use: hands the new model to whoever works with it, and returns when the old one is
@@ -88,43 +87,51 @@ class ModelChoices:
             InputError: no such choice, or another change is going on.
             AwaresError: it cannot be loaded; the model in use stays.
         """
-        if bundle not in self._bundles:
-            raise InputError(f"no bundle {shown(bundle)} to choose from")
-        if runtime not in RUNTIMES:
-            raise InputError(f"no runtime {shown(runtime)}")
+        choice = self._choices.get(name)
+        if choice is None:
+            raise InputError(f"no model {shown(name)} to choose from")
         if not self._changing.acquire(blocking=False):
             raise InputError("another model is being loaded: wait for it")
         try:
-            model = self._load(self._bundles[bundle].path, runtime)
-            try:
-                use(model)
-            except AwaresError:
-                model.close()
-                raise
-            old, self.model = self.model, model
-            self._bundle, self._runtime = bundle, runtime
+            model = self._load(choice)
+            use(model)
+            old, self.model, self._name = self.model, model, name
             old.close()
         finally:
             self._changing.release()
 
     def close(self) -> None:
-        """Close the model in use; call it after whoever works with it."""
+        """Close the model in use; call it after whoever works with it has ended."""
         self.model.close()
 
 
-def _reason(entry: Entry) -> str:
-    """Why a runtime cannot be used here; empty where it can."""
-    return f"needs {', '.join(entry.missing)}" if entry.missing else ""
+def find_models(given: Iterable[Path], embedded: Path) -> tuple[ModelChoice, ...]:
+    """The given bundles and those beside them, then the embedded one.
+
+    Folders that are not readable bundles are left out.
+    """
+    folders = list(dict.fromkeys(path.resolve() for path in given))
+    near = [path for folder in folders for path in sorted(folder.parent.glob(f"*/{MANIFEST_NAME}"))]
+    folders = list(dict.fromkeys([*folders, *(path.parent for path in near), embedded.resolve()]))
+    found: dict[str, ModelChoice] = {}
+    for folder in folders[:MAX_MODELS]:
+        name = "nano (embedded)" if folder == embedded.resolve() else folder.name
+        while name in found:
+            name = f"{folder.parent.name}/{name}"
+        if (choice := _choice(name, folder)) is not None:
+            found[name] = choice
+    return tuple(found.values())
 
 
-def find_bundles(given: Path | None, embedded: Path) -> tuple[BundleChoice, ...]:
-    """The given bundle, others beside it, and the embedded one; the one in use comes first."""
-    folders = [] if given is None else [given.resolve()]
-    if given is not None:
-        near = sorted(p.parent for p in given.resolve().parent.glob("*/manifest.json"))
-        folders += [folder for folder in near if folder not in folders]
-    choices: dict[str, BundleChoice] = {}
-    for folder in folders[:MAX_BUNDLES]:
-        choices.setdefault(folder.name, BundleChoice(folder.name, folder))
-    choices.setdefault("nano (embedded)", BundleChoice("nano (embedded)", embedded))
-    return tuple(choices.values())
+def _choice(name: str, folder: Path) -> ModelChoice | None:
+    try:
+        manifest = Bundle.open(folder, verify=False).manifest
+    except AwaresError:
+        return None
+    entry = RUNTIMES.get(manifest.runtime)
+    if entry is None:
+        return None
+    lacking = entry.missing
+    reason = f"needs {', '.join(lacking)}: {entry.install}" if lacking else ""
+    detail = f"{manifest.runtime}, {manifest.precision}"
+    return ModelChoice(name, folder, manifest.runtime, detail, reason)

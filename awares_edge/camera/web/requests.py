@@ -32,10 +32,9 @@ class SourceBody:
 
 @dataclass(frozen=True, slots=True)
 class ModelBody:
-    """A bundle and a runtime, by their names in the choices."""
+    """A model, by its name in the choices."""
 
-    bundle: str
-    runtime: str
+    model: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +60,7 @@ _LIMITS: Limits = {
     "question": Text(1, MAX_QUESTION),
     "every": Real(0.0, MAX_INTERVAL),
     "source": Text(1, 1024),
-    "bundle": Text(1, 1024),
-    "runtime": Text(1, 64),
+    "model": Text(1, 1024),
     "token": Text(1, 1024),
 }
 

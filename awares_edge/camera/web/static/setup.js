@@ -1,4 +1,4 @@
-// Source, bundle and runtime; and the camera of this browser.
+// Camera and model; and the camera of this browser.
 
 import { getJson, post } from "./api.js";
 import { $, setOptions } from "./dom.js";
@@ -8,7 +8,8 @@ const dialog = $("setup");
 const BROWSER = "browser";
 
 export class Setup {
-  constructor(complain) {
+  constructor(complain, onModel) {
+    this.onModel = onModel;
     this.webcam = new Webcam(complain);
     $("setup-open").addEventListener("click", () => this.open());
     $("setup-apply").addEventListener("click", () => this.apply());
@@ -28,18 +29,15 @@ export class Setup {
     await this.showBrowserCamera();
   }
 
-  fill({ sources, source, bundles, bundle, runtimes, runtime }) {
-    this.now = { source, bundle, runtime };
-    const named = sources.map(({ spec, name }) => ({ value: spec, label: name }));
-    if (!named.some(({ value }) => value === source)) named.unshift({ value: source, label: source });
-    setOptions($("source"), named, source);
-    setOptions($("bundle"), bundles.map(({ path, name }) => ({ value: path, label: name })), bundle);
-    const usable = runtimes.map(({ name, reason }) => ({
+  fill({ sources, source, models, model }) {
+    this.now = { source, model };
+    setOptions($("source"), sources.map(({ id, name }) => ({ value: id, label: name })), source);
+    const usable = models.map(({ name, detail, reason }) => ({
       value: name,
-      label: reason ? `${name} (${reason})` : name,
+      label: `${name} · ${reason || detail}`,
       disabled: Boolean(reason),
     }));
-    setOptions($("runtime"), usable, runtime);
+    setOptions($("choice"), usable, model);
   }
 
   async showBrowserCamera() {
@@ -52,13 +50,13 @@ export class Setup {
   }
 
   async apply() {
-    const wanted = { source: $("source").value, bundle: $("bundle").value, runtime: $("runtime").value };
+    const model = $("choice").value;
     $("setup-apply").disabled = true;
     try {
-      await this.useSource(wanted.source);
-      if (wanted.bundle !== this.now.bundle || wanted.runtime !== this.now.runtime) {
-        $("setup-note").textContent = "loading …";
-        await post("/api/model", { bundle: wanted.bundle, runtime: wanted.runtime });
+      await this.useSource($("source").value);
+      if (model !== this.now.model) {
+        $("setup-note").textContent = `loading ${model} …`;
+        this.onModel(await post("/api/model", { model }));
       }
       dialog.close();
     } catch (error) {
@@ -69,11 +67,12 @@ export class Setup {
   }
 
   /** The camera of this browser runs exactly while this page chose it. */
-  async useSource(spec) {
-    if (spec === BROWSER) await this.webcam.start($("facing").value || this.webcam.choice);
+  async useSource(source) {
+    if (source === BROWSER) await this.webcam.open($("facing").value || this.webcam.choice);
     else this.webcam.stop();
-    if (spec !== this.now.source) await post("/api/source", { source: spec });
-    this.now.source = spec;
+    if (source !== this.now.source) await post("/api/source", { source });
+    if (source === BROWSER) this.webcam.send();
+    this.now.source = source;
   }
 
   /** Another page may have chosen another source: then nobody wants this browser's frames. */

@@ -37,7 +37,7 @@ export class Webcam {
     ];
   }
 
-  async start(choice = this.choice) {
+  async open(choice = this.choice) {
     this.stop();
     const missing = Webcam.missing();
     if (missing) throw new Error(missing);
@@ -56,7 +56,6 @@ export class Webcam {
         this.onError("this browser's camera ended");
       }
     });
-    this.push(stream);
   }
 
   stop() {
@@ -65,8 +64,10 @@ export class Webcam {
     this.video.srcObject = null;
   }
 
-  async push(stream) {
-    while (this.stream === stream) {
+  /** Send frames until `stop`. */
+  async send() {
+    const stream = this.stream;
+    while (stream && this.stream === stream) {
       const began = performance.now();
       try {
         const blob = await this.grab();
