@@ -48,6 +48,7 @@ class Asker:
         self._prepare = prepare
         self._exchanger = Exchanger(model, history)
         self._changed = threading.Condition()
+        self._working = threading.Lock()  # held while the exchanger is in use
         self._standing: Request | None = None
         self._questions = 0
         self._cancel = threading.Event()
@@ -72,7 +73,9 @@ class Asker:
     def start(self) -> None:
         self._thread.start()
 
-    def ask(self, question: str, *, follow_up: bool, continuous: bool) -> int:
+    def ask(
+        self, question: str, *, follow_up: bool, continuous: bool, every: float | None = None
+    ) -> int:
         """Put a question in the place of the one that stands; its id.
 
         Raises:
@@ -83,7 +86,7 @@ class Asker:
                 raise SessionError("this station is closed: make a new one")
             self._give_up()
             self._questions += 1
-            self._standing = Request(self._questions, question, follow_up, continuous)
+            self._standing = Request(self._questions, question, follow_up, continuous, every)
             self._cancel = threading.Event()
             self._changed.notify_all()
             return self._questions
@@ -99,6 +102,14 @@ class Asker:
         self._standing = None
         self._exchanger.cancel()
 
+    def use_model(self, model: Askable, prepare: Preparation) -> None:
+        """Ask another model from now on: give up the question that stands, and wait until the
+        model before is no longer used."""
+        self.cancel()
+        with self._working:
+            self._exchanger.close()
+            self._exchanger, self._prepare = Exchanger(model, self._history), prepare
+
     def close(self) -> None:
         """Give up, and wait for the threads."""
         with self._changed:
@@ -110,7 +121,8 @@ class Asker:
 
     def _run(self) -> None:
         while (job := self._next()) is not None:
-            self._pursue(*job)
+            with self._working:
+                self._pursue(*job)
 
     def _next(self) -> tuple[Request, threading.Event] | None:
         with self._changed:
@@ -134,7 +146,8 @@ class Asker:
                     cancel.wait(_RETRY if request.continuous else 0.0)
             if not request.continuous:
                 break
-            cancel.wait(max(0.0, began + self._pace.every - monotonic()))
+            every = self._pace.every if request.every is None else request.every
+            cancel.wait(max(0.0, began + every - monotonic()))
         with self._changed:
             if self._standing is request:
                 self._standing = None

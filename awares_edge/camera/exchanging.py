@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from time import time
 
 from awares_edge import live
-from awares_edge.camera.events import Text, Thought
 from awares_edge.camera.exchange import Exchange
 from awares_edge.camera.frames import Frame, encode_jpeg
 from awares_edge.camera.history import History
@@ -17,16 +16,18 @@ from awares_edge.controller import Answer, Askable
 from awares_edge.evaluation.profile.sensors import find_meter
 
 _THUMBNAIL_SIDE = 320
+_FRAME_SIDE = 1280
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A question that stands; see `Station.ask`."""
+    """A question that stands; see `Station.ask`. `every` is None for the station's pace."""
 
     id: int
     question: str
     follow_up: bool
     continuous: bool
+    every: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ class Exchanger:
 
     Attributes:
         asking: id of the exchange that is being answered; 0 for none.
-        last: the exchange before, if it has an answer.
+        last: the last exchange that has an answer.
     """
 
     def __init__(self, model: Askable, history: History) -> None:
@@ -65,31 +66,34 @@ class Exchanger:
         self._ticket: live.Ticket | None = None
         self.asking = 0
         self.last: Last | None = None
+        # Whether the open picture is the one that `last` is about.
+        self._current = False
 
     def ask(self, request: Request, shown: Shown, cancel: threading.Event) -> None:
         """Ask, unless this is a continuous question whose last answer stands."""
-        last = self.last
-        if (
-            request.continuous
-            and last is not None
-            and last.request is request
-            and self._model.stands(last.answer, shown.prepared.pixels)
-        ):
+        if request.continuous and (last := self._standing(request, shown)) is not None:
             self._history.stands(last.id, shown.frame.number)
             return
         id = self._begin(request, shown)
-        self.asking, self.last = id, None
+        self.asking, self._current = id, False
         try:
             ending, joules = self._follow(id, request, shown, cancel)
         finally:
             self.asking = 0
         if isinstance(ending, live.Answered):
             self._record(id, ending.answer, shown, joules)
-            self.last = Last(id, request, shown, ending.answer)
+            self.last, self._current = Last(id, request, shown, ending.answer), True
         else:
             cancelled = isinstance(ending, live.Cancelled)
             text = "cancelled" if cancelled else one_line(ending.error)
             self._history.fail(id, text, cancelled=cancelled)
+
+    def _standing(self, request: Request, shown: Shown) -> Last | None:
+        """The answer to this question that is right for this frame too; None for none."""
+        last = self.last
+        if not self._current or last is None or last.request is not request:
+            return None
+        return last if self._model.stands(last.answer, shown.prepared.pixels) else None
 
     def cancel(self) -> None:
         """Give up the exchange that is being answered."""
@@ -117,7 +121,7 @@ class Exchanger:
             note=shown.prepared.note,
             thumbnail=encode_jpeg(frame.pixels, _THUMBNAIL_SIDE),
         )
-        self._history.begin(exchange)
+        self._history.begin(exchange, encode_jpeg(frame.pixels, _FRAME_SIDE))
         return exchange.id
 
     def _follow(
@@ -135,9 +139,9 @@ class Exchanger:
             for event in ticket.events():
                 match event:
                     case live.Text(text=text):
-                        self._history.log.add(Text(id, text))
+                        self._history.say(id, text)
                     case live.Thought(text=text):
-                        self._history.log.add(Thought(id, text))
+                        self._history.think(id, text)
                     case live.Regions(crops=crops):
                         self._history.look(id, tuple(map(shown.prepared.looked, crops)))
         finally:

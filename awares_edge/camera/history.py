@@ -8,7 +8,17 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from awares_edge.camera.camera import CameraStatus
-from awares_edge.camera.events import Answered, Asked, EventLog, Failed, Regions, Stats, Unchanged
+from awares_edge.camera.events import (
+    Answered,
+    Asked,
+    EventLog,
+    Failed,
+    Regions,
+    Stats,
+    Text,
+    Thought,
+    Unchanged,
+)
 from awares_edge.camera.exchange import Exchange, Looked, Seen
 from awares_edge.camera.load import Load
 
@@ -44,6 +54,7 @@ class History:
         self._lock = threading.Lock()
         self._exchanges: OrderedDict[int, Exchange] = OrderedDict()
         self._seen: OrderedDict[int, Seen] = OrderedDict()
+        self._frames: OrderedDict[int, bytes] = OrderedDict()
         self._times: deque[float] = deque(maxlen=_AVERAGED)
         self._sums = _Sums()
         self._last = 0
@@ -53,9 +64,16 @@ class History:
             self._last += 1
             return self._last
 
-    def begin(self, exchange: Exchange) -> None:
+    def begin(self, exchange: Exchange, frame: bytes) -> None:
+        """
+        Args:
+            frame: JPEG of the frame.
+        """
         with self._lock:
             self._exchanges[exchange.id] = exchange
+            self._frames[exchange.id] = frame
+            while len(self._frames) > _KEPT_VIEWS:
+                self._frames.popitem(last=False)
             while len(self._exchanges) > self._most:
                 self._exchanges.popitem(last=False)
         self.log.add(Asked(exchange))
@@ -66,9 +84,19 @@ class History:
             changed = self._exchanges[id] = replace(self._exchanges[id], **fields)
             return changed
 
+    def say(self, id: int, text: str) -> None:
+        """A piece of the answer."""
+        self.change(id, answer=self._exchanges[id].answer + text)
+        self.log.add(Text(id, text))
+
+    def think(self, id: int, text: str) -> None:
+        """A piece of what the model says around its answer."""
+        self.change(id, reasoning=self._exchanges[id].reasoning + text)
+        self.log.add(Thought(id, text))
+
     def look(self, id: int, regions: tuple[Looked, ...]) -> None:
-        """The model looks closer."""
-        self.change(id, regions=self._exchanges[id].regions + regions)
+        """The model looks closer; the text before led up to that."""
+        self.change(id, regions=self._exchanges[id].regions + regions, answer="")
         self.log.add(Regions(id, regions))
 
     def answer(self, id: int, seen: Seen, kept_tokens: int, **fields: Any) -> Exchange:
@@ -106,6 +134,10 @@ class History:
     def seen(self, id: int) -> Seen | None:
         with self._lock:
             return self._seen.get(id)
+
+    def frame(self, id: int) -> bytes | None:
+        with self._lock:
+            return self._frames.get(id)
 
     def stats(self, camera: CameraStatus, load: Load) -> Stats:
         with self._lock:

@@ -136,12 +136,20 @@ class Station:
 
     # Questions
 
-    def ask(self, question: str, *, follow_up: bool = False, continuous: bool = False) -> int:
+    def ask(
+        self,
+        question: str,
+        *,
+        follow_up: bool = False,
+        continuous: bool = False,
+        every: float | None = None,
+    ) -> int:
         """Ask; the question that stands or is being answered is given up. Returns at once.
 
         Args:
             follow_up: ask about the frame of the exchange before, which the model then sees too.
             continuous: ask again about ever newer frames, until `cancel` or another question.
+            every: in place of the option of this name, for this question.
 
         Returns:
             an id that the question's exchanges carry as `question_id`.
@@ -155,7 +163,7 @@ class Station:
             raise InputError("a follow-up is about one frame: it cannot be asked continuously")
         if follow_up and not self._asker.can_follow:
             raise InputError("there is no answer to follow up: ask a first question")
-        return self._asker.ask(question, follow_up=follow_up, continuous=continuous)
+        return self._asker.ask(question, follow_up=follow_up, continuous=continuous, every=every)
 
     def cancel(self) -> None:
         """Give up the question that stands or is being answered; nothing happens without one."""
@@ -172,6 +180,10 @@ class Station:
     def views(self, id: int) -> Seen | None:
         """What the model saw in an exchange; None where it is not kept, or not yet known."""
         return self._history.seen(id)
+
+    def frame_of(self, id: int) -> bytes | None:
+        """JPEG of the frame that an exchange is about; None where it is not kept."""
+        return self._history.frame(id)
 
     # Events
 
@@ -220,6 +232,14 @@ class Station:
             self._shot = None
         old.disconnect()
         camera.connect()
+        self._tell()
+
+    def use_model(self, model: Askable) -> None:
+        """Change to another model; the question that stands is given up. When this returns, the
+        model before is no longer used, and is the caller's to close."""
+        prepare = self.options.prepare or preparation_for(model.protocol.name)
+        self._asker.use_model(model, prepare)
+        self.model = model
         self._tell()
 
     def push_frame(self, jpeg: bytes) -> None:
