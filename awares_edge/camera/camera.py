@@ -84,6 +84,17 @@ class Camera:
             self._thread = threading.Thread(target=self._run, name="camera", daemon=True)
             self._thread.start()
 
+    def wait_ready(self, seconds: float) -> None:
+        """Wait for the first frame.
+
+        Raises:
+            CameraError: the source could not be opened, or sent nothing for so long.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._frame or self._state != "connecting", seconds)
+            if self._frame is None:
+                raise CameraError(self._text)
+
     def disconnect(self) -> None:
         """Stop reading and close the source. It may be called twice."""
         self._closed.set()

@@ -21,7 +21,8 @@ from awares_edge.camera.exchange import Exchange, Seen
 from awares_edge.camera.frames import Shot, encode_jpeg
 from awares_edge.camera.history import History
 from awares_edge.camera.load import LoadMeter
-from awares_edge.camera.prepare import Preparation, preparation_for
+from awares_edge.camera.prepare import Preparation, Prepared, preparation_for
+from awares_edge.camera.recording import Recording
 from awares_edge.camera.sources import Source, SourceInfo, find_sources, open_source
 from awares_edge.camera.sources.pushed import PushedSource
 from awares_edge.controller import Askable
@@ -82,7 +83,7 @@ class Station:
         specs = (self.options.source, *self.options.offered)
         self._offered = {opener(spec).info: spec for spec in specs}
         self._camera = Camera(opener(self.options.source))
-        self._recording = False
+        self._recording: Recording | None = None
         prepare = self.options.prepare or preparation_for(model.protocol.name)
         self._asker = Asker(
             model,
@@ -90,6 +91,7 @@ class Station:
             prepare=prepare,
             history=self._history,
             pace=Pace(self.options.every, self.options.max_age_ms),
+            done=self._write_down,
         )
         self._closed = threading.Event()
         self._camera.connect()
@@ -116,6 +118,14 @@ class Station:
         """How the camera is: its state, a line for people, frames a second."""
         return self._camera.status()
 
+    def wait_ready(self, seconds: float) -> None:
+        """Wait until frames come.
+
+        Raises:
+            CameraError: the source cannot be opened, or sends nothing for so long.
+        """
+        self._camera.wait_ready(seconds)
+
     def state(self) -> StateChanged:
         """Everything that a page shows of the state now."""
         camera, request = self._camera.status(), self._asker.standing
@@ -125,7 +135,7 @@ class Station:
             source=self._camera.source.info.spec,
             question=request.question if request and request.continuous else "",
             asking=self._asker.asking,
-            recording=self._recording,
+            recording=self._recording is not None,
             suggestions=self._camera.source.suggestions,
         )
 
@@ -255,15 +265,26 @@ class Station:
         source.push(jpeg)
 
     def record(self, on: bool) -> None:
-        """Begin or end writing down frames with their answers.
+        """Begin or end writing down frames with their answers; see `recording`.
 
         Raises:
-            InputError: the station was given no folder for them.
+            InputError: the station was given no folder for them, or it cannot be written to.
         """
         if on and self.options.record_to is None:
             raise InputError("there is no folder to record to")
-        self._recording = on
+        folder = self.options.record_to if on else None
+        self._recording = None if folder is None else Recording(folder)
         self._tell()
+
+    def _write_down(self, exchange: Exchange, prepared: Prepared) -> None:
+        recording = self._recording
+        if recording is None:
+            return
+        try:
+            recording.add(exchange, prepared.pixels)
+        except InputError as error:
+            self._recording = None
+            self._log.add(Failed(0, f"the recording has ended: {error}"))
 
     # The end
 
