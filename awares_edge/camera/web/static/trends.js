@@ -16,7 +16,7 @@ export class Trends {
       fps: new Trend("camera", (value) => `${value.toFixed(1)} fps`),
       cpu: new Trend("CPU", percent),
       gpu: new Trend("GPU", percent),
-      ram: new Trend("memory of this process", megabytes),
+      ram: new Trend("process memory", megabytes),
     };
     node.append(...Object.values(this.of).map((trend) => trend.node));
   }
