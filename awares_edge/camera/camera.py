@@ -65,7 +65,8 @@ class Camera:
         frozen_after: float = 3.0,
     ) -> None:
         self.source = source
-        self._period = 1.0 / max_fps
+        # A little less than the period: frames come early and late, and would often be skipped.
+        self._period = 0.75 / max_fps
         self._retry, self._frozen_after = retry, frozen_after
         self._changed = threading.Condition()
         self._closed = threading.Event()

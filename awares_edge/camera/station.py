@@ -24,7 +24,7 @@ from awares_edge.camera.load import LoadMeter
 from awares_edge.camera.prepare import Preparation, preparation_for
 from awares_edge.camera.sources import Source, SourceInfo, find_sources, open_source
 from awares_edge.camera.sources.pushed import PushedSource
-from awares_edge.controller import Model
+from awares_edge.controller import Askable
 from awares_edge.errors import CameraError, InputError
 from awares_edge.protocol.prompt import check_question
 
@@ -37,7 +37,8 @@ class StationOptions:
     """How a station runs.
 
     Attributes:
-        source: what `open_source` takes.
+        source: what `open_source` takes; the first one in use.
+        offered: further sources that may be chosen, beside those that are found here.
         every: least seconds from the beginning of one continuous question to the next.
         max_age_ms: oldest frame that is asked about.
         record_to: folder for frames and answers; None where recording is not offered.
@@ -46,6 +47,7 @@ class StationOptions:
     """
 
     source: str = "synthetic"
+    offered: tuple[str, ...] = ()
     every: float = 0.0
     max_age_ms: float = MAX_AGE_MS
     record_to: Path | None = None
@@ -63,7 +65,7 @@ class Station:
 
     def __init__(
         self,
-        model: Model,
+        model: Askable,
         options: StationOptions | None = None,
         opener: Callable[[str], Source] = open_source,
     ) -> None:
@@ -76,8 +78,10 @@ class Station:
         self._load = LoadMeter()
         self._shot: Shot | None = None
         self._shot_taken = 0.0
+        # By what may be shown: a URL without its password.
+        specs = (self.options.source, *self.options.offered)
+        self._offered = {opener(spec).info: spec for spec in specs}
         self._camera = Camera(opener(self.options.source))
-        self._spec = self.options.source
         self._recording = False
         prepare = self.options.prepare or preparation_for(model.protocol.name)
         self._asker = Asker(
@@ -118,7 +122,7 @@ class Station:
         return StateChanged(
             camera=camera.state,
             text=camera.text,
-            source=self._spec,
+            source=self._camera.source.info.spec,
             question=request.question if request and request.continuous else "",
             asking=self._asker.asking,
             recording=self._recording,
@@ -204,25 +208,33 @@ class Station:
     def sources(self) -> list[SourceInfo]:
         """Sources that may be chosen here, the current one first."""
         current = self._camera.source.info
-        return [current, *(one for one in find_sources() if one.spec != current.spec)]
+        infos = dict.fromkeys((current, *self._offered, *find_sources()))
+        return list(infos)
 
     def use_source(self, spec: str) -> None:
         """Change to another source; the question that stands is given up.
 
+        Args:
+            spec: of one of `sources()`. Others are refused: a pipeline or a path can do harm, and
+                this may be called from a page.
+
         Raises:
-            InputError: the text names no source. One that cannot be opened is tried again until
-                it can: see `status`.
+            InputError: it is none of them. One that cannot be opened is tried again until it can:
+                see `status`.
         """
-        camera = Camera(self._opener(spec))
+        chosen = next((info for info in self.sources() if info.spec == spec), None)
+        if chosen is None:
+            raise InputError(f"no source {spec!r} is offered here")
+        camera = Camera(self._opener(self._offered.get(chosen, spec)))
         self._asker.cancel()
         with self._lock:
-            old, self._camera, self._spec = self._camera, camera, spec
+            old, self._camera = self._camera, camera
             self._shot = None
         old.disconnect()
         camera.connect()
         self._tell()
 
-    def use_model(self, model: Model) -> None:
+    def use_model(self, model: Askable) -> None:
         """Change to another model; the question that stands is given up. When this returns, the
         model before is no longer used, and is the caller's to close."""
         prepare = self.options.prepare or preparation_for(model.protocol.name)

@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 from awares_edge.camera.frames import Pixels
 
 Kind: TypeAlias = Literal[
-    "synthetic", "device", "csi", "gstreamer", "rtsp", "file", "folder", "browser"
+    "synthetic", "device", "csi", "gstreamer", "rtsp", "http", "file", "folder", "browser"
 ]
 
 
