@@ -1,6 +1,6 @@
 // Puts the parts together: what the server says, what is shown, what the user does.
 
-import { announce, showAnswer } from "./answer.js";
+import { announce, showAnswer, stillStands } from "./answer.js";
 import { followEvents, getJson, post, whenRefused } from "./api.js";
 import { clearEntries, keepEntry, markEntry, neighbour } from "./history.js";
 import { $, el, press, pressed } from "./dom.js";
@@ -9,7 +9,7 @@ import { runLive } from "./live.js";
 import { logIn } from "./login.js";
 import { Pictures } from "./pictures.js";
 import { Setup } from "./setup.js";
-import { Trends } from "./trends.js";
+import { sumsOf, Trends } from "./trends.js";
 
 const exchanges = new Map();
 let shown = null; // id of the exchange in the answer panel
@@ -126,7 +126,11 @@ const handlers = {
   },
   stats(event) {
     trends.stats(event);
+    $("sums").textContent = sumsOf(event);
     showLost();
+  },
+  unchanged({ id }) {
+    if (id === shown) stillStands();
   },
   error({ message, cancelled }) {
     if (!cancelled) complain(message);
