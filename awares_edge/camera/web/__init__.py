@@ -4,7 +4,6 @@
     guard            same origin, and the headers that keep the page to itself
     feed             events of the station, as whole exchanges, for any number of pages
     models           bundles (each for one runtime) to choose from, and the change to another
-    sources          sources to choose from
     requests         what a page may send                                    (pure)
     pictures         what a page may see of an exchange, as JPEG             (pure)
     app, run         the routes, and the running server

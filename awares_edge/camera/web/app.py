@@ -34,7 +34,6 @@ from awares_edge.camera.web.requests import (
     SourceBody,
     read_request,
 )
-from awares_edge.camera.web.sources import SourceChoices
 from awares_edge.errors import AwaresError
 from awares_edge.httpd.guard import Guard, read_body
 from awares_edge.httpd.refusals import Refusal, as_refusal, json_response
@@ -107,8 +106,7 @@ class _Routes:
 
     def __init__(self, station: Station, models: ModelChoices, options: PageOptions) -> None:
         self._station, self._models, self._options = station, models, options
-        self._sources = SourceChoices(station)
-        self.feed = Feed(station, self._sources)
+        self.feed = Feed(station)
 
     def all(self) -> list[tuple[str, str, Callable[[Request], Awaitable[Response]]]]:
         return [
@@ -165,7 +163,7 @@ class _Routes:
         return {
             "version": __version__,
             "model": self._models.describe(),
-            "state": self._sources.state(asdict(station.state())),
+            "state": asdict(station.state()),
             "exchanges": [exchange.to_dict() for exchange in station.history()],
         }
 
@@ -174,8 +172,8 @@ class _Routes:
 
     def _choices(self) -> dict[str, Any]:
         return {
-            "sources": self._sources.choices(),
-            "source": self._sources.id_of(self._station.state().source),
+            "sources": [asdict(source) for source in self._station.sources()],
+            "source": self._station.state().source,
             "models": self._models.choices(),
             "model": self._models.describe()["name"],
         }
@@ -223,8 +221,7 @@ class _Routes:
 
     async def source(self, request: Request) -> Response:
         body = await self._body(request, SourceBody)
-        spec = self._sources.spec_of(body.source)
-        await run_in_threadpool(self._station.use_source, spec)
+        await run_in_threadpool(self._station.use_source, body.source)
         return json_response({})
 
     async def model(self, request: Request) -> Response:

@@ -17,14 +17,12 @@ from awares_edge.camera.events import (
     Asked,
     Failed,
     Regions,
-    StateChanged,
     StationEvent,
     Text,
     Thought,
 )
 from awares_edge.camera.station import Station
 from awares_edge.camera.web.options import MAX_PAGES
-from awares_edge.camera.web.sources import SourceChoices
 from awares_edge.httpd.refusals import Refusal
 
 _PAUSE = 0.04  # seconds in which events are collected
@@ -34,8 +32,8 @@ _BEAT = 15.0  # seconds without an event after which a comment shows that the se
 class Feed:
     """One thread that waits for the station's events, and wakes the pages that follow."""
 
-    def __init__(self, station: Station, sources: SourceChoices) -> None:
-        self._station, self._sources = station, sources
+    def __init__(self, station: Station) -> None:
+        self._station = station
         self._loop: asyncio.AbstractEventLoop | None = None
         self._woken: set[asyncio.Event] = set()
         self._ended = False
@@ -82,7 +80,7 @@ class Feed:
                 events = self._station.events_after(number)
                 if events:
                     number = events[-1].number
-                    yield b"".join(map(_sse, merged(events, self._station, self._sources)))
+                    yield b"".join(map(_sse, merged(events, self._station)))
                     await asyncio.sleep(_PAUSE)
         finally:
             self._woken.discard(woken)
@@ -100,9 +98,7 @@ class Feed:
             woken.set()
 
 
-def merged(
-    events: Iterable[StationEvent], station: Station, sources: SourceChoices
-) -> list[dict[str, Any]]:
+def merged(events: Iterable[StationEvent], station: Station) -> list[dict[str, Any]]:
     """What a page must know after these events: each exchange and each kind of number once."""
     found: dict[object, dict[str, Any]] = {}
     for event in events:
@@ -115,8 +111,6 @@ def merged(
             number = 0
         if number and (exchange := station.exchange(number)) is not None:
             found[number] = {"kind": "exchange", "exchange": exchange.to_dict()}
-        elif isinstance(payload, StateChanged):
-            found[payload.kind] = sources.state(event.to_dict())
         elif not number:
             found[payload.kind] = event.to_dict()
     return list(found.values())

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from awares_edge.bundle.store import Bundle
-from awares_edge.controller import Model
+from awares_edge.controller import Askable
 from awares_edge.errors import AwaresError, InputError
 from awares_edge.runtimes.registry import RUNTIMES
 from awares_edge.schema import shown
@@ -49,7 +49,7 @@ class ModelChoices:
     """
 
     def __init__(
-        self, model: Model, choices: Sequence[ModelChoice], load: Callable[[ModelChoice], Model]
+        self, model: Askable, choices: Sequence[ModelChoice], load: Callable[[ModelChoice], Askable]
     ) -> None:
         self.model, self._load = model, load
         self._choices = {choice.name: choice for choice in choices}
@@ -58,12 +58,12 @@ class ModelChoices:
 
     def describe(self) -> dict[str, str]:
         """What a page shows of the model in use."""
-        runtime = self.model.runtime
+        about = self.model.about
         return {
             "name": self._name,
-            "runtime": runtime.name,
-            "precision": runtime.precision,
-            "device": runtime.device,
+            "runtime": about.runtime,
+            "precision": about.precision,
+            "device": about.device,
             "protocol": self.model.protocol.name,
         }
 
@@ -74,7 +74,7 @@ class ModelChoices:
             for choice in self._choices.values()
         ]
 
-    def change(self, name: str, use: Callable[[Model], None]) -> None:
+    def change(self, name: str, use: Callable[[Askable], None]) -> None:
         """Load another model in the place of the one in use, which is then closed.
 
         Both are in memory for a moment, so that a model that cannot be loaded costs nothing.

@@ -25,7 +25,7 @@ class AskBody:
 
 @dataclass(frozen=True, slots=True)
 class SourceBody:
-    """A source, as `open_source` takes it."""
+    """A source: the `spec` of one that is offered."""
 
     source: str
 

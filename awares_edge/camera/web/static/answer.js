@@ -50,6 +50,7 @@ function show(exchange) {
   const words = note(exchange);
   $("answer-note").textContent = words;
   $("answer-note").hidden = !words;
+  $("stands").hidden = true;
   const numbers = exchange.state === "done" ? [tokenMeter(exchange), phaseTable(exchange)] : [];
   $("numbers").replaceChildren(...numbers);
 }
@@ -60,4 +61,10 @@ function announce(exchange) {
   $("announce").textContent = exchange.answer ? `${exchange.answer}${how}` : exchange.error;
 }
 
-export { announce, show as showAnswer };
+/** A continuous question was not asked again, as nothing that the model saw has changed. */
+function stillStands() {
+  $("stands").textContent = `Still so at ${new Date().toLocaleTimeString()}: nothing that the model saw has changed.`;
+  $("stands").hidden = false;
+}
+
+export { announce, show as showAnswer, stillStands };

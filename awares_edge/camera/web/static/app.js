@@ -1,21 +1,22 @@
 // Puts the parts together: what the server says, what is shown, what the user does.
 
-import { announce, showAnswer } from "./answer.js";
+import { announce, showAnswer, stillStands } from "./answer.js";
 import { followEvents, getJson, post, whenRefused } from "./api.js";
 import { clearEntries, keepEntry, markEntry, neighbour } from "./history.js";
-import { $, el, milliseconds, press, pressed } from "./dom.js";
+import { $, el, press, pressed } from "./dom.js";
 import { bindKeys } from "./keys.js";
 import { runLive } from "./live.js";
 import { logIn } from "./login.js";
-import { markedFrame, seenPictures } from "./pictures.js";
+import { Pictures } from "./pictures.js";
 import { Setup } from "./setup.js";
-import { Trends } from "./trends.js";
+import { sumsOf, Trends } from "./trends.js";
 
 const exchanges = new Map();
 let shown = null; // id of the exchange in the answer panel
 let state = {};
 let noticeTimer = 0;
 
+const pictures = new Pictures($("asked"), $("pictures"));
 const trends = new Trends($("trends"));
 const setup = new Setup(complain, showModel);
 
@@ -72,9 +73,8 @@ function show(id) {
   shown = id;
   showAnswer(exchange);
   markEntry(id);
-  $("asked").replaceChildren(markedFrame(exchange));
+  pictures.show(exchange);
   $("show-asked").disabled = false;
-  $("pictures").replaceChildren(...seenPictures(exchange));
   $("seen").hidden = false;
   showButtons();
 }
@@ -93,7 +93,7 @@ function showButtons() {
 function showPresets(suggestions) {
   const known = [...$("presets").children].map((button) => button.textContent);
   if (known.join("\n") === suggestions.join("\n")) return;
-  const buttons = suggestions.slice(0, 9).map((question, at) => {
+  const buttons = suggestions.slice(0, 6).map((question, at) => {
     const button = el("button", { type: "button", title: `Ask this (${at + 1})` }, question);
     button.addEventListener("click", () => usePreset(question));
     return button;
@@ -126,7 +126,11 @@ const handlers = {
   },
   stats(event) {
     trends.stats(event);
+    $("sums").textContent = sumsOf(event);
     showLost();
+  },
+  unchanged({ id }) {
+    if (id === shown) stillStands();
   },
   error({ message, cancelled }) {
     if (!cancelled) complain(message);
@@ -171,7 +175,7 @@ async function ask(options = {}) {
   await trying(() => post("/api/ask", { question, ...options }));
 }
 
-const followUp = () => (($("ask-follow").disabled ? ask() : ask({ follow_up: true })));
+const followUp = () => ask($("ask-follow").disabled ? {} : { follow_up: true });
 const stop = () => trying(() => post("/api/cancel"));
 const every = () => Number($("interval").value);
 
@@ -215,7 +219,7 @@ bindKeys([
   [["c"], "continuous on, off", continuous],
   [["l"], "live view or asked frame", () => $("show-asked").disabled || showStage(!askedIsShown())],
   [["ArrowLeft", "ArrowRight"], "newer, older answer", (key) => turnPage(key === "ArrowLeft" ? -1 : 1)],
-  [["1", "2", "3", "4", "5", "6", "7", "8", "9"], "preset question", (key) => $("presets").children[key - 1]?.click()],
+  [["1", "2", "3", "4", "5", "6"], "preset question", (key) => $("presets").children[key - 1]?.click()],
   [["r"], "record on, off", record],
   [["s"], "setup", () => setup.open()],
   [["?"], "this help", () => $("help").showModal()],

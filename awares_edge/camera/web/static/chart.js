@@ -26,39 +26,45 @@ export function tokenMeter({ visual_tokens: tokens, rtr }) {
     el(
       "p",
       { class: "meter-head" },
-      el("b", {}, label, " · RTR ", el("span", { id: "rtr" }, rtr.toFixed(2))),
+      el("b", {}, `${label} · RTR ${rtr.toFixed(2)}`),
       el("span", {}, detail),
     ),
     meter([["c1", tokens.low], ["cz", tokens.crops]], Math.max(tokens.full, spent), label),
   );
 }
 
+const number = (value) => (value ? value.toFixed(value < 100 ? 1 : 0) : "–");
+
+function row(head, cells) {
+  return el("tr", {}, el("th", { scope: "row" }, ...head), ...cells.map((value) => el("td", {}, number(value))));
+}
+
 /** Time by phase and turn, with a bar of all of it. */
 export function phaseTable({ turns_ms: turns, total_ms: total, joules }) {
-  const sums = PHASES.map((phase) => turns.reduce((sum, turn) => sum + (turn[phase] ?? 0), 0));
-  const whole = Math.max(total, sums.reduce((a, b) => a + b, 0)) || 1;
-  const head = ["", ...PHASES, "sum"].map((name, at) => {
-    const mark = at >= 1 && at <= 4 ? el("i", { class: `key c${at - 1}`, "aria-hidden": "true" }) : null;
-    return el("th", { scope: "col" }, mark, name);
+  const add = (values) => values.reduce((a, b) => a + b, 0);
+  const rows = PHASES.map((phase) => turns.map((turn) => turn[phase] ?? 0));
+  const sums = rows.map(add);
+  const columns = turns.length > 1 ? turns.map((_, at) => `turn ${at + 1}`) : [];
+  const head = ["ms", ...columns, "sum"].map((name) => el("th", { scope: "col" }, name));
+  const body = PHASES.map((phase, at) => {
+    const mark = el("i", { class: `key c${at}`, "aria-hidden": "true" });
+    return row([mark, phase], columns.length ? [...rows[at], sums[at]] : [sums[at]]);
   });
-  const rows = turns.map((turn, at) => {
-    const values = PHASES.map((phase) => turn[phase] ?? 0);
-    const cells = [...values, values.reduce((a, b) => a + b, 0)];
-    const name = turns.length === 1 ? "only turn" : `turn ${at + 1}`;
-    return el(
-      "tr",
-      {},
-      el("th", { scope: "row" }, name),
-      ...cells.map((value) => el("td", {}, value ? value.toFixed(value < 100 ? 1 : 0) : "–")),
-    );
-  });
+  const ofTurns = columns.map((_, turn) => add(rows.map((values) => values[turn])));
+  body.push(row(["all"], [...ofTurns, add(sums)]));
   const energy = joules === null || joules === undefined ? "" : ` · ${joules.toFixed(2)} J`;
+  const rest = total - add(sums);
   return el(
     "div",
     { class: "times" },
-    el("p", { class: "meter-head" }, el("b", {}, `${milliseconds(total)}${energy}`), el("span", {}, "ms by phase and turn")),
-    meter(sums.map((value, at) => [`c${at}`, value]), whole, `time by phase, ${milliseconds(total)} in all`),
-    el("table", { class: "phases" }, el("thead", {}, el("tr", {}, ...head)), el("tbody", {}, ...rows)),
+    el(
+      "p",
+      { class: "meter-head" },
+      el("b", {}, `${milliseconds(total)}${energy}`),
+      el("span", {}, rest > 0.05 * total ? `${milliseconds(rest)} outside the model` : ""),
+    ),
+    meter(sums.map((value, at) => [`c${at}`, value]), Math.max(total, add(sums)) || 1, `time by phase, ${milliseconds(total)} in all`),
+    el("table", { class: "phases" }, el("thead", {}, el("tr", {}, ...head)), el("tbody", {}, ...body)),
   );
 }
 

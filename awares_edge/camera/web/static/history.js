@@ -9,7 +9,7 @@ const MOST = 60;
 function summary(exchange) {
   if (exchange.state === "running") return "answering …";
   if (exchange.state !== "done") return exchange.state;
-  return `${exchange.path || exchange.badge} · RTR ${exchange.rtr.toFixed(2)} · ${milliseconds(exchange.total_ms)}`;
+  return `RTR ${exchange.rtr.toFixed(2)} · ${milliseconds(exchange.total_ms)}`;
 }
 
 function content(exchange) {
@@ -21,7 +21,13 @@ function content(exchange) {
       {},
       el("span", { class: "q" }, `${exchange.follow_up ? "↳ " : ""}${exchange.question}`),
       el("span", { class: "a" }, answer),
-      el("span", { class: "m" }, summary(exchange)),
+      el(
+        "span",
+        { class: "m" },
+        exchange.badge ? el("b", { class: exchange.badge }, exchange.badge) : null,
+        exchange.badge ? " · " : null,
+        summary(exchange),
+      ),
     ),
   ];
 }

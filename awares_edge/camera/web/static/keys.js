@@ -27,7 +27,9 @@ export function bindKeys(actions) {
     }
   });
   for (const [keys, words] of actions) {
-    $("keys").append(el("dt", {}, ...keys.map((key) => el("kbd", {}, named(key)))), el("dd", {}, words));
+    const shown = keys.length > 3 ? [keys[0], "–", keys.at(-1)] : keys;
+    const caps = shown.map((key) => (key === "–" ? " – " : el("kbd", {}, named(key))));
+    $("keys").append(el("dt", {}, ...caps), el("dd", {}, words));
   }
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;

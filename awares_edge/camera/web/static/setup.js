@@ -31,7 +31,7 @@ export class Setup {
 
   fill({ sources, source, models, model }) {
     this.now = { source, model };
-    setOptions($("source"), sources.map(({ id, name }) => ({ value: id, label: name })), source);
+    setOptions($("source"), sources.map(({ spec, name }) => ({ value: spec, label: name })), source);
     const usable = models.map(({ name, detail, reason }) => ({
       value: name,
       label: `${name} · ${reason || detail}`,
