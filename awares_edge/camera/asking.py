@@ -104,6 +104,11 @@ class Asker:
         self._standing = None
         self._exchanger.cancel()
 
+    def wait_idle(self, timeout: float | None) -> bool:
+        """Wait until no question stands."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._standing is None, timeout)
+
     def use_model(self, model: Askable, prepare: Preparation) -> None:
         """Ask another model from now on: give up the question that stands, and wait until the
         model before is no longer used."""
@@ -153,6 +158,7 @@ class Asker:
         with self._changed:
             if self._standing is request:
                 self._standing = None
+            self._changed.notify_all()
 
     def _show(self, request: Request, after: int, cancel: threading.Event) -> Shown | None:
         """What to ask about; None where a continuous question has to wait on."""

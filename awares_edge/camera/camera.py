@@ -54,6 +54,7 @@ class Camera:
         retry: seconds until a lost source is opened again.
         frozen_after: seconds of equal frames that make a camera frozen; it is then opened again,
             and after that ever more rarely.
+        may_be_still: equal frames are normal, whatever the source says.
     """
 
     def __init__(
@@ -63,11 +64,13 @@ class Camera:
         max_fps: float = 30.0,
         retry: float = 0.5,
         frozen_after: float = 3.0,
+        may_be_still: bool = False,
     ) -> None:
         self.source = source
         # A little less than the period: frames come early and late, and would often be skipped.
         self._period = 0.75 / max_fps
-        self._retry, self._frozen_after = retry, frozen_after
+        self._retry = retry
+        self._may_be_still = may_be_still or source.may_be_still
         self._changed = threading.Condition()
         self._closed = threading.Event()
         self._frame: Frame | None = None
@@ -193,7 +196,7 @@ class Camera:
     def _take(self, pixels: Pixels, taken: float) -> None:
         pixels.flags.writeable = False
         name, (height, width, _) = self.source.info.name, pixels.shape
-        frozen = not self.source.may_be_still and self._still.lasts(pixels)
+        frozen = not self._may_be_still and self._still.lasts(pixels)
         with self._changed:
             self._frame = Frame(pixels, self._count, taken)
             if frozen:

@@ -44,6 +44,7 @@ class StationOptions:
         max_age_ms: oldest frame that is asked about.
         record_to: folder for frames and answers; None where recording is not offered.
         history: exchanges that are remembered.
+        may_be_still: equal frames are normal: the camera is not frozen for them.
         prepare: what is done to frames; None for what the model's profile needs.
     """
 
@@ -53,6 +54,7 @@ class StationOptions:
     max_age_ms: float = MAX_AGE_MS
     record_to: Path | None = None
     history: int = 200
+    may_be_still: bool = False
     prepare: Preparation | None = None
 
 
@@ -82,7 +84,7 @@ class Station:
         # By what may be shown: a URL without its password.
         specs = (self.options.source, *self.options.offered)
         self._offered = {opener(spec).info: spec for spec in specs}
-        self._camera = Camera(opener(self.options.source))
+        self._camera = self._camera_of(self.options.source)
         self._recording: Recording | None = None
         prepare = self.options.prepare or preparation_for(model.protocol.name)
         self._asker = Asker(
@@ -98,6 +100,9 @@ class Station:
         self._asker.start()
         self._watcher = threading.Thread(target=self._watch, name="station", daemon=True)
         self._watcher.start()
+
+    def _camera_of(self, spec: str) -> Camera:
+        return Camera(self._opener(spec), may_be_still=self.options.may_be_still)
 
     # What people see
 
@@ -179,6 +184,10 @@ class Station:
         """Give up the question that stands or is being answered; nothing happens without one."""
         self._asker.cancel()
 
+    def wait_idle(self, timeout: float | None = None) -> bool:
+        """Wait until no question stands; whether that is so within `timeout` seconds."""
+        return self._asker.wait_idle(timeout)
+
     def history(self) -> list[Exchange]:
         """The exchanges that are remembered, oldest first; the last may be running."""
         return self._history.all()
@@ -235,7 +244,7 @@ class Station:
         chosen = next((info for info in self.sources() if info.spec == spec), None)
         if chosen is None:
             raise InputError(f"no source {spec!r} is offered here")
-        camera = Camera(self._opener(self._offered.get(chosen, spec)))
+        camera = self._camera_of(self._offered.get(chosen, spec))
         self._asker.cancel()
         with self._lock:
             old, self._camera = self._camera, camera
