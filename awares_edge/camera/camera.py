@@ -12,6 +12,7 @@ import numpy as np
 
 from awares_edge.camera.frames import Frame, Pixels
 from awares_edge.camera.sources.base import Source
+from awares_edge.camera.stillness import Stillness
 from awares_edge.errors import CameraError
 
 CameraState: TypeAlias = Literal["connecting", "live", "lost", "frozen", "closed"]
@@ -19,7 +20,6 @@ CameraState: TypeAlias = Literal["connecting", "live", "lost", "frozen", "closed
 MAX_AGE_MS = 1000.0
 _FPS_FRAMES = 30
 _MOST_PIXELS = 8192 * 8192
-_STEP = 8  # every so many pixels are compared to find a frozen camera
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +48,13 @@ class Camera:
 
     Any number of threads may read. A source that fails is opened again until `disconnect`.
 
+    Attributes:
+        retry: seconds until a lost source is opened again.
+
     Args:
         source: closed; `disconnect` closes it again.
         max_fps: frames a second that are decoded; what comes in between is skipped.
-        retry: seconds until a lost source is opened again.
+        retry: see above.
         frozen_after: seconds of equal frames that make a camera frozen; it is then opened again,
             and after that ever more rarely.
         may_be_still: equal frames are normal, whatever the source says.
@@ -69,7 +72,7 @@ class Camera:
         self.source = source
         # A little less than the period: frames come early and late, and would often be skipped.
         self._period = 0.75 / max_fps
-        self._retry = retry
+        self.retry = retry
         self._may_be_still = may_be_still or source.may_be_still
         self._changed = threading.Condition()
         self._closed = threading.Event()
@@ -78,7 +81,7 @@ class Camera:
         self._text = f"opening {source.info.name}"
         self._count = self._skipped = self._reconnects = 0
         self._times: deque[float] = deque(maxlen=_FPS_FRAMES)
-        self._still = _Stillness(frozen_after)
+        self._still = Stillness(frozen_after)
         self._thread: threading.Thread | None = None
 
     def connect(self) -> None:
@@ -171,7 +174,7 @@ class Camera:
                 self._lose(f"{self.source.info.name} failed: {type(error).__name__}: {error}")
             finally:
                 self.source.close()
-            if not self._closed.wait(self._retry):
+            if not self._closed.wait(self.retry):
                 self._reconnects += 1
 
     def _lose(self, reason: str) -> None:
@@ -210,34 +213,6 @@ class Camera:
             self._changed.notify_all()
         if frozen and self._still.should_reopen():
             raise CameraError(self._text)
-
-
-class _Stillness:
-    """How long frames have been equal, and when a frozen camera is worth opening again."""
-
-    def __init__(self, after: float) -> None:
-        self._after = after
-        self._sample: Pixels | None = None
-        self._since = monotonic()
-        self._reopen_at = after
-
-    @property
-    def seconds(self) -> float:
-        return monotonic() - self._since
-
-    def lasts(self, pixels: Pixels) -> bool:
-        """Whether the frames up to this one have been equal for too long."""
-        sample = pixels[::_STEP, ::_STEP].copy()
-        if self._sample is None or not np.array_equal(sample, self._sample):
-            self._sample, self._since, self._reopen_at = sample, monotonic(), self._after
-        return self.seconds >= self._after
-
-    def should_reopen(self) -> bool:
-        """True at first, and then each time that it has lasted twice as long."""
-        if self.seconds < self._reopen_at:
-            return False
-        self._reopen_at = 2 * self.seconds
-        return True
 
 
 def _checked(pixels: Pixels, name: str) -> Pixels:
