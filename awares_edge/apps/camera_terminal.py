@@ -127,7 +127,7 @@ class Terminal:
             return
         share = stats.visual_tokens / stats.full_tokens
         note(
-            f"{stats.answers} answers, {stats.zoomed} zoomed, RTR {share:.2f}; "
+            f"{stats.answers} answer{'s' * (stats.answers != 1)}, {stats.zoomed} zoomed, RTR {share:.2f}; "
             f"{stats.unchanged} frames looked the same; {stats.kept_views} views and "
             f"{stats.kept_regions} regions kept",
             style=None,

@@ -166,7 +166,10 @@ class Capture:
         self.released += 1
 
 
-def device(*frames, mode=Mode(), place="0", **more):
+NATIVE = Mode()
+
+
+def device(*frames, mode=NATIVE, place="0", **more):
     cv2 = pytest.importorskip("cv2")
     captures, places = [], []
 
@@ -226,7 +229,7 @@ def test_a_path_of_udev_is_opened_by_its_number(tmp_path):
 
 def test_a_camera_that_cannot_be_opened_says_what_to_do():
     source, captures, _ = device(opens=False)
-    with pytest.raises(CameraError, match="another program may use it, or .* use csi"):
+    with pytest.raises(CameraError, match=r"another program may use it, or .* use csi"):
         source.open()
     source.close()
     assert captures[0].released == 1
@@ -293,7 +296,7 @@ def test_a_folder_without_pictures_is_refused(tmp_path):
     with pytest.raises(InputError, match="holds no pictures"):
         open_source(str(tmp_path))
     (tmp_path / "1.png").write_bytes(b"damaged")
-    with pytest.raises(CameraError, match="no picture of .* can be read"):
+    with pytest.raises(CameraError, match=r"no picture of .* can be read"):
         read(open_source(str(tmp_path)), 1)
 
 

@@ -23,7 +23,7 @@ from awares_edge.errors import CameraError
 from awares_edge.extras import require
 
 NEEDS = {"cv2": "awares-edge[camera]"}
-_TIMEOUT_MS = 1500
+_OPEN_MS, _READ_MS = 5000, 1500
 # Over UDP, frames of a busy network are torn; buffered, they are old.
 _STREAM_OPTIONS = "rtsp_transport;tcp|fflags;nobuffer|flags;low_delay"
 _OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"  # read when a capture is opened
@@ -140,8 +140,8 @@ def stream(url: str) -> OpenCVSource:
         import cv2
 
         timeouts = [
-            *(cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _TIMEOUT_MS),
-            *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, _TIMEOUT_MS),
+            *(cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _OPEN_MS),
+            *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, _READ_MS),
         ]
         with _opening, _environment(_OPTIONS, _STREAM_OPTIONS):
             return cv2.VideoCapture(url, cv2.CAP_FFMPEG, timeouts)
