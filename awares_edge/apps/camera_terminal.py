@@ -127,9 +127,10 @@ class Terminal:
             return
         share = stats.visual_tokens / stats.full_tokens
         note(
-            f"{stats.answers} answer{'s' * (stats.answers != 1)}, {stats.zoomed} zoomed, RTR {share:.2f}; "
-            f"{stats.unchanged} frames looked the same; {stats.kept_views} views and "
-            f"{stats.kept_regions} regions kept",
+            f"{stats.answers} answer{'s' * (stats.answers != 1)}, {stats.zoomed} zoomed, "
+            f"RTR {share:.2f}; "
+            f"{stats.unchanged} frames looked the same; "
+            f"{stats.kept_views} views and {stats.kept_regions} regions kept",
             style=None,
         )
 
