@@ -31,6 +31,8 @@ Examples:
 
     awares-edge evaluate synth --all-modes
 
+    awares-edge evaluate synth --capture medium --limit 400
+
     awares-edge evaluate --compare results-fp16 results-q4
 """
 
@@ -56,6 +58,8 @@ def evaluate(
     split: o.SplitOption = None,
     family: o.Family = None,
     control: o.Control = None,
+    capture: o.CaptureOption = None,
+    no_rectify: o.NoRectify = False,
     save: o.Save = None,
     picture: o.PictureOption = None,
     compare: o.Compare = None,
@@ -73,7 +77,7 @@ def evaluate(
         raise InputError(f"name what to evaluate: {o.WHAT}")
     model = ModelOptions(bundle, runtime, protocol, device, threads)
     chosen = o.chosen_modes(mode, modes, all_modes)
-    drawn = o.synth_options(what, split, seed, limit, family, control)
+    drawn = o.synth_options(what, split, seed, limit, family, control, capture, no_rectify)
     if drawn and output is None:
         unused = {"data": data, "shard": shard, "workers": workers, "scorer": scorer}
         o.refuse("needs a folder for the results (-o)", **unused, resume=resume)

@@ -1,0 +1,1 @@
+"""Live pictures from cameras, and the printed sheet that the embedded model can read from them."""
