@@ -28,8 +28,8 @@ from awares_edge.apps.options import (
     RuntimeOption,
     ThreadsOption,
     load_model,
+    refuse,
 )
-from awares_edge.apps.options import refuse
 from awares_edge.apps.sheet import print_sheet
 from awares_edge.apps.view import answer_panel, save_png
 from awares_edge.apps.view import sheet as contact_sheet
@@ -108,7 +108,9 @@ def demo(
         refuse("is not used with --sheet, which asks nothing", **asking, threads=threads)
         return print_sheet(sheet, pages or 6, seed or 0, paper or "a4", json=json)
     refuse("is for the sheet: give --sheet too", pages=pages, seed=seed, paper=paper)
-    return _answer_samples(output or Path("awares-demo.png"), bundle, runtime, device, threads, json)
+    return _answer_samples(
+        output or Path("awares-demo.png"), bundle, runtime, device, threads, json
+    )
 
 
 def _answer_samples(

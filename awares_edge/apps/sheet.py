@@ -18,7 +18,7 @@ def print_sheet(path: Path, count: int, seed: int, paper: Paper, *, json: bool) 
         InputError: the file is not named as a PDF, or cannot be written.
     """
     if path.suffix.lower() != ".pdf":
-        raise InputError(f"the sheet is a PDF: name the file {path.name}.pdf instead")
+        raise InputError(f"the sheet is a PDF file: {path.name} must end in .pdf")
     check_output(path)
     pages = draw_pages(count, seed)
     with whole_file(path) as file:

@@ -16,6 +16,7 @@ from awares_edge.apps.options import (
     ProtocolOption,
     RuntimeOption,
     ThreadsOption,
+    refuse,
 )
 from awares_edge.errors import InputError
 from awares_edge.evaluation.suites import open_suites
@@ -80,9 +81,9 @@ def evaluate(
     drawn = o.synth_options(what, split, seed, limit, family, control, capture, no_rectify)
     if drawn and output is None:
         unused = {"data": data, "shard": shard, "workers": workers, "scorer": scorer}
-        o.refuse("needs a folder for the results (-o)", **unused, resume=resume)
+        refuse("needs a folder for the results (-o)", **unused, resume=resume)
         return run_synth(model, chosen, drawn, save, picture, json=json)
-    o.refuse("is not used: the results hold every question's outcome", save=save)
+    refuse("is not used: the results hold every question's outcome", save=save)
     options = RunOptions(
         limit=None if drawn else limit,
         shard=shard,

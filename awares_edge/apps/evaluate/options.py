@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, TypeAlias
 
 import typer
 
+from awares_edge.apps.options import refuse
 from awares_edge.camera.sheet.captured import CapturedSheets
 from awares_edge.errors import InputError
 from awares_edge.evaluation.benchmarks import BENCHMARKS
@@ -193,15 +194,3 @@ def get_scorer(name: str | None) -> Scorer:
     if name is None:
         return SCORERS[-1]
     raise InputError(f"no scorer {name!r}: choose one of {', '.join(SCORERS)}")
-
-
-def refuse(why: str, **options: Any) -> None:
-    """Refuse options that would be ignored.
-
-    Raises:
-        InputError: one was given.
-    """
-    for name, value in options.items():
-        # 0 is a value: only what was not given is None, False or empty.
-        if value is not None and value is not False and value != []:
-            raise InputError(f"--{name.replace('_', '-')} {why}")
