@@ -119,12 +119,15 @@ def pdf(pages: Sequence[SheetPage], seed: int, paper: Paper = "a4") -> bytes:
 
 
 def _printed(page: SheetPage, count: int, seed: int, paper: Paper) -> Image.Image:
-    """The page with a line beneath that says what it is."""
+    """The page with two lines beneath: what it is, and what to ask."""
     sheet, (left, top) = layout(page.picture, paper)
-    text = f"awares-edge sheet  page {page.number} of {count}  seed {seed}"
-    text += "  hold flat and upright, all four markers in view"
-    at = (left * DOTS_PER_MM, (top + markers.PICTURE_MM + 8) * DOTS_PER_MM)
-    ImageDraw.Draw(sheet).text(at, text, fill=_FAINT, font=_font(26))
+    name = f"awares-edge sheet  page {page.number} of {count}  seed {seed}"
+    advice = f"{name}  hold flat and upright, all four markers in view"
+    asked = "Ask:  " + "  ".join(q.text for q in page.questions[:3])
+    width = round(markers.PICTURE_MM * DOTS_PER_MM)
+    for row, text in enumerate((advice, asked)):
+        at = (left * DOTS_PER_MM, (top + markers.PICTURE_MM + 6 + 5 * row) * DOTS_PER_MM)
+        ImageDraw.Draw(sheet).text(at, text, fill=_FAINT, font=_font(_fitting(text, width)))
     return sheet
 
 
