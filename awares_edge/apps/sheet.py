@@ -7,7 +7,6 @@ from typing import Any
 
 from awares_edge.apps.console import note, print_json, say
 from awares_edge.camera.sheet.pages import Paper, SheetPage, draw_pages, pdf
-from awares_edge.errors import InputError
 from awares_edge.files import check_output, whole_file
 
 
@@ -15,10 +14,8 @@ def print_sheet(path: Path, count: int, seed: int, paper: Paper, *, json: bool) 
     """Write the pages with their key as a PDF file, and print the questions.
 
     Raises:
-        InputError: the file is not named as a PDF, or cannot be written.
+        InputError: the file cannot be written.
     """
-    if path.suffix.lower() != ".pdf":
-        raise InputError(f"the sheet is a PDF file: {path.name} must end in .pdf")
     check_output(path)
     pages = draw_pages(count, seed)
     with whole_file(path) as file:

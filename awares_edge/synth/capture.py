@@ -21,6 +21,7 @@ LEVELS: tuple[Level, ...] = get_args(Level)
 Range = tuple[float, float]
 
 _OVERSAMPLED = 2  # the page is projected at twice the frame's size and averaged down
+_SOFT = 4  # the background is drawn at this fraction of the frame's size
 _FOCAL = 0.9  # focal length in frame widths: a horizontal field of view of 58 degrees
 
 
@@ -161,31 +162,34 @@ def _pose(
 
 
 def _background(size: tuple[int, int], rng: np.random.Generator) -> Image.Image:
-    """A blurred room: a colour gradient with boxes and discs of other colours."""
-    width, height = size
+    """A room out of focus: a colour gradient with boxes and discs of other colours."""
+    width, height = size[0] // _SOFT, size[1] // _SOFT
     ends = rng.integers(40, 200, (2, 1, 1, 3))
     ramp = np.linspace(0, 1, height)[:, None, None]
     wall = np.broadcast_to(ends[0] * (1 - ramp) + ends[1] * ramp, (height, width, 3))
     room = Image.fromarray(wall.astype(np.uint8))
     draw = ImageDraw.Draw(room)
     for _ in range(int(rng.integers(8, 20))):
-        x, y = int(rng.integers(-60, width)), int(rng.integers(-60, height))
-        w, h = (int(v) for v in rng.integers(30, height // 2, 2))
+        x, y = int(rng.integers(-15, width)), int(rng.integers(-15, height))
+        w, h = (int(v) for v in rng.integers(8, height // 2, 2))
         colour = tuple(int(v) for v in rng.integers(10, 245, 3))
         shape = draw.rectangle if rng.random() < 0.6 else draw.ellipse
         shape((x, y, x + w, y + h), fill=colour)
-    return room.filter(ImageFilter.GaussianBlur(float(rng.uniform(0.5, 4))))
+    return room.resize(size, Image.Resampling.BICUBIC)
 
 
 def _paste(scene: Image.Image, page: Image.Image, matrix: NDArray[np.float64]) -> Image.Image:
     """The scene with the projected page before it."""
     big = (scene.width * _OVERSAMPLED, scene.height * _OVERSAMPLED)
-    # Pillow wants the way back, from the frame to the page.
-    back = np.linalg.inv(np.diag([_OVERSAMPLED, _OVERSAMPLED, 1.0]) @ matrix)
+    enlarged = np.diag([_OVERSAMPLED, _OVERSAMPLED, 1.0]) @ matrix
+    back = np.linalg.inv(enlarged)  # Pillow wants the way from the frame to the page
     data = tuple((back / back[2, 2]).ravel()[:8])
-    drawn = page.transform(big, Image.Transform.PERSPECTIVE, data, Image.Resampling.BICUBIC)
-    whole = Image.new("L", page.size, 255)
-    mask = whole.transform(big, Image.Transform.PERSPECTIVE, data, Image.Resampling.BILINEAR)
+    drawn = page.transform(big, Image.Transform.PERSPECTIVE, data, Image.Resampling.BILINEAR)
+    width, height = page.size
+    corners = np.array([(0, 0, 1), (width, 0, 1), (width, height, 1), (0, height, 1)]) @ enlarged.T
+    mask = Image.new("L", big)
+    outline = [(float(x / w), float(y / w)) for x, y, w in corners]
+    ImageDraw.Draw(mask).polygon(outline, fill=255)
     return Image.composite(drawn.reduce(_OVERSAMPLED), scene, mask.reduce(_OVERSAMPLED))
 
 
