@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from awares_edge.synth.capture import CONDITIONS, LEVELS, Conditions, Level, capture
 
@@ -38,29 +40,20 @@ def test_a_capture_is_a_function_of_its_seed(level: Level) -> None:
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_the_homography_is_true_to_a_pixel(level: Level) -> None:
-    """The red square is where the matrix says, for several frames."""
-    for seed in range(3):
-        shot = taken(level, seed)
-        ahead = shot.frame.astype(float)
-        red = ahead[..., 0] - ahead[..., 1:].max(axis=2)
-        corners = np.array([(DOT[i], DOT[j], 1) for i, j in ((0, 1), (2, 1), (2, 3), (0, 3))])
-        seen = corners @ shot.matrix.T
-        seen = seen[:, :2] / seen[:, 2:]
-        inside = Image.new("L", shot.frame.shape[1::-1])
-        from PIL import ImageDraw
-
-        ImageDraw.Draw(inside).polygon([tuple(p) for p in seen], fill=255)
-        mask = np.asarray(inside) > 0
-        if not mask.any():
-            continue
-        box = [int(v) for v in (*seen.min(axis=0) - 12, *seen.max(axis=0) + 12)]
-        window = np.zeros_like(mask)
-        window[max(0, box[1]) : box[3], max(0, box[0]) : box[2]] = True
-        weight = np.clip(red, 0, None) * window
-        weight[weight < weight.max() / 2] = 0
-        y, x = np.nonzero(weight)
-        my, mx = np.nonzero(mask)
-        assert np.hypot(x.mean() - mx.mean(), y.mean() - my.mean()) < 1.5
+    """The middle of what is red on the paper is the middle of the projected square."""
+    shot = taken(level, 1)
+    corners = np.array([(DOT[i], DOT[j], 1) for i, j in ((0, 1), (2, 1), (2, 3), (0, 3))])
+    seen = corners @ shot.matrix.T
+    seen = seen[:, :2] / seen[:, 2:]
+    inside = Image.new("L", shot.frame.shape[1::-1])
+    ImageDraw.Draw(inside).polygon([(x, y) for x, y in seen.tolist()], fill=255)
+    expected = np.argwhere(np.asarray(inside)).mean(axis=0)
+    left, top, right, bottom = (int(v) for v in (*seen.min(axis=0) - 9, *seen.max(axis=0) + 9))
+    paper = shot.frame[top:bottom, left:right].astype(float)
+    red = paper[..., 0] - paper[..., 1:].max(axis=2)
+    threshold = (red.max() + np.median(red[:3])) / 2
+    found = np.argwhere(red > threshold).mean(axis=0) + np.array([top, left])
+    assert np.abs(found - expected).max() < 1.0
 
 
 def test_each_level_is_worse_than_the_one_before_in_every_way() -> None:
@@ -95,3 +88,14 @@ def test_stronger_levels_are_noisier_darker_and_softer() -> None:
         noise[level], sharpness[level] = np.mean(flat), np.mean(steps)
     assert noise["mild"] < noise["medium"] < noise["strong"]
     assert sharpness["mild"] > sharpness["medium"] > sharpness["strong"]
+
+
+def test_the_documents_name_the_conditions_as_they_are() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "synth.md").read_text(encoding="utf-8")
+    rows = page.split("| | mild | medium | strong |\n|---|---|---|---|\n")[1].split("\n\n")[0]
+    written = [
+        [[float(n) for n in re.findall(r"-?[\d.]+", cell)] for cell in row.split("|")[2:-1]]
+        for row in rows.splitlines()
+    ]
+    for name, row in zip((field.name for field in fields(Conditions)), written, strict=True):
+        assert row == [list(getattr(CONDITIONS[level], name)) for level in LEVELS], name
