@@ -21,8 +21,8 @@ from awares_edge.apps.options import (
     load_model,
 )
 from awares_edge.apps.replies import follow, summarize
+from awares_edge.controller.askable import OpenPicture
 from awares_edge.controller.options import AskOptions
-from awares_edge.controller.picture import Picture
 from awares_edge.controller.policies import InvalidCallPolicy, Policies, TooManyPolicy
 from awares_edge.controller.trace import Answer, Mode
 from awares_edge.errors import InputError
@@ -191,7 +191,7 @@ def ask(
 
 
 def _answer(
-    picture: Picture, question: str, options: AskOptions, *, stream: bool, quiet: bool
+    picture: OpenPicture, question: str, options: AskOptions, *, stream: bool, quiet: bool
 ) -> Answer:
     """Ask, and print the answer unless `quiet`."""
     if stream:
@@ -206,7 +206,7 @@ def _answer(
 
 
 def _save_view(
-    picture: Picture, questions: Sequence[str], answers: Sequence[Answer], path: Path
+    picture: OpenPicture, questions: Sequence[str], answers: Sequence[Answer], path: Path
 ) -> None:
     from awares_edge.apps.view import answer_panel, save_png, sheet
 

@@ -23,8 +23,8 @@ from awares_edge.apps.options import (
     load_model,
 )
 from awares_edge.apps.replies import follow, summarize
+from awares_edge.controller.askable import OpenPicture
 from awares_edge.controller.options import AskOptions
-from awares_edge.controller.picture import Picture
 from awares_edge.controller.trace import Answer, Mode
 from awares_edge.errors import AwaresError, ContextOverflow, SessionError
 from awares_edge.files import check_output
@@ -84,7 +84,7 @@ def chat(
 class _Chat:
     """A conversation; `last` is its last question and answer."""
 
-    def __init__(self, picture: Picture, options: AskOptions) -> None:
+    def __init__(self, picture: OpenPicture, options: AskOptions) -> None:
         self.picture = picture
         self.options = options
         self.last: tuple[str, Answer] | None = None

@@ -16,10 +16,12 @@ from time import monotonic
 import numpy as np
 
 from awares_edge.controller.grammar import AnswerGrammar
+from awares_edge.controller.options import AskOptions
 from awares_edge.controller.reply import Reply
 from awares_edge.controller.trace import TurnTrace
 from awares_edge.errors import Cancelled, DeadlineExceeded, SessionError
 from awares_edge.protocol.call import CallTokens
+from awares_edge.protocol.profile import ProtocolProfile
 from awares_edge.protocol.tokenizer import SpecialTokens, TextTokenizer
 from awares_edge.runtimes.base import Logits, Session, TextSegment
 
@@ -43,6 +45,13 @@ class Limits:
     max_new_tokens: int
     deadline: float | None = None
     cancel: threading.Event | None = None
+
+    @classmethod
+    def of(cls, options: AskOptions, profile: ProtocolProfile) -> Limits:
+        """The limits of a question that is asked now."""
+        deadline = None if options.timeout is None else monotonic() + options.timeout
+        most = options.max_new_tokens or profile.limits.max_new_tokens
+        return cls(most, deadline, options.cancel)
 
     def check(self, partial: str) -> None:
         """Raise if the time is up or the caller has cancelled."""
@@ -75,6 +84,11 @@ class Generated:
     uncached: tuple[int, ...] = ()
     call_barred: bool = False
     stopped: bool = False
+
+    @property
+    def finished(self) -> bool:
+        """Whether the model or a stop string ended it."""
+        return self.ended or self.stopped
 
 
 class TurnDecoder:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from awares_edge.controller.cuts import PictureCuts
 from awares_edge.controller.options import AskOptions
 from awares_edge.controller.policies import NARROW_VIEW, SMALL_IMAGE
 from awares_edge.controller.trace import View
-from awares_edge.controller.views import PictureViews
 
 _PROGRESSIVE_CALLS = 3
 """Calls of one question in mode "progressive", unless the caller or the protocol allows more."""
@@ -28,27 +28,27 @@ class Plan:
     policies: tuple[str, ...] = ()
 
 
-def plan_question(views: PictureViews, options: AskOptions) -> Plan:
+def plan_question(cuts: PictureCuts, options: AskOptions) -> Plan:
     """How a question about this picture begins."""
-    low = views.size("low")
+    low = cuts.size("low")
     if options.mode == "full":
         return Plan("full", 0)
-    if not views.fits(low):
+    if not cuts.fits(low):
         return Plan("full", 0, (f"{NARROW_VIEW}:full",))
     if options.mode == "low":
         return Plan("low", 0)
-    smaller = views.model.protocol.first_view.rule != "whole"
+    smaller = cuts.profile.first_view.rule != "whole"
     # The low-res view would cost as much as the whole picture.
-    useless = smaller and views.tokens(low) >= views.tokens(views.source.size)
+    useless = smaller and cuts.tokens(low) >= cuts.tokens(cuts.source.size)
     if useless and not options.crops:
         return Plan("full", 0, (f"{SMALL_IMAGE}:full",))
-    return Plan("low", _most_calls(views, options))
+    return Plan("low", _most_calls(cuts, options))
 
 
-def _most_calls(views: PictureViews, options: AskOptions) -> int:
+def _most_calls(cuts: PictureCuts, options: AskOptions) -> int:
     if options.crops:
         return 0
     if options.max_calls is not None:
         return options.max_calls
-    own = views.model.protocol.limits.max_calls
+    own = cuts.profile.limits.max_calls
     return max(own, _PROGRESSIVE_CALLS) if options.mode == "progressive" else own

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from awares_edge.controller.model import Model
+from awares_edge.controller.askable import Askable
 from awares_edge.controller.trace import Answer
 from awares_edge.errors import ImageError
 from awares_edge.evaluation.answers import is_right
@@ -78,7 +78,7 @@ def balanced(
 
 
 def evaluate(
-    model: Model,
+    model: Askable,
     mode: str,
     *,
     split: Split = "test",

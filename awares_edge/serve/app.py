@@ -17,11 +17,11 @@ from starlette.responses import Response
 from awares_edge._version import __version__
 from awares_edge.controller import Model
 from awares_edge.errors import AwaresError
+from awares_edge.httpd.guard import Guard, read_body
+from awares_edge.httpd.refusals import Refusal, as_refusal, json_response
 from awares_edge.schema import shown
 from awares_edge.serve.chat import Chat
-from awares_edge.serve.guard import Guard, read_body
 from awares_edge.serve.options import ServeOptions
-from awares_edge.serve.refusals import Refusal, as_refusal, json_response
 from awares_edge.serve.requests import ChatRequest
 
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"

@@ -21,13 +21,13 @@ from awares_edge.controller import (
     ReasoningDelta,
     TextDelta,
 )
+from awares_edge.httpd.refusals import CLIENT_LEFT, Refusal, as_refusal, json_response
 from awares_edge.serve import replies
 from awares_edge.serve.conversation import NO_PICTURE, Conversation, read_conversation
 from awares_edge.serve.grammar import JsonAnswers, instructions, json_schema
 from awares_edge.serve.images import read_images
 from awares_edge.serve.metrics import Metrics, Pace
 from awares_edge.serve.options import MAX_ARRIVING, ServeOptions
-from awares_edge.serve.refusals import CLIENT_LEFT, Refusal, as_refusal, json_response
 from awares_edge.serve.requests import ChatRequest, read_request
 from awares_edge.serve.shown import CALL_TOKENS, Shown, shortener
 from awares_edge.serve.worker import Answered, Question, Worker

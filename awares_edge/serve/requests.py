@@ -12,9 +12,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from awares_edge.errors import InputError
+from awares_edge.httpd.refusals import Refusal, unsupported
 from awares_edge.schema import parse_json, shown
 from awares_edge.serve.options import MAX_MESSAGES, MAX_PARTS, MAX_STOP, MAX_STOPS, ServeOptions
-from awares_edge.serve.refusals import Refusal, unsupported
 
 
 class _Body(BaseModel):

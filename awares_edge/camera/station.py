@@ -1,0 +1,332 @@
+"""The running demo: a camera, a model, the question that stands, and all that happened."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+
+from awares_edge.camera.asking import Asker, Pace
+from awares_edge.camera.camera import MAX_AGE_MS, Camera, CameraStatus
+from awares_edge.camera.events import (
+    EventLog,
+    Failed,
+    StateChanged,
+    StationEvent,
+    Stats,
+)
+from awares_edge.camera.exchange import Exchange, Seen
+from awares_edge.camera.frames import Shot, encode_jpeg
+from awares_edge.camera.history import History
+from awares_edge.camera.load import LoadMeter
+from awares_edge.camera.prepare import Preparation, Prepared, preparation_for
+from awares_edge.camera.recording import Recording
+from awares_edge.camera.sources import Source, SourceInfo, find_sources, open_source
+from awares_edge.camera.sources.pushed import PushedSource
+from awares_edge.controller import Askable
+from awares_edge.errors import CameraError, InputError
+from awares_edge.protocol.prompt import check_question
+
+PREVIEW_SIDE = 1280
+_STATS_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class StationOptions:
+    """How a station runs.
+
+    Attributes:
+        source: what `open_source` takes; the first one in use.
+        offered: further sources that may be chosen, beside those that are found here.
+        every: least seconds from the beginning of one continuous question to the next.
+        max_age_ms: oldest frame that is asked about.
+        record_to: folder for frames and answers; None where recording is not offered.
+        history: exchanges that are remembered.
+        may_be_still: equal frames are normal: the camera is not frozen for them.
+        prepare: what is done to frames; None for what the model's profile needs.
+    """
+
+    source: str = "synthetic"
+    offered: tuple[str, ...] = ()
+    every: float = 0.0
+    max_age_ms: float = MAX_AGE_MS
+    record_to: Path | None = None
+    history: int = 200
+    may_be_still: bool = False
+    prepare: Preparation | None = None
+
+
+class Station:
+    """A camera before a model. Any thread may call any method; close it, or use `with`.
+
+    Args:
+        model: stays the caller's to close, after the station.
+        opener: what `open_source` is; another in tests.
+    """
+
+    def __init__(
+        self,
+        model: Askable,
+        options: StationOptions | None = None,
+        opener: Callable[[str], Source] = open_source,
+    ) -> None:
+        self.model = model
+        self.options = options or StationOptions()
+        self._opener = opener
+        self._lock = threading.RLock()
+        self._log = EventLog()
+        self._history = History(self._log, self.options.history)
+        self._load = LoadMeter()
+        self._shot: Shot | None = None
+        self._shot_taken = 0.0
+        # By what may be shown: a URL without its password.
+        specs = (self.options.source, *self.options.offered)
+        self._offered = {opener(spec).info: spec for spec in specs}
+        self._camera = self._camera_of(self.options.source)
+        self._recording: Recording | None = None
+        prepare = self.options.prepare or preparation_for(model.protocol.name)
+        self._asker = Asker(
+            model,
+            camera=lambda: self._camera,
+            prepare=prepare,
+            history=self._history,
+            pace=Pace(self.options.every, self.options.max_age_ms),
+            done=self._write_down,
+        )
+        self._closed = threading.Event()
+        self._camera.connect()
+        self._asker.start()
+        self._watcher = threading.Thread(target=self._watch, name="station", daemon=True)
+        self._watcher.start()
+
+    def _camera_of(self, spec: str) -> Camera:
+        return Camera(self._opener(spec), may_be_still=self.options.may_be_still)
+
+    # What people see
+
+    def frame(self) -> Shot | None:
+        """The freshest frame as a JPEG; None before the first one."""
+        frame = self._camera.latest
+        if frame is None:
+            return None
+        with self._lock:
+            if self._shot is None or self._shot_taken != frame.taken:
+                jpeg = encode_jpeg(frame.pixels, PREVIEW_SIDE)
+                self._shot = Shot(jpeg, frame.size, frame.number, frame.age_ms)
+                self._shot_taken = frame.taken
+            shot = self._shot
+        return Shot(shot.jpeg, shot.size, shot.number, frame.age_ms)
+
+    def status(self) -> CameraStatus:
+        """How the camera is: its state, a line for people, frames a second."""
+        return self._camera.status()
+
+    def wait_ready(self, seconds: float) -> None:
+        """Wait until frames come.
+
+        Raises:
+            CameraError: the source cannot be opened, or sends nothing for so long.
+        """
+        self._camera.wait_ready(seconds)
+
+    def state(self) -> StateChanged:
+        """Everything that a page shows of the state now."""
+        camera, request = self._camera.status(), self._asker.standing
+        return StateChanged(
+            camera=camera.state,
+            text=camera.text,
+            source=self._camera.source.info.spec,
+            question=request.question if request and request.continuous else "",
+            asking=self._asker.asking,
+            recording=self._recording is not None,
+            suggestions=self._camera.source.suggestions,
+        )
+
+    def stats(self) -> Stats:
+        """Counters and the machine's load now."""
+        camera = self._camera.status()
+        return self._history.stats(camera, self._load.read())
+
+    # Questions
+
+    def ask(
+        self,
+        question: str,
+        *,
+        follow_up: bool = False,
+        continuous: bool = False,
+        every: float | None = None,
+    ) -> int:
+        """Ask; the question that stands or is being answered is given up. Returns at once.
+
+        Args:
+            follow_up: ask about the frame of the exchange before, which the model then sees too.
+            continuous: ask again about ever newer frames, until `cancel` or another question.
+            every: in place of the option of this name, for this question.
+
+        Returns:
+            an id that the question's exchanges carry as `question_id`.
+
+        Raises:
+            QuestionError: it is empty or too long.
+            InputError: a follow-up is continuous, or there is nothing to follow.
+        """
+        check_question(question)
+        if follow_up and continuous:
+            raise InputError("a follow-up is about one frame: it cannot be asked continuously")
+        if follow_up and not self._asker.can_follow:
+            raise InputError("there is no answer to follow up: ask a first question")
+        return self._asker.ask(question, follow_up=follow_up, continuous=continuous, every=every)
+
+    def cancel(self) -> None:
+        """Give up the question that stands or is being answered; nothing happens without one."""
+        self._asker.cancel()
+
+    def wait_idle(self, timeout: float | None = None) -> bool:
+        """Wait until no question stands; whether that is so within `timeout` seconds."""
+        return self._asker.wait_idle(timeout)
+
+    def history(self) -> list[Exchange]:
+        """The exchanges that are remembered, oldest first; the last may be running."""
+        return self._history.all()
+
+    def exchange(self, id: int) -> Exchange | None:
+        """One exchange; None where it is not remembered."""
+        return self._history.get(id)
+
+    def views(self, id: int) -> Seen | None:
+        """What the model saw in an exchange; None where it is not kept, or not yet known."""
+        return self._history.seen(id)
+
+    def frame_of(self, id: int) -> bytes | None:
+        """JPEG of the frame that an exchange is about; None where it is not kept."""
+        return self._history.frame(id)
+
+    # Events
+
+    @property
+    def last_event(self) -> int:
+        """Number of the newest event."""
+        return self._log.last
+
+    def events(self, since: int | None = None) -> Iterator[StationEvent]:
+        """Events after number `since` (None: from now on) as they come, until `close`.
+
+        Any number of readers may follow. One that is far behind sees a gap in the numbers.
+        """
+        return self._log.follow(self._log.last if since is None else since)
+
+    def events_after(self, since: int, timeout: float = 0.0) -> list[StationEvent]:
+        """Events after number `since`, waited for up to `timeout` seconds; maybe none."""
+        return self._log.after(since, timeout)
+
+    # Sources and recording
+
+    def sources(self) -> list[SourceInfo]:
+        """Sources that may be chosen here, the current one first."""
+        current = self._camera.source.info
+        infos = dict.fromkeys((current, *self._offered, *find_sources()))
+        return list(infos)
+
+    def use_source(self, spec: str) -> None:
+        """Change to another source; the question that stands is given up.
+
+        Args:
+            spec: of one of `sources()`. Others are refused: a pipeline or a path can do harm, and
+                this may be called from a page.
+
+        Raises:
+            InputError: it is none of them. One that cannot be opened is tried again until it can:
+                see `status`.
+        """
+        chosen = next((info for info in self.sources() if info.spec == spec), None)
+        if chosen is None:
+            raise InputError(f"no source {spec!r} is offered here")
+        camera = self._camera_of(self._offered.get(chosen, spec))
+        self._asker.cancel()
+        with self._lock:
+            old, self._camera = self._camera, camera
+            self._shot = None
+        old.disconnect()
+        camera.connect()
+        self._tell()
+
+    def use_model(self, model: Askable) -> None:
+        """Change to another model; the question that stands is given up. When this returns, the
+        model before is no longer used, and is the caller's to close."""
+        prepare = self.options.prepare or preparation_for(model.protocol.name)
+        self._asker.use_model(model, prepare)
+        self.model = model
+        self._tell()
+
+    def push_frame(self, jpeg: bytes) -> None:
+        """A frame of the browser's own camera.
+
+        Raises:
+            InputError: the source is not "browser".
+            ImageError: the picture cannot be used.
+        """
+        source = self._camera.source
+        if not isinstance(source, PushedSource):
+            raise InputError("frames may be pushed only while the source is browser")
+        source.push(jpeg)
+
+    def record(self, on: bool) -> None:
+        """Begin or end writing down frames with their answers; see `recording`.
+
+        Raises:
+            InputError: the station was given no folder for them, or it cannot be written to.
+        """
+        if on and self.options.record_to is None:
+            raise InputError("there is no folder to record to")
+        folder = self.options.record_to if on else None
+        self._recording = None if folder is None else Recording(folder)
+        self._tell()
+
+    def _write_down(self, exchange: Exchange, prepared: Prepared) -> None:
+        recording = self._recording
+        if recording is None:
+            return
+        try:
+            recording.add(exchange, prepared.pixels)
+        except InputError as error:
+            self._recording = None
+            self._log.add(Failed(0, f"the recording has ended: {error}"))
+
+    # The end
+
+    def close(self) -> None:
+        """Give up the question, close the camera, end all events. Closing twice is allowed."""
+        if self._closed.is_set():
+            return
+        self._closed.set()
+        self._asker.close()
+        self._camera.disconnect()
+        self._watcher.join(timeout=5.0)
+        self._log.close()
+
+    def __enter__(self) -> Station:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _tell(self) -> None:
+        self._log.add(self.state())
+
+    def _watch(self) -> None:
+        """Tell of changes of the state within 0.2 s, and of the numbers once a second."""
+        told: StateChanged | None = None
+        due = monotonic()
+        while not self._closed.wait(0.2):
+            try:
+                if (state := self.state()) != told:
+                    told = state
+                    self._log.add(state)
+                if monotonic() >= due:
+                    due = monotonic() + _STATS_SECONDS
+                    self._log.add(self.stats())
+            except CameraError as error:  # pragma: no cover - a reading that went wrong once
+                self._log.add(Failed(0, str(error)))
