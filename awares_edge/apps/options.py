@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import typer
 
@@ -99,6 +99,18 @@ ContextOption: TypeAlias = Annotated[
 JsonOption: TypeAlias = Annotated[
     bool, typer.Option("--json", help="Print one JSON object and nothing else.")
 ]
+
+
+def refuse(why: str, **options: Any) -> None:
+    """Refuse options that would be ignored.
+
+    Raises:
+        InputError: one was given.
+    """
+    for name, value in options.items():
+        # 0 is a value: only what was not given is None, False or empty.
+        if value is not None and value is not False and value != []:
+            raise InputError(f"--{name.replace('_', '-')} {why}")
 
 
 def find(place: str, revision: str | None, what: str = "checkpoint") -> Source:

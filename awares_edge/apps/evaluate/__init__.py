@@ -16,6 +16,7 @@ from awares_edge.apps.options import (
     ProtocolOption,
     RuntimeOption,
     ThreadsOption,
+    refuse,
 )
 from awares_edge.errors import InputError
 from awares_edge.evaluation.suites import open_suites
@@ -30,6 +31,8 @@ Examples:
     awares-edge evaluate questions.jsonl --bundle awares-7b -o mine
 
     awares-edge evaluate synth --all-modes
+
+    awares-edge evaluate synth --capture medium --limit 400
 
     awares-edge evaluate --compare results-fp16 results-q4
 """
@@ -56,6 +59,8 @@ def evaluate(
     split: o.SplitOption = None,
     family: o.Family = None,
     control: o.Control = None,
+    capture: o.CaptureOption = None,
+    no_rectify: o.NoRectify = False,
     save: o.Save = None,
     picture: o.PictureOption = None,
     compare: o.Compare = None,
@@ -73,12 +78,12 @@ def evaluate(
         raise InputError(f"name what to evaluate: {o.WHAT}")
     model = ModelOptions(bundle, runtime, protocol, device, threads)
     chosen = o.chosen_modes(mode, modes, all_modes)
-    drawn = o.synth_options(what, split, seed, limit, family, control)
+    drawn = o.synth_options(what, split, seed, limit, family, control, capture, no_rectify)
     if drawn and output is None:
         unused = {"data": data, "shard": shard, "workers": workers, "scorer": scorer}
-        o.refuse("needs a folder for the results (-o)", **unused, resume=resume)
+        refuse("needs a folder for the results (-o)", **unused, resume=resume)
         return run_synth(model, chosen, drawn, save, picture, json=json)
-    o.refuse("is not used: the results hold every question's outcome", save=save)
+    refuse("is not used: the results hold every question's outcome", save=save)
     options = RunOptions(
         limit=None if drawn else limit,
         shard=shard,

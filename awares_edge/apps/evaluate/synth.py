@@ -59,10 +59,13 @@ def _measure(options: ModelOptions, modes: list[str], drawn: SynthOptions) -> li
                     limit=drawn.limit,
                     families=drawn.families,
                     control=drawn.control,
+                    view=drawn.view,
                     progress=lambda done, total, name=name: update(name, done, total),  # type: ignore[misc]
                 )
             for reason in report.skipped:
                 warn(f"{name}: picture skipped: {reason}")
+            for reason, count in report.refusals.items():
+                warn(f"{name}: {count} questions not asked: {reason}")
             reports.append(report)
     return reports
 
@@ -82,6 +85,8 @@ def _title(bundle: Path | None, drawn: SynthOptions, results: list[dict[str, Any
         parts.append(" and ".join(drawn.families))
     if drawn.control != "right":
         parts.append(f"{drawn.control} pictures")
+    if drawn.view:
+        parts.append(f"{drawn.view.level} captures" + ("" if drawn.view.rectify else ", as seen"))
     name = printable(bundle.resolve().name) if bundle else "embedded nano model"
     return f"{name}: synthetic suite, {', '.join(parts)}, {results[0]['questions']:,} questions"
 
