@@ -153,3 +153,17 @@ def live(tab):
 def ask(tab, question):
     tab.fill("#question", question)
     tab.click("#ask-new")
+
+
+def text(tab, selector):
+    return tab.inner_text(selector).strip()
+
+
+def answered(tab, words):
+    tab.wait_for_selector(f"#answer-text:text-is('{words}')")
+    tab.wait_for_selector("#answer-text[aria-busy=false]")
+
+
+def until(tab, expression):
+    """Playwright's own way evaluates text in the page, which the page's policy forbids."""
+    wait_until(lambda: tab.evaluate(expression))
