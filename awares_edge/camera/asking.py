@@ -10,7 +10,7 @@ from time import monotonic
 from awares_edge import live
 from awares_edge.camera.camera import Camera
 from awares_edge.camera.events import Failed
-from awares_edge.camera.exchanging import Exchanger, Request, Shown, one_line
+from awares_edge.camera.exchanging import Done, Exchanger, Request, Shown, one_line
 from awares_edge.camera.frames import Frame
 from awares_edge.camera.history import History
 from awares_edge.camera.prepare import Preparation
@@ -34,6 +34,7 @@ class Asker:
 
     Args:
         camera: gives the camera in use.
+        done: called with every answer.
     """
 
     def __init__(
@@ -43,10 +44,11 @@ class Asker:
         prepare: Preparation,
         history: History,
         pace: Pace,
+        done: Done,
     ) -> None:
         self._camera, self._history, self._pace = camera, history, pace
-        self._prepare = prepare
-        self._exchanger = Exchanger(model, history)
+        self._prepare, self._done = prepare, done
+        self._exchanger = Exchanger(model, history, done)
         self._changed = threading.Condition()
         self._working = threading.Lock()  # held while the exchanger is in use
         self._standing: Request | None = None
@@ -102,13 +104,18 @@ class Asker:
         self._standing = None
         self._exchanger.cancel()
 
+    def wait_idle(self, timeout: float | None) -> bool:
+        """Wait until no question stands."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._standing is None, timeout)
+
     def use_model(self, model: Askable, prepare: Preparation) -> None:
         """Ask another model from now on: give up the question that stands, and wait until the
         model before is no longer used."""
         self.cancel()
         with self._working:
             self._exchanger.close()
-            self._exchanger, self._prepare = Exchanger(model, self._history), prepare
+            self._exchanger, self._prepare = Exchanger(model, self._history, self._done), prepare
 
     def close(self) -> None:
         """Give up, and wait for the threads."""
@@ -151,6 +158,7 @@ class Asker:
         with self._changed:
             if self._standing is request:
                 self._standing = None
+            self._changed.notify_all()
 
     def _show(self, request: Request, after: int, cancel: threading.Event) -> Shown | None:
         """What to ask about; None where a continuous question has to wait on."""

@@ -12,6 +12,7 @@ import numpy as np
 
 from awares_edge.camera.frames import Frame, Pixels
 from awares_edge.camera.sources.base import Source
+from awares_edge.camera.stillness import Stillness
 from awares_edge.errors import CameraError
 
 CameraState: TypeAlias = Literal["connecting", "live", "lost", "frozen", "closed"]
@@ -19,7 +20,6 @@ CameraState: TypeAlias = Literal["connecting", "live", "lost", "frozen", "closed
 MAX_AGE_MS = 1000.0
 _FPS_FRAMES = 30
 _MOST_PIXELS = 8192 * 8192
-_STEP = 8  # every so many pixels are compared to find a frozen camera
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +48,16 @@ class Camera:
 
     Any number of threads may read. A source that fails is opened again until `disconnect`.
 
+    Attributes:
+        retry: seconds until a lost source is opened again.
+
     Args:
         source: closed; `disconnect` closes it again.
         max_fps: frames a second that are decoded; what comes in between is skipped.
-        retry: seconds until a lost source is opened again.
+        retry: see above.
         frozen_after: seconds of equal frames that make a camera frozen; it is then opened again,
             and after that ever more rarely.
+        may_be_still: equal frames are normal, whatever the source says.
     """
 
     def __init__(
@@ -63,11 +67,13 @@ class Camera:
         max_fps: float = 30.0,
         retry: float = 0.5,
         frozen_after: float = 3.0,
+        may_be_still: bool = False,
     ) -> None:
         self.source = source
         # A little less than the period: frames come early and late, and would often be skipped.
         self._period = 0.75 / max_fps
-        self._retry, self._frozen_after = retry, frozen_after
+        self.retry = retry
+        self._may_be_still = may_be_still or source.may_be_still
         self._changed = threading.Condition()
         self._closed = threading.Event()
         self._frame: Frame | None = None
@@ -75,7 +81,7 @@ class Camera:
         self._text = f"opening {source.info.name}"
         self._count = self._skipped = self._reconnects = 0
         self._times: deque[float] = deque(maxlen=_FPS_FRAMES)
-        self._still = _Stillness(frozen_after)
+        self._still = Stillness(frozen_after)
         self._thread: threading.Thread | None = None
 
     def connect(self) -> None:
@@ -83,6 +89,17 @@ class Camera:
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="camera", daemon=True)
             self._thread.start()
+
+    def wait_ready(self, seconds: float) -> None:
+        """Wait for the first frame.
+
+        Raises:
+            CameraError: the source could not be opened, or sent nothing for so long.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._frame or self._state != "connecting", seconds)
+            if self._frame is None:
+                raise CameraError(self._text)
 
     def disconnect(self) -> None:
         """Stop reading and close the source. It may be called twice."""
@@ -157,7 +174,7 @@ class Camera:
                 self._lose(f"{self.source.info.name} failed: {type(error).__name__}: {error}")
             finally:
                 self.source.close()
-            if not self._closed.wait(self._retry):
+            if not self._closed.wait(self.retry):
                 self._reconnects += 1
 
     def _lose(self, reason: str) -> None:
@@ -182,7 +199,7 @@ class Camera:
     def _take(self, pixels: Pixels, taken: float) -> None:
         pixels.flags.writeable = False
         name, (height, width, _) = self.source.info.name, pixels.shape
-        frozen = not self.source.may_be_still and self._still.lasts(pixels)
+        frozen = not self._may_be_still and self._still.lasts(pixels)
         with self._changed:
             self._frame = Frame(pixels, self._count, taken)
             if frozen:
@@ -196,34 +213,6 @@ class Camera:
             self._changed.notify_all()
         if frozen and self._still.should_reopen():
             raise CameraError(self._text)
-
-
-class _Stillness:
-    """How long frames have been equal, and when a frozen camera is worth opening again."""
-
-    def __init__(self, after: float) -> None:
-        self._after = after
-        self._sample: Pixels | None = None
-        self._since = monotonic()
-        self._reopen_at = after
-
-    @property
-    def seconds(self) -> float:
-        return monotonic() - self._since
-
-    def lasts(self, pixels: Pixels) -> bool:
-        """Whether the frames up to this one have been equal for too long."""
-        sample = pixels[::_STEP, ::_STEP].copy()
-        if self._sample is None or not np.array_equal(sample, self._sample):
-            self._sample, self._since, self._reopen_at = sample, monotonic(), self._after
-        return self.seconds >= self._after
-
-    def should_reopen(self) -> bool:
-        """True at first, and then each time that it has lasted twice as long."""
-        if self.seconds < self._reopen_at:
-            return False
-        self._reopen_at = 2 * self.seconds
-        return True
 
 
 def _checked(pixels: Pixels, name: str) -> Pixels:

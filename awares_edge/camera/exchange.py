@@ -19,6 +19,7 @@ class Looked:
     """A region that the model looked at closely.
 
     Attributes:
+        id: of a crop of the fixed set, "0" to "8" or "all"; empty for a free box.
         name: such as "top-left"; "box" for a free one.
         box: around it, pixels of the frame: (left, top, right, bottom).
         corners: of it, pixels of the frame, clockwise from the top left. They differ from the box
@@ -26,6 +27,7 @@ class Looked:
         tokens: visual tokens.
     """
 
+    id: str
     name: str
     box: Box
     corners: tuple[Point, Point, Point, Point]
@@ -128,6 +130,7 @@ class Exchange:
             "path": self.path,
             "regions": [
                 {
+                    "id": region.id,
                     "name": region.name,
                     "box": list(region.box),
                     "corners": [[round(x, 1), round(y, 1)] for x, y in region.corners],

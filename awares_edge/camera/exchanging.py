@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from time import time
+from typing import TypeAlias
 
 from awares_edge import live
 from awares_edge.camera.exchange import Exchange
@@ -13,6 +15,7 @@ from awares_edge.camera.history import History
 from awares_edge.camera.prepare import Prepared
 from awares_edge.camera.reuse import ReusingModel
 from awares_edge.controller import Answer, Askable
+from awares_edge.errors import AwaresError
 from awares_edge.evaluation.profile.sensors import find_meter
 
 _THUMBNAIL_SIDE = 320
@@ -49,6 +52,10 @@ class Last:
     answer: Answer
 
 
+Done: TypeAlias = Callable[[Exchange, Prepared], None]
+"""Called with each exchange that ended with an answer, and the picture it is about."""
+
+
 class Exchanger:
     """Asks about one frame at a time. `ask` is for one thread, the rest for any.
 
@@ -57,8 +64,8 @@ class Exchanger:
         last: the last exchange that has an answer.
     """
 
-    def __init__(self, model: Askable, history: History) -> None:
-        self._history = history
+    def __init__(self, model: Askable, history: History, done: Done) -> None:
+        self._history, self._done = history, done
         self._model = ReusingModel(model)
         self._live = live.LiveAsker(self._model)
         self._meter, _ = find_meter()
@@ -78,11 +85,15 @@ class Exchanger:
         self.asking, self._current = id, False
         try:
             ending, joules = self._follow(id, request, shown, cancel)
+        except AwaresError as error:  # it could not even begin
+            self._history.fail(id, one_line(error))
+            return
         finally:
             self.asking = 0
         if isinstance(ending, live.Answered):
-            self._record(id, ending.answer, shown, joules)
+            exchange = self._record(id, ending.answer, shown, joules)
             self.last, self._current = Last(id, request, shown, ending.answer), True
+            self._done(exchange, shown.prepared)
         else:
             cancelled = isinstance(ending, live.Cancelled)
             text = "cancelled" if cancelled else one_line(ending.error)
@@ -149,9 +160,9 @@ class Exchanger:
             joules = None if self._meter is None else self._meter.stop()
         return ticket.wait(), joules
 
-    def _record(self, id: int, answer: Answer, shown: Shown, joules: float | None) -> None:
+    def _record(self, id: int, answer: Answer, shown: Shown, joules: float | None) -> Exchange:
         tokens, kept = answer.visual_tokens, self._model.kept(answer)
-        self._history.answer(
+        return self._history.answer(
             id,
             self._model.seen(answer),
             kept.tokens,

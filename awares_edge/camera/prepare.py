@@ -35,7 +35,7 @@ class Prepared:
         corners = (at(left, top), at(right, top), at(right, bottom), at(left, bottom))
         xs, ys = [x for x, _ in corners], [y for _, y in corners]
         box = (round(min(xs)), round(min(ys)), round(max(xs)), round(max(ys)))
-        return Looked(crop.name, box, corners, crop.tokens)
+        return Looked(crop.id, crop.name, box, corners, crop.tokens)
 
 
 class Preparation(Protocol):

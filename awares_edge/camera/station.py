@@ -21,7 +21,8 @@ from awares_edge.camera.exchange import Exchange, Seen
 from awares_edge.camera.frames import Shot, encode_jpeg
 from awares_edge.camera.history import History
 from awares_edge.camera.load import LoadMeter
-from awares_edge.camera.prepare import Preparation, preparation_for
+from awares_edge.camera.prepare import Preparation, Prepared, preparation_for
+from awares_edge.camera.recording import Recording
 from awares_edge.camera.sources import Source, SourceInfo, find_sources, open_source
 from awares_edge.camera.sources.pushed import PushedSource
 from awares_edge.controller import Askable
@@ -43,6 +44,7 @@ class StationOptions:
         max_age_ms: oldest frame that is asked about.
         record_to: folder for frames and answers; None where recording is not offered.
         history: exchanges that are remembered.
+        may_be_still: equal frames are normal: the camera is not frozen for them.
         prepare: what is done to frames; None for what the model's profile needs.
     """
 
@@ -52,6 +54,7 @@ class StationOptions:
     max_age_ms: float = MAX_AGE_MS
     record_to: Path | None = None
     history: int = 200
+    may_be_still: bool = False
     prepare: Preparation | None = None
 
 
@@ -81,8 +84,8 @@ class Station:
         # By what may be shown: a URL without its password.
         specs = (self.options.source, *self.options.offered)
         self._offered = {opener(spec).info: spec for spec in specs}
-        self._camera = Camera(opener(self.options.source))
-        self._recording = False
+        self._camera = self._camera_of(self.options.source)
+        self._recording: Recording | None = None
         prepare = self.options.prepare or preparation_for(model.protocol.name)
         self._asker = Asker(
             model,
@@ -90,12 +93,16 @@ class Station:
             prepare=prepare,
             history=self._history,
             pace=Pace(self.options.every, self.options.max_age_ms),
+            done=self._write_down,
         )
         self._closed = threading.Event()
         self._camera.connect()
         self._asker.start()
         self._watcher = threading.Thread(target=self._watch, name="station", daemon=True)
         self._watcher.start()
+
+    def _camera_of(self, spec: str) -> Camera:
+        return Camera(self._opener(spec), may_be_still=self.options.may_be_still)
 
     # What people see
 
@@ -116,6 +123,14 @@ class Station:
         """How the camera is: its state, a line for people, frames a second."""
         return self._camera.status()
 
+    def wait_ready(self, seconds: float) -> None:
+        """Wait until frames come.
+
+        Raises:
+            CameraError: the source cannot be opened, or sends nothing for so long.
+        """
+        self._camera.wait_ready(seconds)
+
     def state(self) -> StateChanged:
         """Everything that a page shows of the state now."""
         camera, request = self._camera.status(), self._asker.standing
@@ -125,7 +140,7 @@ class Station:
             source=self._camera.source.info.spec,
             question=request.question if request and request.continuous else "",
             asking=self._asker.asking,
-            recording=self._recording,
+            recording=self._recording is not None,
             suggestions=self._camera.source.suggestions,
         )
 
@@ -168,6 +183,10 @@ class Station:
     def cancel(self) -> None:
         """Give up the question that stands or is being answered; nothing happens without one."""
         self._asker.cancel()
+
+    def wait_idle(self, timeout: float | None = None) -> bool:
+        """Wait until no question stands; whether that is so within `timeout` seconds."""
+        return self._asker.wait_idle(timeout)
 
     def history(self) -> list[Exchange]:
         """The exchanges that are remembered, oldest first; the last may be running."""
@@ -225,7 +244,7 @@ class Station:
         chosen = next((info for info in self.sources() if info.spec == spec), None)
         if chosen is None:
             raise InputError(f"no source {spec!r} is offered here")
-        camera = Camera(self._opener(self._offered.get(chosen, spec)))
+        camera = self._camera_of(self._offered.get(chosen, spec))
         self._asker.cancel()
         with self._lock:
             old, self._camera = self._camera, camera
@@ -255,15 +274,26 @@ class Station:
         source.push(jpeg)
 
     def record(self, on: bool) -> None:
-        """Begin or end writing down frames with their answers.
+        """Begin or end writing down frames with their answers; see `recording`.
 
         Raises:
-            InputError: the station was given no folder for them.
+            InputError: the station was given no folder for them, or it cannot be written to.
         """
         if on and self.options.record_to is None:
             raise InputError("there is no folder to record to")
-        self._recording = on
+        folder = self.options.record_to if on else None
+        self._recording = None if folder is None else Recording(folder)
         self._tell()
+
+    def _write_down(self, exchange: Exchange, prepared: Prepared) -> None:
+        recording = self._recording
+        if recording is None:
+            return
+        try:
+            recording.add(exchange, prepared.pixels)
+        except InputError as error:
+            self._recording = None
+            self._log.add(Failed(0, f"the recording has ended: {error}"))
 
     # The end
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -22,12 +23,12 @@ from awares_edge.errors import CameraError
 from awares_edge.extras import require
 
 NEEDS = {"cv2": "awares-edge[camera]"}
-_TIMEOUT_MS = 1500
-# Read by OpenCV's FFmpeg when a capture is opened: over UDP, frames of a busy network are torn.
-_FFMPEG = {
-    "OPENCV_FFMPEG_CAPTURE_OPTIONS": "rtsp_transport;tcp|fflags;nobuffer|flags;low_delay",
-    "OPENCV_FFMPEG_LOGLEVEL": "-8",
-}
+_OPEN_MS, _READ_MS = 5000, 1500
+# Over UDP, frames of a busy network are torn; buffered, they are old.
+_STREAM_OPTIONS = "rtsp_transport;tcp|fflags;nobuffer|flags;low_delay"
+_OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"  # read when a capture is opened
+_LOG_LEVEL = "OPENCV_FFMPEG_LOGLEVEL"
+_opening = threading.Lock()  # the options are the process's
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +140,11 @@ def stream(url: str) -> OpenCVSource:
         import cv2
 
         timeouts = [
-            *(cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _TIMEOUT_MS),
-            *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, _TIMEOUT_MS),
+            *(cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _OPEN_MS),
+            *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, _READ_MS),
         ]
-        return cv2.VideoCapture(url, cv2.CAP_FFMPEG, timeouts)
+        with _opening, _environment(_OPTIONS, _STREAM_OPTIONS):
+            return cv2.VideoCapture(url, cv2.CAP_FFMPEG, timeouts)
 
     return OpenCVSource(
         SourceInfo(shown, shown, "rtsp" if url.startswith("rtsp") else "http"), start
@@ -165,7 +167,8 @@ class VideoFile(OpenCVSource):
         import cv2
 
         self._stopped.clear()
-        capture = cv2.VideoCapture(self._path, cv2.CAP_FFMPEG)
+        with _opening:
+            capture = cv2.VideoCapture(self._path, cv2.CAP_FFMPEG)
         fps = capture.get(cv2.CAP_PROP_FPS)
         self._period = 1.0 / fps if 1.0 <= fps <= 1000.0 else 1 / 30
         self._due = monotonic()
@@ -186,11 +189,22 @@ class VideoFile(OpenCVSource):
         self._stopped.set()
 
 
+@contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
+    """A variable for a while, unless the user has set it."""
+    own = name not in os.environ
+    os.environ.setdefault(name, value)
+    try:
+        yield
+    finally:
+        if own:
+            os.environ.pop(name, None)
+
+
 def without_password(url: str) -> str:
-    """A URL as it may be shown: without user and password."""
+    """A URL as it may be shown: without user, password and query, whatever is in them."""
     scheme, _, rest = url.partition("://")
-    place, slash, path = rest.partition("/")
-    return f"{scheme}://{place.rpartition('@')[2]}{slash}{path}"
+    return f"{scheme}://{rest.partition('?')[0].rpartition('@')[2]}"
 
 
 def _require() -> None:
@@ -199,8 +213,7 @@ def _require() -> None:
 
     # What is wrong is said by `CameraStatus`, not on stderr, again and again.
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    for name, value in _FFMPEG.items():
-        os.environ.setdefault(name, value)
+    os.environ.setdefault(_LOG_LEVEL, "-8")
 
 
 def _to_rgb(pixels: Any) -> Pixels:

@@ -44,7 +44,7 @@ def open_source(spec: str) -> Source:
     if re.search(r"\s!\s", spec):
         return GStreamerSource(spec)
     path = Path(spec).expanduser()
-    if path.is_dir():
+    if spec and path.is_dir():
         return FolderSource(path)
     if path.is_file():
         return VideoFile(str(path))
