@@ -26,6 +26,7 @@ from awares_edge.errors import (
     CheckpointError,
     ContextOverflow,
     DeadlineExceeded,
+    EndpointError,
     ExportError,
     ImageError,
     InputError,
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
         ZoomedCrop,
     )
     from awares_edge.protocol import PROFILES, ProtocolProfile
+    from awares_edge.remote import connect
 
 __all__ = [
     "PROFILES",
@@ -70,6 +72,7 @@ __all__ = [
     "ContextOverflow",
     "CropsRequested",
     "DeadlineExceeded",
+    "EndpointError",
     "Event",
     "ExportError",
     "ImageError",
@@ -88,6 +91,7 @@ __all__ = [
     "TurnTrace",
     "ZoomedCrop",
     "__version__",
+    "connect",
     "embedded_bundle",
     "load",
     "scripted",
@@ -102,6 +106,7 @@ _HOMES = {
         "ZoomedCrop",
     ),
     "protocol": ("PROFILES", "ProtocolProfile"),
+    "remote": ("connect",),
 }
 
 

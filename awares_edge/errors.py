@@ -8,6 +8,7 @@
     ├── ExportError           an export that cannot be made as asked
     ├── BundleError           a bundle: missing, corrupt, tampered with, of another version
     ├── RuntimeUnavailable    a runtime or an extra that is not installed here
+    ├── EndpointError         a server that is asked: out of reach, refusing, or not answering right
     ├── SessionError          a session used wrongly: closed, rewound into its future
     │   └── ContextOverflow   more tokens than the KV cache holds
     └── Interrupted           an answer that was stopped; the session stays usable
@@ -50,6 +51,10 @@ class BundleError(AwaresError):
 
 class RuntimeUnavailable(AwaresError):
     """A runtime, device or optional package is not usable here."""
+
+
+class EndpointError(AwaresError):
+    """A server cannot be reached, refuses a request, or gives no usable answer."""
 
 
 class SessionError(AwaresError):
