@@ -76,6 +76,7 @@ class Exchange:
     def __init__(self, connection: http.client.HTTPConnection) -> None:
         self.connection = connection
         self.kind = ""
+        self._aborted = False
         self._socket: socket.socket | None = connection.sock
 
     def send(
@@ -120,6 +121,9 @@ class Exchange:
             yield piece
         if self._response.length:
             raise http.client.IncompleteRead(b"", self._response.length)
+        if self._aborted:  # A body that ends with its connection looks complete.
+            raise ConnectionAbortedError("the request was ended")
+        self._response.close()
 
     @property
     def may_be_kept(self) -> bool:
@@ -128,6 +132,7 @@ class Exchange:
 
     def abort(self) -> None:
         """End it, from any thread."""
+        self._aborted = True
         if self._socket is not None:
             with suppress(OSError):
                 # Not TLS's own, which another thread that reads would trip over.
