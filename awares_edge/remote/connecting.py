@@ -20,6 +20,11 @@ from awares_edge.remote.pictures import PictureFormat
 from awares_edge.remote.servers import Served, choose
 from awares_edge.schema import parse_json
 
+
+class UnknownProtocol(InputError):
+    """A server does not say how its model is asked, and nobody else does."""
+
+
 MAX_ABOUT_BYTES = 4 << 20
 """Longest list of models, or description of a server, in bytes."""
 _SHORT = 64
@@ -85,7 +90,7 @@ def _profile(server: Server, served: Served, named: ProtocolProfile | None) -> P
     url = server.address.url
     if served.own is None:
         if named is None:
-            raise InputError(
+            raise UnknownProtocol(
                 f"{url} does not say how its model is asked: name its protocol profile"
             )
         return named
