@@ -26,7 +26,7 @@ from awares_edge.camera.recording import Recording
 from awares_edge.camera.sources import Source, SourceInfo, find_sources, open_source
 from awares_edge.camera.sources.pushed import PushedSource
 from awares_edge.controller import Askable
-from awares_edge.errors import CameraError, InputError
+from awares_edge.errors import InputError
 from awares_edge.protocol.prompt import check_question
 
 PREVIEW_SIDE = 1280
@@ -96,6 +96,7 @@ class Station:
             done=self._write_down,
         )
         self._closed = threading.Event()
+        self._told: StateChanged | None = None
         self._camera.connect()
         self._asker.start()
         self._watcher = threading.Thread(target=self._watch, name="station", daemon=True)
@@ -130,6 +131,7 @@ class Station:
             CameraError: the source cannot be opened, or sends nothing for so long.
         """
         self._camera.wait_ready(seconds)
+        self._tell()
 
     def state(self) -> StateChanged:
         """Everything that a page shows of the state now."""
@@ -314,19 +316,19 @@ class Station:
         self.close()
 
     def _tell(self) -> None:
-        self._log.add(self.state())
+        """Tell of the state, if it has changed since it was told."""
+        state = self.state()
+        with self._lock:
+            if state == self._told:
+                return
+            self._told = state
+            self._log.add(state)
 
     def _watch(self) -> None:
         """Tell of changes of the state within 0.2 s, and of the numbers once a second."""
-        told: StateChanged | None = None
         due = monotonic()
         while not self._closed.wait(0.2):
-            try:
-                if (state := self.state()) != told:
-                    told = state
-                    self._log.add(state)
-                if monotonic() >= due:
-                    due = monotonic() + _STATS_SECONDS
-                    self._log.add(self.stats())
-            except CameraError as error:  # pragma: no cover - a reading that went wrong once
-                self._log.add(Failed(0, str(error)))
+            self._tell()
+            if monotonic() >= due:
+                due = monotonic() + _STATS_SECONDS
+                self._log.add(self.stats())
