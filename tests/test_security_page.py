@@ -26,6 +26,7 @@ MODULES = (
     *("apps.protocols", "protocol.tokenizer_file", "vision.limits", "vision.source"),
     *("camera.web.models",),
     *("checkpoint.safetensors_header", "checkpoint.json_object", "checkpoint.module_pattern"),
+    *("remote.http", "remote.events", "remote.servers"),
 )
 
 

@@ -6,12 +6,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+
 from awares_edge.camera.exchange import Looked, Point
 from awares_edge.camera.frames import Pixels
+from awares_edge.camera.sheet.rectify import NoPage, page_in, project
 from awares_edge.controller.trace import ZoomedCrop
+from awares_edge.errors import CameraError
 
-SQUARE_PROFILES = ("nano",)
-"""Profiles of models that were trained on square pictures only."""
+SHEET_PROFILES = ("nano",)
+"""Profiles of models that were trained on the synthetic suite's pictures only."""
+
+SHEET_ONLY = (
+    "the embedded model reads only its own sheet from a camera: print one (awares-edge demo "
+    "--sheet sheet.pdf), or load a real model (awares-edge camera --bundle BUNDLE)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +63,30 @@ def as_is(pixels: Pixels) -> Prepared:
     return Prepared(pixels, lambda x, y: (x, y))
 
 
-def centre_square(pixels: Pixels) -> Prepared:
-    """The largest square in the middle of the frame."""
+def own_sheet(pixels: Pixels) -> Prepared:
+    """The picture of the sheet in a frame: all that the embedded model can read from a camera.
+
+    A square frame is taken for a drawing (the synthetic scene, a folder of its pictures) and left
+    as it is: no camera's frame is square.
+
+    Raises:
+        CameraError: no readable sheet is in view; the message says why, and what else to do.
+        RuntimeUnavailable: OpenCV is missing, which reads the sheet.
+    """
     height, width, _ = pixels.shape
     if height == width:
         return as_is(pixels)
-    side = min(height, width)
-    left, top = (width - side) // 2, (height - side) // 2
-    square = pixels[top : top + side, left : left + side]
-    note = f"the middle {side} x {side} of {width} x {height}: this model sees squares"
-    return Prepared(square, lambda x, y: (x + left, y + top), note)
+    page = page_in(pixels)
+    if isinstance(page, NoPage):
+        raise CameraError(f"{page.reason}; {SHEET_ONLY}")
+
+    def to_frame(x: float, y: float) -> Point:
+        ((frame_x, frame_y),) = project(page.matrix, np.array([[x, y]])).tolist()
+        return frame_x, frame_y
+
+    return Prepared(page.picture, to_frame, "the picture of the sheet, straightened and sharpened")
 
 
 def preparation_for(profile: str) -> Preparation:
     """What a model needs that is asked by the profile of this name."""
-    return centre_square if profile in SQUARE_PROFILES else as_is
+    return own_sheet if profile in SHEET_PROFILES else as_is

@@ -15,6 +15,7 @@ SAMPLES = Path(awares_edge.__file__).parent / "assets" / "samples"
 FILES = {
     "ask": ["ask", str(SAMPLES / "sign.png"), "?", "--save-view"],
     "demo": ["demo", "-o"],
+    "sheet": ["demo", "--sheet"],
     "save": ["evaluate", "synth", "--limit", "2", "--save"],
     "picture": ["evaluate", "synth", "--limit", "2", "--picture"],
     "importance": ["importance", NANO, "-o"],

@@ -12,7 +12,6 @@ import awares_edge
 from awares_edge import CameraError, InputError, QuestionError, SessionError
 from awares_edge.camera import Station, StationOptions
 from awares_edge.camera.frames import encode_jpeg
-from awares_edge.camera.prepare import centre_square
 from awares_edge.camera.sources.pushed import PushedSource
 from tests.camera.fakes import DrivenSource, SteadySource, noise, wait_until
 
@@ -270,24 +269,6 @@ def test_what_the_model_saw_can_be_shown():
         assert [(name, crop.size) for name, crop in seen.crops] == [("bottom-right", (280, 224))]
         assert Image.open(io.BytesIO(one.station.frame_of(1))).size == SIZE
         assert one.station.views(2) is None
-
-
-def test_a_model_that_sees_squares_gets_the_middle_and_boxes_are_the_frames():
-    with setup(CALL, "42", protocol="nano") as one:
-        one.station.wait_ready(30)
-        one.station.ask("What?")
-        (exchange,) = one.answered()
-        assert exchange.note == "the middle 448 x 448 of 560 x 448: this model sees squares"
-        assert exchange.regions[0].box == (56 + 224, 224, 56 + 448, 448)
-
-
-def test_the_square_is_cut_without_scaling():
-    for size in ((560, 448), (448, 560), (448, 448)):
-        pixels = noise(size=size)
-        prepared = centre_square(pixels)
-        assert prepared.pixels.shape == (448, 448, 3)
-        x, y = map(int, prepared.to_frame(10, 20))
-        assert (pixels[y, x] == prepared.pixels[20, 10]).all()
 
 
 def test_another_source_may_be_chosen_among_those_that_are_offered():
