@@ -159,6 +159,31 @@ class TestAsking:
             tab.click("#reasoning summary")
             assert "It is round." in text(tab, "#reasoning p")
 
+    @pytest.mark.parametrize(
+        ("fields", "badges"),
+        [
+            ({"confidence": 0.31}, ["direct", "unsure", "confidence 31 %"]),
+            ({"confidence": 0.97}, ["direct", "confidence 97 %"]),
+            ({"confidence": 0.6, "abstained": True}, ["direct", "unsure", "confidence 60 %"]),
+            ({"confidence": None}, ["direct"]),
+        ],
+    )
+    def test_how_sure_the_model_is(self, browser, still, fields, badges):
+        still.script("a sign")
+        still.station.ask("What is it?")
+        body = {**still.last().to_dict(), **fields}
+        with visiting(browser, still, "/static/icon.svg") as tab:
+
+            def changed(route):
+                state = still.http.get("/api/state").json()
+                route.fulfill(json={**state, "exchanges": [body]})
+
+            tab.route("**/api/state", changed)
+            tab.goto(still.url)
+            live(tab)
+            tab.wait_for_selector("#badges .badge")
+            assert tab.locator("#badges .badge").all_inner_texts() == badges
+
     def test_an_answer_is_text_whatever_it_says(self, browser, still):
         evil = "<img src=https://evil.example/x onerror=alert(1)><script>alert(2)</script>"
         still.script(evil)
