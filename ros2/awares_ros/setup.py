@@ -1,6 +1,6 @@
 """Builds the package for ROS 2; see package.xml."""
 
-from glob import glob
+from pathlib import Path
 
 from setuptools import setup
 
@@ -13,8 +13,8 @@ setup(
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),
-        (f"share/{NAME}/launch", sorted(glob("launch/*.launch.py"))),
-        (f"share/{NAME}/config", sorted(glob("config/*.yaml"))),
+        (f"share/{NAME}/launch", sorted(map(str, Path("launch").glob("*.launch.py")))),
+        (f"share/{NAME}/config", sorted(map(str, Path("config").glob("*.yaml")))),
     ],
     install_requires=["setuptools", "awares-edge"],
     zip_safe=True,

@@ -1,5 +1,6 @@
 """Questions about live frames: answers, deadlines, the newest frame, cancelling, closing."""
 
+import math
 import threading
 
 import pytest
@@ -226,6 +227,12 @@ class TestTime:
             with pytest.raises(DeadlineExceeded) as caught:
                 ticket.result()
         assert caught.value.partial == "red"
+
+    def test_a_picture_whose_age_does_not_matter_has_neither_limit(self):
+        clock = Clock()
+        with asking("red", max_age_ms=1, deadline_ms=1, clock=clock) as (asker, _):
+            clock.now = 1e9
+            assert asker.submit(frame(math.inf), "?").result().text == "red"
 
     def test_a_questions_own_timeout_holds_too(self):
         with asking("red", "blue", deadline_ms=60_000) as (asker, _):

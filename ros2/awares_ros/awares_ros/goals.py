@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from time import sleep
 from typing import Any
 
+from awares_msgs.action import Ask
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.callback_groups import ReentrantCallbackGroup
 
 from awares_edge import AwaresError, live
-from awares_msgs.action import Ask
 from awares_ros.messages import answer_message, names, refusal_message
 
 # How long a goal's state may take to become CANCELING after its cancel request was accepted.

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from awares_edge import Answer, ZoomedCrop, live
 from awares_msgs.msg import Answer as AnswerMessage
 from sensor_msgs.msg import RegionOfInterest
 from std_msgs.msg import Header
 from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithPose
+
+from awares_edge import Answer, ZoomedCrop, live
 
 _STATUS = {
     live.Answered: AnswerMessage.ANSWERED,

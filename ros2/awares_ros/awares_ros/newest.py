@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from awares_edge.live import Frame
@@ -53,13 +55,14 @@ class NewestPicture:
             return self._captured or self._newest()
 
     def capture(self) -> Frame | None:
-        """Hold on to the newest frame until `release`; None before the first.
+        """Hold on to the newest frame until `release`, however old it gets; None before the first.
 
         Raises:
             ImageError: the message cannot be converted.
         """
         with self._converting:
-            self._captured = self._newest()
+            newest = self._newest()
+            self._captured = newest and replace(newest, taken=math.inf)
             return self._captured
 
     def release(self) -> None:

@@ -1,19 +1,21 @@
 """The lifecycle node: wires pictures, questions and answers together.
 
-    configure   parameters, model, topics, services, action
-    activate    the worker thread; questions are taken from now on
-    deactivate  questions are cancelled, the worker thread ends
-    cleanup     everything is taken down, the model is closed
+configure   parameters, model, topics, services, action
+activate    the worker thread; questions are taken from now on
+deactivate  questions are cancelled, the worker thread ends
+cleanup     everything is taken down, the model is closed
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import fields
 from time import monotonic
 from typing import Any
 
+from awares_msgs.msg import Answer
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
@@ -26,7 +28,6 @@ from vision_msgs.msg import Detection2DArray
 
 from awares_edge import Askable, AwaresError, live
 from awares_edge.errors import SessionError
-from awares_msgs.msg import Answer
 from awares_ros.goals import Goals
 from awares_ros.health import Health
 from awares_ros.images import compressed_bytes, to_rgb
@@ -68,23 +69,16 @@ class AwaresNode(LifecycleNode):  # type: ignore[misc]  # rclpy has no types her
     def on_configure(self, state: Any) -> Any:
         """Read the parameters, load the model, and put up the interfaces."""
         try:
-            values = {one.name: self.get_parameter(one.name).value for one in fields(Settings)}
-            self._settings = Settings(**values)
-            self._model = self._load(self._settings)
-        except AwaresError as error:
-            self.get_logger().error(one_line(error))
+            self._put_up()
+        except Exception as error:  # rclpy would not say what it was
+            self.get_logger().error(f"cannot be configured: {one_line(error)}")
+            self._take_down()
             return TransitionCallbackReturn.FAILURE
-        self._down.callback(self._model.close)
-        self._health = Health(self._settings.max_age_ms / 1e3)
-        self._pictures = NewestPicture(self._convert)
-        self._put_up_topics()
-        self._put_up_services()
-        about = self._model.about
-        self.get_logger().info(f"model loaded: {about.runtime}, {about.precision}, {about.device}")
         return super().on_configure(state)
 
     def on_activate(self, state: Any) -> Any:
         """Begin to take questions."""
+        result = super().on_activate(state)
         self._asker = live.LiveAsker(
             self._model,
             max_age_ms=self._settings.max_age_ms or None,
@@ -94,7 +88,7 @@ class AwaresNode(LifecycleNode):  # type: ignore[misc]  # rclpy has no types her
         )
         for subscriber in (self._health.on_event, self._goals.on_event, self._publish):
             self._asker.subscribe(subscriber)
-        return super().on_activate(state)
+        return result
 
     def on_deactivate(self, state: Any) -> Any:
         """Cancel what is being answered and take no more questions."""
@@ -127,6 +121,18 @@ class AwaresNode(LifecycleNode):  # type: ignore[misc]  # rclpy has no types her
         if asker is None:
             raise SessionError("the node is inactive: activate it first")
         return asker.submit(source, question, self._settings.options(follow_up=follow_up))
+
+    def _put_up(self) -> None:
+        values = {one.name: self.get_parameter(one.name).value for one in fields(Settings)}
+        self._settings = Settings(**values)
+        self._model = self._load(self._settings)
+        self._down.callback(self._model.close)
+        about = self._model.about
+        self.get_logger().info(f"model loaded: {about.runtime}, {about.precision}, {about.device}")
+        self._health = Health(self._settings.max_age_ms / 1e3)
+        self._pictures = NewestPicture(self._convert)
+        self._put_up_topics()
+        self._put_up_services()
 
     def _put_up_topics(self) -> None:
         settings = self._settings
@@ -194,10 +200,9 @@ class AwaresNode(LifecycleNode):  # type: ignore[misc]  # rclpy has no types her
     def _submit_goal(self, goal: Any) -> Any:
         if not goal.image:
             return self.submit(self._pictures, goal.question, follow_up=goal.follow_up)
-        message, arrived = goal.image[0], monotonic()
-        # A goal's own picture may be of any age: only the time since the goal came counts.
+        message = goal.image[0]
         return self.submit(
-            lambda: live.Frame(self._convert(message), arrived, message.header), goal.question
+            lambda: live.Frame(self._convert(message), math.inf, message.header), goal.question
         )
 
     def _on_query(self, message: Any) -> None:

@@ -53,9 +53,7 @@ class Settings:
     compressed: bool = _setting(
         False, "Subscribe to input_image/compressed instead of input_image."
     )
-    max_pixels: int = _setting(
-        25_000_000, "Most pixels of a picture.", range=(1, 1_000_000_000)
-    )
+    max_pixels: int = _setting(25_000_000, "Most pixels of a picture.", range=(1, 1_000_000_000))
 
     def __post_init__(self) -> None:
         for one in fields(self):
@@ -70,7 +68,9 @@ class Settings:
 
     def options(self, *, follow_up: bool = False) -> AskOptions:
         """How to ask."""
-        return AskOptions(mode=self.mode, follow_up=follow_up)  # type: ignore[arg-type]
+        # Pictures whose age does not matter have no other deadline.
+        timeout = self.deadline_ms / 1e3 or None
+        return AskOptions(mode=self.mode, follow_up=follow_up, timeout=timeout)  # type: ignore
 
 
 def load_model(settings: Settings) -> Askable:
