@@ -126,7 +126,8 @@ def _from_yuv422(rows: Pixels, luma: int) -> Pixels:
     """Two pixels of four bytes share one pair of chroma samples, U before V."""
     height, width = rows.shape[0], rows.shape[1] // 2
     pairs = np.ascontiguousarray(rows).reshape(height, width // 2, 4).astype(np.float32)
-    y = (pairs[..., [luma, luma + 2]].reshape(height, width) - 16) * (255 / 219)
+    # Below black there is nothing: OpenCV reads such luma as black too.
+    y = np.maximum(pairs[..., [luma, luma + 2]].reshape(height, width) - 16, 0) * (255 / 219)
     u, v = (np.repeat(pairs[..., 1 - luma + place] - 128, 2, axis=1) for place in (0, 2))
     # ITU-R BT.601, table 3: chroma of range 224, luma of range 219.
     red = y + v * (1.402 * 255 / 224)
