@@ -15,7 +15,7 @@ from awares_edge.live.courier import Courier, Subscriber
 from awares_edge.live.events import Answered, LiveEvent, failure
 from awares_edge.live.frame import Frame, FrameSource
 from awares_edge.live.line import Line, Policy
-from awares_edge.live.ticket import Status, Ticket
+from awares_edge.live.ticket import Ticket
 
 _PATIENCE = 2.0  # seconds that `close` waits for a subscriber
 
@@ -55,7 +55,7 @@ class LiveAsker:
         self._changed = threading.Condition()
         self._running: Ticket | None = None
         self._closed = False
-        self._counts: Counter[Status] = Counter()
+        self._counts: Counter[str] = Counter()
         self._courier = Courier(backlog)
         self._asking = Asking(model, limits, self._publish)
         self._worker = threading.Thread(target=self._work, name="live-asker", daemon=True)
@@ -123,8 +123,8 @@ class LiveAsker:
         """Events that subscribers missed because they were too slow."""
         return self._courier.dropped
 
-    def counts(self) -> dict[Status, int]:
-        """Questions that have ended, by how."""
+    def counts(self) -> dict[str, int]:
+        """Questions that have ended, by `Ticket.status`."""
         with self._changed:
             return dict(self._counts)
 

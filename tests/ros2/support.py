@@ -7,7 +7,6 @@ from contextlib import contextmanager
 import numpy as np
 from awares_msgs.action import Ask
 from awares_msgs.msg import Answer
-from awares_ros.node import AwaresNode
 from rclpy.executors import MultiThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -16,6 +15,7 @@ from std_msgs.msg import String
 from vision_msgs.msg import Detection2DArray
 
 import awares_edge
+from awares_ros.node import AwaresNode
 from tests.ros2.fake_rclpy import GRAPH
 from tests.ros2.fake_rclpy.graph import TIMEOUT
 from tests.ros2.fake_rclpy.node import Parameter

@@ -5,13 +5,13 @@ import struct
 
 import numpy as np
 import pytest
-from awares_ros.images import ENCODINGS, compressed_bytes, to_rgb
 from hypothesis import given
 from hypothesis import strategies as st
 from sensor_msgs.msg import CompressedImage, Image
 
 import awares_edge
 from awares_edge.errors import ImageError
+from awares_ros.images import ENCODINGS, compressed_bytes, to_rgb
 from tests.ros2.fake_rclpy.messages import transmitted
 
 RNG = np.random.default_rng(5)

@@ -4,10 +4,10 @@ import math
 import threading
 
 import pytest
-from awares_ros.newest import NewestPicture
 from sensor_msgs.msg import Image
 
 from awares_edge.errors import ImageError
+from awares_ros.newest import NewestPicture
 
 
 def message(name):

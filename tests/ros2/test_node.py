@@ -9,6 +9,8 @@ from std_msgs.msg import String
 
 import awares_edge
 from awares_edge.errors import BundleError
+from awares_ros import main
+from awares_ros.node import AwaresNode
 from tests.ros2.fake_rclpy import GRAPH
 from tests.ros2.support import (
     BEST_EFFORT,
@@ -291,3 +293,25 @@ class TestDiagnostics:
 
 def _log(node):
     return node.get_logger().lines
+
+
+def test_the_entry_point_spins_until_ctrl_c_and_takes_the_node_down(monkeypatch):
+    model, spun = awares_edge.scripted(), []
+
+    def spin(executor):
+        spun.append(executor)
+        raise KeyboardInterrupt
+
+    GRAPH.clear()
+    monkeypatch.setattr(main.MultiThreadedExecutor, "spin", spin)
+    monkeypatch.setattr(main, "AwaresNode", lambda: _configured(model))
+    main.main()
+    assert len(spun) == 1
+    assert model.gate.closed
+    assert GRAPH.subscriptions == []
+
+
+def _configured(model):
+    node = AwaresNode(load=lambda _: model)
+    node.on_configure(None)
+    return node

@@ -14,10 +14,10 @@ from types import ModuleType
 import pytest
 import yaml
 from awares_msgs.msg import Answer
-from awares_ros.settings import Settings
 
 import awares_edge
 from awares_edge import live
+from awares_ros.settings import Settings
 from tests.ros2.fake_rclpy.messages import STORE, action_parts
 
 ROS2 = Path(__file__).parents[2] / "ros2"

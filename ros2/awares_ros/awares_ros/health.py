@@ -51,15 +51,18 @@ class Health:
         status = DiagnosticStatus()
         status.name, status.hardware_id = f"{name}: questions", model.about.device
         status.level, status.message = self._verdict(asker, pictures)
-        about = {"runtime": model.about.runtime, "precision": model.about.precision}
-        about |= {"pictures": pictures.received}
+        about: dict[str, object] = {
+            "runtime": model.about.runtime,
+            "precision": model.about.precision,
+            "pictures": pictures.received,
+        }
         if asker is not None:
             about |= {"waiting": asker.waiting, "busy": asker.busy, **asker.counts()}
-            about |= {"dropped events": asker.dropped_events}
+            about["dropped events"] = asker.dropped_events
         if self.last_ms is not None:
-            about |= {"last answer (ms)": round(self.last_ms, 1)}
+            about["last answer (ms)"] = round(self.last_ms, 1)
         if pictures.taken is not None:
-            about |= {"newest picture (s ago)": round(monotonic() - pictures.taken, 3)}
+            about["newest picture (s ago)"] = round(monotonic() - pictures.taken, 3)
         status.values = [KeyValue(key=key, value=str(value)) for key, value in about.items()]
         message = DiagnosticArray()
         message.header.stamp = stamp

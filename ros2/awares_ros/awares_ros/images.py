@@ -134,4 +134,5 @@ def _from_yuv422(rows: Pixels, luma: int) -> Pixels:
     green = y - u * (0.344136 * 255 / 224) - v * (0.714136 * 255 / 224)
     blue = y + u * (1.772 * 255 / 224)
     rgb = np.stack([red, green, blue], axis=-1)
-    return np.clip(np.rint(rgb), 0, 255).astype(np.uint8)
+    pixels: Pixels = np.clip(np.rint(rgb), 0, 255).astype(np.uint8)
+    return pixels

@@ -189,7 +189,7 @@ class AwaresNode(LifecycleNode):  # type: ignore[misc]  # rclpy has no types her
         stamp = header.stamp.sec * 10**9 + header.stamp.nanosec
         if self._settings.picture_time == "arrival" or stamp == 0:
             return monotonic()
-        age = (self.get_clock().now().nanoseconds - stamp) / 1e9
+        age: float = (self.get_clock().now().nanoseconds - stamp) / 1e9
         return monotonic() - max(age, 0.0)
 
     def _convert(self, message: Any) -> Any:
