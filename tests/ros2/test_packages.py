@@ -18,7 +18,9 @@ from awares_msgs.msg import Answer
 import awares_edge
 from awares_edge import live
 from awares_ros.settings import Settings
+from tests.ros2.fake_rclpy import GRAPH
 from tests.ros2.fake_rclpy.messages import STORE, action_parts
+from tests.ros2.support import spinning
 
 ROS2 = Path(__file__).parents[2] / "ros2"
 MSGS, NODE = ROS2 / "awares_msgs", ROS2 / "awares_ros"
@@ -131,6 +133,28 @@ class TestSetup:
 
 
 _WHEEL = [sys.executable, *["-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-q"]]
+
+
+class TestPage:
+    PAGE = (ROS2.parent / "docs/ros2.md").read_text(encoding="utf-8")
+
+    def test_it_lists_every_parameter_with_its_default(self):
+        rows = re.findall(r"^\| `(\w+)` \| ([^|]+) \| (.+) \|$", self.PAGE, re.M)
+        said = {name: (default, what) for name, default, what in rows if "_msgs" not in what}
+        for one in dataclasses.fields(Settings):
+            default = str(one.default).lower() or "empty"
+            assert said[one.name] == (default, one.metadata["description"])
+
+    def test_it_names_every_interface_with_its_type(self):
+        said = dict(re.findall(r"^\| `([\w~/]+)` \| (?:action )?`([\w/]+)` \|", self.PAGE, re.M))
+        with spinning(compressed=False) as node:
+            found = {s.topic: s.kind for s in node.subscriptions}
+            found |= {p.topic: p.kind for p in node._publishers}
+            served = {*GRAPH.services, *GRAPH.actions}
+            named = {node.full_name(name): kind for name, kind in said.items()}
+        assert named.keys() == {*found, *served}
+        for name, kind in found.items():
+            assert named[name] == kind.TYPE.replace("/msg/", "/")
 
 
 class TestFiles:

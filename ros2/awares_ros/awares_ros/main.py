@@ -22,5 +22,6 @@ def main(args: list[str] | None = None) -> None:
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     finally:
-        node.destroy_node()
+        node.destroy_node()  # ends the running goal, which a thread of the executor waits for
+        executor.shutdown()
         rclpy.try_shutdown()

@@ -15,7 +15,7 @@ def _setting(default: Any, description: str, **about: Any) -> Any:
 
 
 def _choices(default: str, description: str, choices: tuple[str, ...]) -> Any:
-    return _setting(default, f"{description}: {' or '.join(choices)}.", choices=choices)
+    return _setting(default, f"{description}: {', '.join(choices)}.", choices=choices)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +46,7 @@ class Settings:
     )
     picture_time: str = _choices(
         "stamp",
-        "When a picture was taken: its header's stamp, or its arrival where the camera's clock is "
-        "another one",
+        "What says when a picture was taken; its arrival where the camera's clock is another one",
         ("stamp", "arrival"),
     )
     compressed: bool = _setting(
