@@ -266,6 +266,7 @@ class TestDiagnostics:
             )
             show(node)
             goal().result()
+            until(lambda: node._health.last_ms)
             status, values = self.read(node, listener)
         assert (status.level, status.message) == (DiagnosticStatus.OK, "answering")
         assert (status.name, status.hardware_id) == ("awares: questions", "cpu")
@@ -284,9 +285,11 @@ class TestDiagnostics:
             listener = GRAPH.listen("/diagnostics", DiagnosticArray)
             show(node)
             goal(question="").result()
+            until(lambda: node._health.last_error)
             status, _ = self.read(node, listener)
             assert status.level == DiagnosticStatus.ERROR
             goal().result()
+            until(lambda: not node._health.last_error)
             status, _ = self.read(node, listener)
             assert status.level == DiagnosticStatus.OK
 
