@@ -69,6 +69,21 @@ class TestAnswering:
             other = asker.submit(frame(), "?").result()
         assert again.turns[0].prefill_tokens < other.turns[0].prefill_tokens
 
+    def test_only_the_picture_of_the_last_frame_is_kept(self):
+        model = awares_edge.scripted(["red"] * 3)
+        with asking(model=model) as (asker, _):
+            for _ in range(3):
+                asker.submit(frame(), "?").result()
+            assert len([session for session in model._sessions if not session._closed]) == 1
+
+    def test_it_is_busy_from_the_start_of_a_question_to_its_result(self):
+        with asking("held") as (asker, _):
+            assert not asker.busy
+            with worker_held(asker) as held:
+                assert asker.busy
+            held.result()
+            assert not asker.busy
+
     def test_a_follow_up_sees_the_question_before_it(self):
         with asking("red", "blue", "green") as (asker, _):
             ticket = asker.submit(frame(), "What?")

@@ -1,6 +1,7 @@
 """Action servers: states of goals and what may follow what, as in rcl_action."""
 
 import threading
+import time
 from concurrent.futures import Future
 from enum import Enum
 
@@ -120,9 +121,10 @@ class ActionServer:
     def _take_cancel(self, handle):
         if not handle.is_active:
             return False
-        # As in rclpy: the state changes after the callback has returned.
         if self._cancel_callback(handle) is not CancelResponse.ACCEPT:
             return False
+        # As in rclpy, the state changes after the callback has returned; here, a good while after.
+        time.sleep(0.02)
         handle.update("cancel_goal")
         return True
 
