@@ -2,8 +2,8 @@
 
     python benchmarks/sheet.py [--questions 400] [--picture docs/images/sheet.jpg]
 
-Prints the table of docs/camera.md, and the CPU time of reading. `--picture` draws a frame of each level, what was read from it,
-and an answer.
+Prints the table of docs/camera.md, and the CPU time of reading. `--picture` draws a frame of each
+level, what was read from it, and an answer.
 """
 
 from __future__ import annotations
