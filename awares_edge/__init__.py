@@ -27,6 +27,7 @@ from awares_edge.errors import (
     CheckpointError,
     ContextOverflow,
     DeadlineExceeded,
+    EndpointError,
     ExportError,
     FrameSuperseded,
     FrameTooOld,
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
         ZoomedCrop,
     )
     from awares_edge.protocol import PROFILES, ProtocolProfile
+    from awares_edge.remote import connect
 
 __all__ = [
     "PROFILES",
@@ -75,6 +77,7 @@ __all__ = [
     "ContextOverflow",
     "CropsRequested",
     "DeadlineExceeded",
+    "EndpointError",
     "Event",
     "ExportError",
     "FrameSuperseded",
@@ -96,6 +99,7 @@ __all__ = [
     "TurnTrace",
     "ZoomedCrop",
     "__version__",
+    "connect",
     "embedded_bundle",
     "load",
     "scripted",
@@ -110,6 +114,7 @@ _HOMES = {
         "ZoomedCrop",
     ),
     "protocol": ("PROFILES", "ProtocolProfile"),
+    "remote": ("connect",),
 }
 
 

@@ -10,6 +10,7 @@
     ├── CameraError           a camera: not there, lost, frozen, of a format that cannot be used
     ├── RuntimeUnavailable    a runtime or an extra that is not installed here
     ├── QueueFull             a live question too many: as many wait as may
+    ├── EndpointError         a server that is asked: out of reach, refusing, or not answering right
     ├── SessionError          a session used wrongly: closed, rewound into its future
     │   └── ContextOverflow   more tokens than the KV cache holds
     └── Interrupted           an answer that was stopped; the session stays usable
@@ -62,6 +63,10 @@ class RuntimeUnavailable(AwaresError):
 
 class QueueFull(AwaresError):
     """As many live questions wait as may: ask again later."""
+
+
+class EndpointError(AwaresError):
+    """A server cannot be reached, refuses a request, or gives no usable answer."""
 
 
 class SessionError(AwaresError):

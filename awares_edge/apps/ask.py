@@ -15,10 +15,12 @@ from awares_edge.apps.options import (
     BundleOption,
     ContextOption,
     DeviceOption,
+    EndpointModel,
+    EndpointUrl,
+    ModelOptions,
     ProtocolOption,
     RuntimeOption,
     ThreadsOption,
-    load_model,
 )
 from awares_edge.apps.replies import follow, summarize
 from awares_edge.controller.askable import OpenPicture
@@ -41,6 +43,8 @@ Examples:
     awares-edge ask map.png "What is the street called?" --mode progressive --max-calls 3
 
     awares-edge ask chart.png "Which bar is highest?" --json | jq .rtr
+
+    awares-edge ask photo.jpg "What?" --endpoint https://fleet.example/v1 --protocol readme
 """
 
 
@@ -135,6 +139,8 @@ def ask(
     device: DeviceOption = None,
     threads: ThreadsOption = None,
     context: ContextOption = None,
+    endpoint: EndpointUrl = None,
+    model_name: EndpointModel = None,
     json: Annotated[
         bool,
         typer.Option(
@@ -171,10 +177,11 @@ def ask(
     )
     if save_view:
         check_output(save_view)
+    chosen = ModelOptions(bundle, runtime, protocol, device, threads, context, endpoint, model_name)
     # Opened before the model is loaded, so that a bad picture is reported at once.
     pixels = load_image(image)
     with (
-        load_model(bundle, runtime, protocol, device, threads, context) as model,
+        chosen.open() as model,
         model.open(pixels) as picture,
     ):
         answers: list[Answer] = []

@@ -17,10 +17,12 @@ from awares_edge.apps.options import (
     BundleOption,
     ContextOption,
     DeviceOption,
+    EndpointModel,
+    EndpointUrl,
+    ModelOptions,
     ProtocolOption,
     RuntimeOption,
     ThreadsOption,
-    load_model,
 )
 from awares_edge.apps.replies import follow, summarize
 from awares_edge.controller.askable import OpenPicture
@@ -69,13 +71,16 @@ def chat(
     device: DeviceOption = None,
     threads: ThreadsOption = None,
     context: ContextOption = None,
+    endpoint: EndpointUrl = None,
+    model_name: EndpointModel = None,
 ) -> None:
     """Talk about one picture: each question sees those before it, their answers and crops."""
     chosen_mode: Mode = mode.value
     options = AskOptions(mode=chosen_mode, max_new_tokens=max_new_tokens, follow_up=True)
+    chosen = ModelOptions(bundle, runtime, protocol, device, threads, context, endpoint, model_name)
     pixels = load_image(image)
     with (
-        load_model(bundle, runtime, protocol, device, threads, context) as model,
+        chosen.open() as model,
         model.open(pixels) as picture,
     ):
         _Chat(picture, options).run()

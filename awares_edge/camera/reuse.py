@@ -71,6 +71,7 @@ class ReusingModel:
     def __init__(self, model: Askable) -> None:
         self._model = model
         self._picture: OpenPicture | None = None
+        self._compared: tuple[ImageSource, Unchanged | None] | None = None
         self._views: frozenset[View] = frozenset()
         self._regions: dict[Box, Image.Image] = {}
 
@@ -84,7 +85,8 @@ class ReusingModel:
 
     def open(self, image: ImageSource) -> OpenPicture:
         """The next frame. What was opened before must be closed."""
-        if (unchanged := self._compare(image)) is not None and isinstance(self._picture, Picture):
+        unchanged, self._compared = self._compare(image), None
+        if unchanged is not None and isinstance(self._picture, Picture):
             self._picture.renew(unchanged)
         else:
             self.close()
@@ -97,7 +99,12 @@ class ReusingModel:
         return unchanged is not None and unchanged.holds(answer)
 
     def _compare(self, image: ImageSource) -> Unchanged | None:
-        """None where nothing is kept, or the size is another."""
+        """None where nothing is kept, or the size is another. Once for `stands` and `open`."""
+        if self._compared is None or self._compared[0] is not image:
+            self._compared = image, self._compare_now(image)
+        return self._compared[1]
+
+    def _compare_now(self, image: ImageSource) -> Unchanged | None:
         if not isinstance(self._picture, Picture):
             return None
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from time import perf_counter
 from typing import Any
 
@@ -94,6 +95,7 @@ class _Routes:
             "device": model.runtime.device,
             "protocol": model.protocol.name,
         }
+        self._profile = asdict(model.protocol)
         self._created = int(time.time())
 
     def all(self) -> list[tuple[str, str, Callable[[Request], Awaitable[Response]]]]:
@@ -132,7 +134,7 @@ class _Routes:
             "chat_template": "",
             "chat_template_caps": {"supports_tools": False},
             "build_info": f"awares-edge {__version__}",
-            "awares": self._about,
+            "awares": {**self._about, "profile": self._profile},
         }
         return json_response(body)
 

@@ -120,11 +120,14 @@ class Chat:
                 raise Refusal(400, reason, code="unsupported_value", param="response_format")
             text = f"{text}\n{instructions(schema)}"
         tokens = max(asked.limit, CALL_TOKENS)
+        asked.request.awares.options()  # What contradicts itself is refused before it waits.
 
         def ask(left: float, cancel: threading.Event) -> AskOptions:
             # Here, because a large schema takes long, and this runs on a question's own thread.
             grammar = None if schema is None else self._answers.grammar(schema)
-            return AskOptions(max_new_tokens=tokens, timeout=left, cancel=cancel, grammar=grammar)
+            return asked.request.awares.options(
+                max_new_tokens=tokens, timeout=left, cancel=cancel, grammar=grammar
+            )
 
         images = read_images(asked.conversation.images, self._options)
         return Question(text, images, ask, Pace(arrived))

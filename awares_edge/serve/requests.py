@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from awares_edge.controller import AskOptions, Mode, Policies
+from awares_edge.controller.policies import InvalidCallPolicy, TooManyPolicy
 from awares_edge.errors import InputError
 from awares_edge.httpd.refusals import Refusal, unsupported
 from awares_edge.schema import parse_json, shown
@@ -78,6 +80,36 @@ Count = Annotated[int, Field(ge=1)]
 Stop = Annotated[str, Field(min_length=1, max_length=MAX_STOP)]
 
 
+class Asking(_Body):
+    """How to look, as `AskOptions` and `Policies` name it; our own client sends it."""
+
+    # Strict: a field that was not acted on would give another answer than the one asked for.
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    mode: Mode = "awares"
+    max_calls: Count | None = None
+    crops: Annotated[list[Annotated[str, Field(max_length=8)]], Field(max_length=16)] = []
+    invalid_call: InvalidCallPolicy = "protocol"
+    max_crops: Count | None = None
+    too_many_crops: TooManyPolicy = "keep-first"
+    max_rtr: Annotated[float, Field(gt=0)] | None = None
+
+    def options(self, **more: Any) -> AskOptions:
+        """These options, with those of the server.
+
+        Raises:
+            InputError: they contradict one another.
+        """
+        policies = Policies(self.invalid_call, self.max_crops, self.too_many_crops, self.max_rtr)
+        return AskOptions(
+            mode=self.mode,
+            max_calls=self.max_calls,
+            crops=tuple(self.crops),
+            policies=policies,
+            **more,
+        )
+
+
 class ChatRequest(_Body):
     """One request."""
 
@@ -98,6 +130,7 @@ class ChatRequest(_Body):
     tools: list[Any] | None = None
     tool_choice: Any = None
     functions: list[Any] | None = None
+    awares: Asking = Asking()
 
     @property
     def stops(self) -> tuple[str, ...]:

@@ -11,6 +11,8 @@ from awares_edge.apps.evaluate.synth import run_synth
 from awares_edge.apps.options import (
     BundleOption,
     DeviceOption,
+    EndpointModel,
+    EndpointUrl,
     JsonOption,
     ModelOptions,
     ProtocolOption,
@@ -34,6 +36,8 @@ Examples:
 
     awares-edge evaluate synth --capture medium --limit 400
 
+    awares-edge evaluate chartqa --endpoint http://gpu:8000/v1 --protocol readme -o fleet
+
     awares-edge evaluate --compare results-fp16 results-q4
 """
 
@@ -55,6 +59,8 @@ def evaluate(
     protocol: ProtocolOption = None,
     device: DeviceOption = None,
     threads: ThreadsOption = None,
+    endpoint: EndpointUrl = None,
+    model_name: EndpointModel = None,
     seed: o.Seed = None,
     split: o.SplitOption = None,
     family: o.Family = None,
@@ -76,7 +82,9 @@ def evaluate(
         return merge_folders(merge or [], output, json=json)
     if what is None:
         raise InputError(f"name what to evaluate: {o.WHAT}")
-    model = ModelOptions(bundle, runtime, protocol, device, threads)
+    model = ModelOptions(
+        bundle, runtime, protocol, device, threads, endpoint=endpoint, model=model_name
+    )
     chosen = o.chosen_modes(mode, modes, all_modes)
     drawn = o.synth_options(what, split, seed, limit, family, control, capture, no_rectify)
     if drawn and output is None:

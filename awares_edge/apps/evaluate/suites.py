@@ -63,7 +63,7 @@ def run_suites(
     with locked(root):
         if not options.resume:
             _refuse_old_rows(root, suites, modes)
-        with model_options.load() as model:
+        with model_options.open() as model:
             who = identity(model, model_options.bundle)
             pin(root, {"format": _FORMAT, "model": who, "scorer": options.scorer})
             for suite in suites:

@@ -39,7 +39,7 @@ def run_synth(
     if save:
         _save(reports, save)
     if picture:
-        plot.draw(results, picture, _title(options.bundle, drawn, results))
+        plot.draw(results, picture, _title(options, drawn, results))
     if not json:
         for what, path in (("outcomes", save), ("picture", picture)):
             if path:
@@ -48,7 +48,7 @@ def run_synth(
 
 def _measure(options: ModelOptions, modes: list[str], drawn: SynthOptions) -> list[Report]:
     reports: list[Report] = []
-    with options.load() as model:
+    with options.open() as model:
         for name in modes:
             with progress_bar() as update:
                 report = evaluate(
@@ -78,7 +78,7 @@ def _save(reports: list[Report], path: Path) -> None:
                 file.write(jsonlib.dumps(row).encode() + b"\n")
 
 
-def _title(bundle: Path | None, drawn: SynthOptions, results: list[dict[str, Any]]) -> str:
+def _title(options: ModelOptions, drawn: SynthOptions, results: list[dict[str, Any]]) -> str:
     """Of the picture: the model, the split, the number of questions, and what was restricted."""
     parts = [f"{drawn.split} split"]
     if drawn.families:
@@ -87,7 +87,9 @@ def _title(bundle: Path | None, drawn: SynthOptions, results: list[dict[str, Any
         parts.append(f"{drawn.control} pictures")
     if drawn.view:
         parts.append(f"{drawn.view.level} captures" + ("" if drawn.view.rectify else ", as seen"))
-    name = printable(bundle.resolve().name) if bundle else "embedded nano model"
+    name = printable(options.bundle.resolve().name) if options.bundle else "embedded nano model"
+    if options.endpoint:
+        name = printable(options.model or options.endpoint)
     return f"{name}: synthetic suite, {', '.join(parts)}, {results[0]['questions']:,} questions"
 
 

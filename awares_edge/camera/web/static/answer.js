@@ -3,6 +3,9 @@
 import { phaseTable, tokenMeter } from "./chart.js";
 import { $, el } from "./dom.js";
 
+/** Below this confidence an answer is more likely wrong than right. */
+const UNSURE = 0.5;
+
 const text = $("answer-text");
 const thoughts = $("reasoning");
 
@@ -19,8 +22,10 @@ function badges(exchange) {
     found.push(badge("direct", "direct", "Answered from the first view"));
   }
   const sure = exchange.confidence;
+  const hasSure = sure !== null && sure !== undefined;
   if (exchange.abstained) found.push(badge("unsure", "unsure", "The answer was withheld: the model is not sure enough"));
-  if (sure !== null && sure !== undefined) {
+  else if (hasSure && sure < UNSURE) found.push(badge("unsure", "unsure", "More likely wrong than right"));
+  if (hasSure) {
     found.push(badge("plain", `confidence ${Math.round(sure * 100)} %`, "How likely the answer is right"));
   }
   if (exchange.kept_view) found.push(badge("plain", "view kept", "The frame looks as before: its KV cache was used"));

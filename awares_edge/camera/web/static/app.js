@@ -161,6 +161,7 @@ async function refresh() {
       exchanges.set(exchange.id, exchange);
       keepEntry(exchange, choose);
     }
+    trends.restart(all.exchanges);
     const newest = all.exchanges.at(-1);
     if (newest) show(newest.id);
     handlers.state(all.state);

@@ -94,6 +94,11 @@ export class Trend {
     this.draw();
   }
 
+  clear() {
+    this.values = [];
+    this.node.hidden = true;
+  }
+
   draw() {
     const top = Math.max(...this.values) * 1.1 || 1;
     const step = 98 / Math.max(1, this.values.length - 1);

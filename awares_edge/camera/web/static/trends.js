@@ -35,6 +35,12 @@ export class Trends {
     node.append(...Object.values(this.of).map((trend) => trend.node));
   }
 
+  /** Begin again with the answers that the server remembers. */
+  restart(exchanges) {
+    for (const trend of [this.of.ms, this.of.rtr, this.of.joules]) trend.clear();
+    for (const exchange of exchanges) if (exchange.state === "done") this.answered(exchange);
+  }
+
   answered({ total_ms: ms, rtr, joules }) {
     this.of.ms.add(ms);
     this.of.rtr.add(rtr);
