@@ -163,6 +163,7 @@ class _Routes:
         return {
             "version": __version__,
             "model": self._models.describe(),
+            "records": station.options.record_to is not None,
             "state": asdict(station.state()),
             "exchanges": [exchange.to_dict() for exchange in station.history()],
         }

@@ -12,6 +12,7 @@ import { Setup } from "./setup.js";
 import { sumsOf, Trends } from "./trends.js";
 
 const exchanges = new Map();
+const MOST = 200; // exchanges, as many as the server remembers
 let shown = null; // id of the exchange in the answer panel
 let state = {};
 let noticeTimer = 0;
@@ -108,7 +109,7 @@ const PRESETS = ["What is in the picture?", "What does the text say?", "How many
 const handlers = {
   exchange({ exchange }) {
     const before = exchanges.get(exchange.id);
-    exchanges.set(exchange.id, exchange);
+    remember(exchange);
     keepEntry(exchange, choose);
     const isNew = !before && exchange.id > (shown ?? 0);
     // A continuous question moves on by itself; a look back at the history stays.
@@ -137,6 +138,11 @@ const handlers = {
   },
 };
 
+function remember(exchange) {
+  exchanges.set(exchange.id, exchange);
+  if (exchanges.size > MOST) exchanges.delete(exchanges.keys().next().value);
+}
+
 const looksAtNewest = (id) => Math.max(0, ...[...exchanges.keys()].filter((key) => key < id)) === shown;
 
 function ended(exchange) {
@@ -154,11 +160,13 @@ async function refresh() {
   await trying(async () => {
     const all = await getJson("/api/state");
     showModel(all.model);
+    $("record").disabled = !all.records;
+    $("record").title = all.records ? "Save frames with answers (R)" : "Start with --record FOLDER to save frames with answers";
     document.title = `${all.model.name} · awares-edge camera`;
     exchanges.clear();
     clearEntries();
     for (const exchange of all.exchanges) {
-      exchanges.set(exchange.id, exchange);
+      remember(exchange);
       keepEntry(exchange, choose);
     }
     trends.restart(all.exchanges);
@@ -196,7 +204,7 @@ function turnPage(step) {
   if (id !== null) choose(id);
 }
 
-const record = () => trying(() => post("/api/record", { on: !state.recording }));
+const record = () => $("record").disabled || trying(() => post("/api/record", { on: !state.recording }));
 
 $("ask").addEventListener("submit", (event) => {
   event.preventDefault();

@@ -51,28 +51,45 @@ function seenPictures(exchange) {
   return figures;
 }
 
-/** Shows an exchange's pictures on a stage and in a strip, once they are loaded: nothing flickers. */
+/**
+ * Shows an exchange's pictures on a stage and in a strip, once they are loaded: nothing flickers.
+ * While one loads, only the newest of those that come meanwhile waits.
+ */
 export class Pictures {
   constructor(stage, strip) {
     this.stage = stage;
     this.strip = strip;
     this.key = "";
+    this.waiting = null;
+    this.loading = false;
   }
 
   async show(exchange) {
+    this.waiting = exchange;
+    if (this.loading) return;
+    this.loading = true;
+    while (this.waiting) {
+      const next = this.waiting;
+      this.waiting = null;
+      await this.load(next);
+    }
+    this.loading = false;
+  }
+
+  async load(exchange) {
     const key = `${exchange.id} ${exchange.state} ${exchange.regions.length}`;
     if (key === this.key) return;
     this.key = key;
     const marked = markedFrame(exchange, { tags: true });
     const figures = seenPictures(exchange);
-    const load = async (node) => {
-      const images = [...node.querySelectorAll("img")];
-      const loaded = await Promise.allSettled(images.map((image) => image.decode()));
-      return loaded.every(({ status }) => status === "fulfilled");
-    };
-    const there = await Promise.all([marked, ...figures].map(load));
-    if (this.key !== key) return; // another exchange has come meanwhile
+    const there = await Promise.all([marked, ...figures].map(isLoaded));
     this.stage.replaceChildren(there[0] ? marked : el("p", { class: "gone" }, "This frame is no longer kept."));
     this.strip.replaceChildren(...figures.filter((_, at) => there[at + 1]));
   }
+}
+
+async function isLoaded(node) {
+  const images = [...node.querySelectorAll("img")];
+  const loaded = await Promise.allSettled(images.map((image) => image.decode()));
+  return loaded.every(({ status }) => status === "fulfilled");
 }
