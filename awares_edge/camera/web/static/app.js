@@ -14,12 +14,13 @@ import { sumsOf, Trends } from "./trends.js";
 const exchanges = new Map();
 const MOST = 200; // exchanges, as many as the server remembers
 let shown = null; // id of the exchange in the answer panel
+let following = true; // whether that is the newest one, and the next one takes its place
 let state = {};
 let noticeTimer = 0;
 
 const pictures = new Pictures($("asked"), $("pictures"));
 const trends = new Trends($("trends"));
-const setup = new Setup(complain, showModel);
+const setup = new Setup(complain);
 
 /** One line that goes away by itself. */
 function complain(message) {
@@ -80,9 +81,11 @@ function show(id) {
   showButtons();
 }
 
+const newestId = () => Math.max(0, ...exchanges.keys());
+
 function showButtons() {
   const busy = Boolean(state.asking || state.question);
-  const newest = Math.max(0, ...exchanges.keys());
+  const newest = newestId();
   const last = exchanges.get(newest);
   $("stop").disabled = !busy;
   // The model remembers the newest frame's conversation only.
@@ -111,11 +114,11 @@ const handlers = {
     const before = exchanges.get(exchange.id);
     remember(exchange);
     keepEntry(exchange, choose);
-    const isNew = !before && exchange.id > (shown ?? 0);
-    // A continuous question moves on by itself; a look back at the history stays.
-    const follows = isNew && (shown === null || !exchange.continuous || looksAtNewest(exchange.id));
-    if (follows || exchange.id === shown) show(exchange.id);
-    if (follows && !exchange.continuous) showStage(true);
+    if (!before && !exchange.continuous) {
+      following = true;
+      showStage(true);
+    }
+    if (exchange.id === shown || (following && exchange.id > (shown ?? 0) && !waits(exchange))) show(exchange.id);
     if (exchange.state !== "running" && before?.state !== exchange.state) ended(exchange);
   },
   state(event) {
@@ -125,6 +128,7 @@ const handlers = {
     showLost();
     showButtons();
   },
+  model: showModel,
   stats(event) {
     trends.stats(event);
     $("sums").textContent = sumsOf(event);
@@ -143,7 +147,11 @@ function remember(exchange) {
   if (exchanges.size > MOST) exchanges.delete(exchanges.keys().next().value);
 }
 
-const looksAtNewest = (id) => Math.max(0, ...[...exchanges.keys()].filter((key) => key < id)) === shown;
+/** A continuous question that has said nothing yet leaves its last answer in place. */
+function waits(exchange) {
+  const before = exchanges.get(shown);
+  return exchange.state === "running" && !exchange.answer && before?.question_id === exchange.question_id;
+}
 
 function ended(exchange) {
   if (exchange.id === shown) announce(exchange);
@@ -152,6 +160,7 @@ function ended(exchange) {
 }
 
 function choose(id) {
+  following = id === newestId();
   show(id);
   showStage(true);
 }
@@ -170,8 +179,7 @@ async function refresh() {
       keepEntry(exchange, choose);
     }
     trends.restart(all.exchanges);
-    const newest = all.exchanges.at(-1);
-    if (newest) show(newest.id);
+    if (exchanges.size) show(!following && exchanges.has(shown) ? shown : newestId());
     handlers.state(all.state);
   });
 }
