@@ -16,15 +16,17 @@ from awares_edge.apps.options import (
     BundleOption,
     ContextOption,
     DeviceOption,
+    EndpointModel,
+    EndpointUrl,
+    ModelOptions,
     ProtocolOption,
     RuntimeOption,
     ThreadsOption,
-    load_model,
 )
 from awares_edge.camera.sources import open_source
 from awares_edge.camera.sources.registry import SPECS
 from awares_edge.camera.station import Station, StationOptions
-from awares_edge.controller import Askable, Model
+from awares_edge.controller import Askable
 from awares_edge.errors import InputError
 from awares_edge.files import check_output_folder
 from awares_edge.protocol.prompt import check_question
@@ -39,6 +41,8 @@ Examples:
     awares-edge camera --source 0 --bundle my-bundle
 
     awares-edge camera --source csi --lan
+
+    awares-edge camera --source 0 --endpoint http://gpu:8000/v1
 
     awares-edge camera --source rtsp://10.0.0.7/stream --terminal -q "Is the gate open?" --every 5
 
@@ -105,6 +109,8 @@ def camera(
     device: DeviceOption = None,
     threads: ThreadsOption = None,
     context: ContextOption = None,
+    endpoint: EndpointUrl = None,
+    model_name: EndpointModel = None,
     lan: Annotated[
         bool,
         typer.Option(
@@ -134,16 +140,14 @@ def camera(
         may_be_still=still,
     )
 
-    def load(path: Path | None, runtime: str | None) -> Model:
-        return load_model(path, runtime, protocol, device, threads, context)
-
+    chosen = ModelOptions(bundle, runtime, protocol, device, threads, context, endpoint, model_name)
     if terminal:
-        with load(bundle, runtime) as model, _station(model, options) as station:
+        with chosen.open() as model, _station(model, options) as station:
             Terminal(station, count=count, as_json=json).run(question)
         return
     with (
         camera_page.listening(lan, port) as bound,
-        camera_page.choices(bundle, runtime, load) as models,
+        camera_page.choices(chosen) as models,
         _station(models.model, options) as station,
     ):
         if question is not None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import secrets
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from awares_edge.api import embedded_bundle
 from awares_edge.apps.console import note, out, printable, say
+from awares_edge.apps.options import ModelOptions
 from awares_edge.controller import Askable
 from awares_edge.extras import require
 from awares_edge.runtimes.caches import cache_folder
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 _EXTRA = "awares-edge[camera]"
 _PAGE = dict.fromkeys(("starlette", "uvicorn"), _EXTRA)
 _LAN = dict.fromkeys(("cryptography", "segno"), _EXTRA)
-
-Load = Callable[[Path, "str | None"], Askable]
 
 
 def require_page(lan: bool) -> None:
@@ -42,19 +41,28 @@ def listening(lan: bool, port: int) -> socket.socket:
 
 
 @contextmanager
-def choices(bundle: Path | None, runtime: str | None, load: Load) -> Iterator[ModelChoices]:
-    """The model in use and those beside it, closed at the end."""
+def choices(chosen: ModelOptions) -> Iterator[ModelChoices]:
+    """The model in use and those that may take its place, closed at the end."""
     from awares_edge.camera.web.models import ModelChoice, ModelChoices, find_models
 
-    path = (bundle or embedded_bundle()).resolve()
+    def load(choice: ModelChoice) -> Askable:
+        local = replace(chosen, bundle=choice.path, runtime=None, endpoint=None, model=None)
+        return local.open()
+
+    model = chosen.open()
+    path = (chosen.bundle or embedded_bundle()).resolve()
     found = find_models((path,), embedded_bundle())
-    first = [choice for choice in found if choice.path == path]
-    # A checkpoint folder is no bundle: it is the only one of its kind.
-    first = first or [ModelChoice(path.name, path, runtime or "", runtime or "")]
-    others = [choice for choice in found if choice.path != path]
-    models = ModelChoices(
-        load(path, runtime), (*first, *others), lambda choice: load(choice.path, None)
-    )
+    about = model.about
+    if about.address:
+        name = about.name or about.address
+        first = [ModelChoice(name, path, about.runtime, about.address)]
+        others = list(found)
+    else:
+        # A checkpoint is no bundle, and is not found.
+        here = ModelChoice(path.name, path, about.runtime, f"{about.runtime}, {about.precision}")
+        first = [choice for choice in found if choice.path == path] or [here]
+        others = [choice for choice in found if choice.path != path]
+    models = ModelChoices(model, (*first, *others), load)
     try:
         yield models
     finally:

@@ -18,7 +18,7 @@ from awares_edge.controller import Askable
 from awares_edge.errors import CameraError, SessionError
 
 _PATIENCE = 2.0  # seconds that a single question waits for a fresh frame
-_RETRY = 1.0  # seconds until a continuous question is asked again after a failure
+_RETRY = 0.5  # seconds until a continuous question is asked again after a failure
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +138,7 @@ class Asker:
 
     def _pursue(self, request: Request, cancel: threading.Event) -> None:
         """Ask a question until it is answered, or, if continuous, until it no longer stands."""
-        number = 0
+        number, told = 0, ""
         while not cancel.is_set():
             began = monotonic()
             try:
@@ -146,11 +146,13 @@ class Asker:
                 if shown is not None:
                     number = shown.frame.number
                     self._exchanger.ask(request, shown, cancel)
+                    told = ""
             # Whatever a preparation raises, the thread must go on.
             except Exception as error:
-                if not cancel.is_set():
-                    self._history.log.add(Failed(0, one_line(error)))
-                    cancel.wait(_RETRY if request.continuous else 0.0)
+                if not cancel.is_set() and one_line(error) != told:
+                    told = one_line(error)
+                    self._history.log.add(Failed(0, told))
+                cancel.wait(_RETRY if request.continuous else 0.0)
             if not request.continuous:
                 break
             every = self._pace.every if request.every is None else request.every

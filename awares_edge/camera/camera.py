@@ -53,6 +53,7 @@ class Camera:
 
     Args:
         source: closed; `disconnect` closes it again.
+        after: number after which frames are counted.
         max_fps: frames a second that are decoded; what comes in between is skipped.
         retry: see above.
         frozen_after: seconds of equal frames that make a camera frozen; it is then opened again,
@@ -64,6 +65,7 @@ class Camera:
         self,
         source: Source,
         *,
+        after: int = 0,
         max_fps: float = 30.0,
         retry: float = 0.5,
         frozen_after: float = 3.0,
@@ -79,6 +81,7 @@ class Camera:
         self._frame: Frame | None = None
         self._state: CameraState = "connecting"
         self._text = f"opening {source.info.name}"
+        self._after = after
         self._count = self._skipped = self._reconnects = 0
         self._times: deque[float] = deque(maxlen=_FPS_FRAMES)
         self._still = Stillness(frozen_after)
@@ -201,7 +204,7 @@ class Camera:
         name, (height, width, _) = self.source.info.name, pixels.shape
         frozen = not self._may_be_still and self._still.lasts(pixels)
         with self._changed:
-            self._frame = Frame(pixels, self._count, taken)
+            self._frame = Frame(pixels, self._after + self._count, taken)
             if frozen:
                 self._state = "frozen"
                 self._text = (

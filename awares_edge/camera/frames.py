@@ -23,7 +23,8 @@ class Frame:
 
     Attributes:
         pixels: uint8 [height, width, 3], RGB; read-only.
-        number: counts the frames that were read, from 1; frames that were dropped are counted too.
+        number: counts the frames that came, from 1, over all sources of a station; those that were
+            dropped are counted too.
         taken: when it was read: seconds of the monotonic clock.
     """
 

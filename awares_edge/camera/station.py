@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from time import monotonic
 
 from awares_edge.camera.asking import Asker, Pace
-from awares_edge.camera.camera import MAX_AGE_MS, Camera, CameraStatus
+from awares_edge.camera.camera import Camera, CameraStatus
 from awares_edge.camera.events import (
     EventLog,
     Failed,
@@ -18,44 +16,23 @@ from awares_edge.camera.events import (
     Stats,
 )
 from awares_edge.camera.exchange import Exchange, Seen
-from awares_edge.camera.frames import Shot, encode_jpeg
+from awares_edge.camera.frames import Shot
 from awares_edge.camera.history import History
 from awares_edge.camera.load import LoadMeter
-from awares_edge.camera.prepare import Preparation, Prepared, preparation_for
+from awares_edge.camera.options import StationOptions
+from awares_edge.camera.prepare import Prepared, preparation_for
+from awares_edge.camera.preview import Preview
 from awares_edge.camera.recording import Recording
-from awares_edge.camera.sources import Source, SourceInfo, find_sources, open_source
+from awares_edge.camera.sources import Source, SourceInfo, open_source
 from awares_edge.camera.sources.pushed import PushedSource
+from awares_edge.camera.switch import CameraSwitch
 from awares_edge.controller import Askable
-from awares_edge.errors import CameraError, InputError
+from awares_edge.errors import InputError
 from awares_edge.protocol.prompt import check_question
 
-PREVIEW_SIDE = 1280
+__all__ = ["Station", "StationOptions"]
+
 _STATS_SECONDS = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class StationOptions:
-    """How a station runs.
-
-    Attributes:
-        source: what `open_source` takes; the first one in use.
-        offered: further sources that may be chosen, beside those that are found here.
-        every: least seconds from the beginning of one continuous question to the next.
-        max_age_ms: oldest frame that is asked about.
-        record_to: folder for frames and answers; None where recording is not offered.
-        history: exchanges that are remembered.
-        may_be_still: equal frames are normal: the camera is not frozen for them.
-        prepare: what is done to frames; None for what the model's profile needs.
-    """
-
-    source: str = "synthetic"
-    offered: tuple[str, ...] = ()
-    every: float = 0.0
-    max_age_ms: float = MAX_AGE_MS
-    record_to: Path | None = None
-    history: int = 200
-    may_be_still: bool = False
-    prepare: Preparation | None = None
 
 
 class Station:
@@ -74,17 +51,11 @@ class Station:
     ) -> None:
         self.model = model
         self.options = options or StationOptions()
-        self._opener = opener
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()
         self._log = EventLog()
         self._history = History(self._log, self.options.history)
         self._load = LoadMeter()
-        self._shot: Shot | None = None
-        self._shot_taken = 0.0
-        # By what may be shown: a URL without its password.
-        specs = (self.options.source, *self.options.offered)
-        self._offered = {opener(spec).info: spec for spec in specs}
-        self._camera = self._camera_of(self.options.source)
+        self._preview = Preview()
         self._recording: Recording | None = None
         prepare = self.options.prepare or preparation_for(model.protocol.name)
         self._asker = Asker(
@@ -96,28 +67,23 @@ class Station:
             done=self._write_down,
         )
         self._closed = threading.Event()
-        self._camera.connect()
+        self._told: StateChanged | None = None
+        specs = (self.options.source, *self.options.offered)
+        self._switch = CameraSwitch(specs, opener, may_be_still=self.options.may_be_still)
         self._asker.start()
         self._watcher = threading.Thread(target=self._watch, name="station", daemon=True)
         self._watcher.start()
 
-    def _camera_of(self, spec: str) -> Camera:
-        return Camera(self._opener(spec), may_be_still=self.options.may_be_still)
+    @property
+    def _camera(self) -> Camera:
+        return self._switch.camera
 
     # What people see
 
     def frame(self) -> Shot | None:
         """The freshest frame as a JPEG; None before the first one."""
         frame = self._camera.latest
-        if frame is None:
-            return None
-        with self._lock:
-            if self._shot is None or self._shot_taken != frame.taken:
-                jpeg = encode_jpeg(frame.pixels, PREVIEW_SIDE)
-                self._shot = Shot(jpeg, frame.size, frame.number, frame.age_ms)
-                self._shot_taken = frame.taken
-            shot = self._shot
-        return Shot(shot.jpeg, shot.size, shot.number, frame.age_ms)
+        return None if frame is None else self._preview.shot(frame)
 
     def status(self) -> CameraStatus:
         """How the camera is: its state, a line for people, frames a second."""
@@ -130,6 +96,7 @@ class Station:
             CameraError: the source cannot be opened, or sends nothing for so long.
         """
         self._camera.wait_ready(seconds)
+        self._tell()
 
     def state(self) -> StateChanged:
         """Everything that a page shows of the state now."""
@@ -226,9 +193,7 @@ class Station:
 
     def sources(self) -> list[SourceInfo]:
         """Sources that may be chosen here, the current one first."""
-        current = self._camera.source.info
-        infos = dict.fromkeys((current, *self._offered, *find_sources()))
-        return list(infos)
+        return self._switch.choices()
 
     def use_source(self, spec: str) -> None:
         """Change to another source; the question that stands is given up.
@@ -241,16 +206,7 @@ class Station:
             InputError: it is none of them. One that cannot be opened is tried again until it can:
                 see `status`.
         """
-        chosen = next((info for info in self.sources() if info.spec == spec), None)
-        if chosen is None:
-            raise InputError(f"no source {spec!r} is offered here")
-        camera = self._camera_of(self._offered.get(chosen, spec))
-        self._asker.cancel()
-        with self._lock:
-            old, self._camera = self._camera, camera
-            self._shot = None
-        old.disconnect()
-        camera.connect()
+        self._switch.use(spec, before=self._asker.cancel)
         self._tell()
 
     def use_model(self, model: Askable) -> None:
@@ -303,7 +259,7 @@ class Station:
             return
         self._closed.set()
         self._asker.close()
-        self._camera.disconnect()
+        self._switch.close()
         self._watcher.join(timeout=5.0)
         self._log.close()
 
@@ -314,19 +270,19 @@ class Station:
         self.close()
 
     def _tell(self) -> None:
-        self._log.add(self.state())
+        """Tell of the state, if it has changed since it was told."""
+        state = self.state()
+        with self._lock:
+            if state == self._told:
+                return
+            self._told = state
+            self._log.add(state)
 
     def _watch(self) -> None:
         """Tell of changes of the state within 0.2 s, and of the numbers once a second."""
-        told: StateChanged | None = None
         due = monotonic()
         while not self._closed.wait(0.2):
-            try:
-                if (state := self.state()) != told:
-                    told = state
-                    self._log.add(state)
-                if monotonic() >= due:
-                    due = monotonic() + _STATS_SECONDS
-                    self._log.add(self.stats())
-            except CameraError as error:  # pragma: no cover - a reading that went wrong once
-                self._log.add(Failed(0, str(error)))
+            self._tell()
+            if monotonic() >= due:
+                due = monotonic() + _STATS_SECONDS
+                self._log.add(self.stats())

@@ -10,6 +10,7 @@ import awares_edge
 from awares_edge import InputError
 from awares_edge.calibration.questions import read_questions
 from awares_edge.camera import Station, StationOptions
+from awares_edge.camera.prepare import as_is
 from awares_edge.evaluation.suites.base import Selection
 from awares_edge.evaluation.suites.own import OwnSuite
 from tests.camera.fakes import SteadySource, noise, wait_until
@@ -17,11 +18,11 @@ from tests.camera.fakes import SteadySource, noise, wait_until
 CALL = "GET_CROPS: ['3']"
 
 
-def recorded(folder, *replies, questions=("What?",), size=(448, 448), protocol="paper"):
+def recorded(folder, *replies, questions=("What?",), prepare=None):
     """What a station writes that is asked these questions, the second one as a follow-up."""
-    model = awares_edge.scripted(replies, protocol=protocol)
-    source = SteadySource(lambda number: noise(number, size))
-    options = StationOptions("driven", record_to=folder)
+    model = awares_edge.scripted(replies)
+    source = SteadySource(lambda number: noise(number))
+    options = StationOptions("driven", record_to=folder, prepare=prepare)
     with model, Station(model, options, opener=lambda _: source) as station:
         station.record(True)
         assert station.state().recording
@@ -64,8 +65,8 @@ def test_a_folder_is_continued(tmp_path):
 
 
 def test_the_picture_is_what_the_model_was_given(tmp_path):
-    recorded(tmp_path, "one", size=(560, 448), protocol="nano")
-    assert Image.open(tmp_path / "frames/000001.jpg").size == (448, 448)
+    recorded(tmp_path, "one", prepare=lambda pixels: as_is(pixels[:300, :200]))
+    assert Image.open(tmp_path / "frames/000001.jpg").size == (200, 300)
 
 
 def test_an_empty_answer_is_left_out(tmp_path):

@@ -4,11 +4,13 @@ import io
 import json
 
 import pytest
+from PIL import Image
 
 import awares_edge
 from awares_edge.apps import camera, options
 from awares_edge.apps.cli import main
 from awares_edge.camera import station as stations
+from awares_edge.synth import generate
 from tests.camera.fakes import DrivenSource, SteadySource, noise
 
 CALL = "GET_CROPS: ['3']"
@@ -82,10 +84,26 @@ def test_json_lines_hold_answers_states_and_errors_only(see):
     assert err == ""
 
 
-def test_a_frame_that_is_cut_to_a_square_is_reported_once(see):
-    out, err = see("--protocol", "nano", lines=["What?", "And?"], replies=["one", "two"])
+def test_what_was_done_to_the_frames_is_said_once(see):
+    pytest.importorskip("cv2")
+    from awares_edge.camera.sheet import CapturedSheets
+
+    drawn = Image.fromarray(generate("test", 0, 0).picture)
+    frame = CapturedSheets("mild").taken(0, drawn).frame
+    source = SteadySource(lambda _: frame, still=True)
+    lines, arguments = ["What?", "And?"], ["--protocol", "nano"]
+    out, err = see(*arguments, lines=lines, replies=["one", "two"], source=source)
     assert out == "one\ntwo\n"
-    assert err.count("the middle 448 x 448 of 560 x 448: this model sees squares") == 1
+    assert err.count("the picture of the sheet, straightened and sharpened") == 1
+
+
+def test_a_standing_failure_is_said_once(see):
+    pytest.importorskip("cv2")
+    source = SteadySource(lambda n: noise(n, (560, 448)) if n < 200 else noise(n))
+    arguments = ["--protocol", "nano", "-q", "What?", "--count", "1"]
+    out, err = see(*arguments, replies=["one"], source=source)
+    assert out == "one\n"
+    assert err.count("0 of 4 markers found") == 1
 
 
 def test_a_standing_answer_is_said_once(see):
