@@ -4,14 +4,16 @@ import { el, svg } from "./dom.js";
 
 export const pictureOf = (id, name) => `/api/exchanges/${id}/${name}.jpg`;
 
-/** A label at the top left of a region, as large as the picture allows. */
+/** A label at a region's first corner: above it, or inside where there is no room. */
 function tag(region, width) {
   const size = width / 28;
   const room = (region.name.length * 0.58 + 0.8) * size;
-  const left = Math.max(0, Math.min(region.box[0], width - room));
-  const text = svg("text", { x: left + size * 0.4, y: region.box[1] + size * 1.15 }, region.name);
+  const [x, y] = region.corners[0];
+  const left = Math.max(0, Math.min(x, width - room));
+  const top = y >= size * 1.7 ? y - size * 1.7 : Math.max(0, y);
+  const text = svg("text", { x: left + size * 0.4, y: top + size * 1.15 }, region.name);
   text.style.fontSize = `${size}px`;
-  return [svg("rect", { class: "tag", x: left, y: region.box[1], width: room, height: size * 1.6 }), text];
+  return [svg("rect", { class: "tag", x: left, y: top, width: room, height: size * 1.6 }), text];
 }
 
 function outline(region) {
