@@ -124,9 +124,27 @@ class TestAsking:
             assert tab.is_visible("#live")
             before = int(tab.get_attribute("#live", "data-frame"))
             until(tab, f"document.querySelector('#live').dataset.frame > {before}")
+            # The same answer again is the same entry.
+            assert tab.locator("#history button").count() == 1
             tab.click("#continuous")
             tab.wait_for_selector("#continuous[aria-pressed=false]")
             assert still.station.state().question == ""
+
+    def test_a_look_back_stays_while_a_question_is_continuous(self, browser, still):
+        still.script("first", *["again"] * 5)
+        with visiting(browser, still) as tab:
+            ask(live(tab), "What?")
+            answered(tab, "first")
+            tab.fill("#question", "Still?")
+            tab.click("#continuous")
+            answered(tab, "again")
+            tab.click("#history button >> nth=1")
+            answered(tab, "first")
+            still.station.use_source("synthetic")  # which ends the question
+            still.script("later")
+            still.station.ask("And now?", continuous=True)
+            tab.wait_for_selector("#history .a:text-is('later')")
+            assert text(tab, "#answer-text") == "first"
 
     def test_history_brings_an_answer_back(self, browser, still):
         still.script(CALL, "EXIT", "yes")
@@ -256,6 +274,7 @@ class TestCameras:
             tab.select_option("#choice", "other")
             tab.click("#setup-apply")
             tab.wait_for_selector("#model:has-text('other')")
+            tab.wait_for_selector("#setup", state="hidden")
             still.models.model.runtime.script("it is another")
             ask(tab, "Who are you?")
             answered(tab, "it is another")
@@ -265,7 +284,7 @@ class TestCameras:
             page_served(station={"record_to": tmp_path / "kept"}) as served,
             visiting(browser, served) as tab,
         ):
-            live(tab).click("#record")
+            live(tab).click("#record:enabled")
             tab.wait_for_selector("#record[aria-pressed=true]")
             assert served.station.state().recording
             tab.click("#record")

@@ -163,6 +163,7 @@ class _Routes:
         return {
             "version": __version__,
             "model": self._models.describe(),
+            "records": station.options.record_to is not None,
             "state": asdict(station.state()),
             "exchanges": [exchange.to_dict() for exchange in station.history()],
         }
@@ -227,6 +228,7 @@ class _Routes:
     async def model(self, request: Request) -> Response:
         body = await self._body(request, ModelBody)
         await run_in_threadpool(self._models.change, body.model, self._station.use_model)
+        self.feed.tell({"kind": "model", **self._models.describe()})
         return json_response(self._models.describe())
 
     async def record(self, request: Request) -> Response:

@@ -36,6 +36,7 @@ class Feed:
         self._station = station
         self._loop: asyncio.AbstractEventLoop | None = None
         self._woken: set[asyncio.Event] = set()
+        self._news: tuple[int, dict[str, Any]] = (0, {})
         self._ended = False
 
     @property
@@ -53,6 +54,14 @@ class Feed:
         self._ended = True
         self._wake()
 
+    def tell(self, body: dict[str, Any]) -> None:
+        """Tell all pages something that is no event of the station. Call it in the event loop.
+
+        Only the newest is kept: a page that is slow misses those before.
+        """
+        self._news = (self._news[0] + 1, body)
+        self._wake()
+
     def admit(self) -> None:
         """
         Raises:
@@ -67,7 +76,7 @@ class Feed:
         """Server-sent events from now on, until the page leaves or the server ends."""
         woken = asyncio.Event()
         self._woken.add(woken)
-        number = self._station.last_event
+        number, told = self._station.last_event, self._news[0]
         try:
             yield b": hello\n\n"
             while not self._ended:
@@ -78,9 +87,13 @@ class Feed:
                     continue
                 woken.clear()
                 events = self._station.events_after(number)
-                if events:
-                    number = events[-1].number
-                    yield b"".join(map(_sse, merged(events, self._station)))
+                bodies = merged(events, self._station)
+                if self._news[0] != told:
+                    told = self._news[0]
+                    bodies.append(self._news[1])
+                if bodies:
+                    number = events[-1].number if events else number
+                    yield b"".join(map(_sse, bodies))
                     await asyncio.sleep(_PAUSE)
         finally:
             self._woken.discard(woken)

@@ -12,13 +12,15 @@ import { Setup } from "./setup.js";
 import { sumsOf, Trends } from "./trends.js";
 
 const exchanges = new Map();
+const MOST = 200; // exchanges, as many as the server remembers
 let shown = null; // id of the exchange in the answer panel
+let following = true; // whether that is the newest one, and the next one takes its place
 let state = {};
 let noticeTimer = 0;
 
 const pictures = new Pictures($("asked"), $("pictures"));
 const trends = new Trends($("trends"));
-const setup = new Setup(complain, showModel);
+const setup = new Setup(complain);
 
 /** One line that goes away by itself. */
 function complain(message) {
@@ -79,9 +81,11 @@ function show(id) {
   showButtons();
 }
 
+const newestId = () => Math.max(0, ...exchanges.keys());
+
 function showButtons() {
   const busy = Boolean(state.asking || state.question);
-  const newest = Math.max(0, ...exchanges.keys());
+  const newest = newestId();
   const last = exchanges.get(newest);
   $("stop").disabled = !busy;
   // The model remembers the newest frame's conversation only.
@@ -108,13 +112,13 @@ const PRESETS = ["What is in the picture?", "What does the text say?", "How many
 const handlers = {
   exchange({ exchange }) {
     const before = exchanges.get(exchange.id);
-    exchanges.set(exchange.id, exchange);
+    remember(exchange);
     keepEntry(exchange, choose);
-    const isNew = !before && exchange.id > (shown ?? 0);
-    // A continuous question moves on by itself; a look back at the history stays.
-    const follows = isNew && (shown === null || !exchange.continuous || looksAtNewest(exchange.id));
-    if (follows || exchange.id === shown) show(exchange.id);
-    if (follows && !exchange.continuous) showStage(true);
+    if (!before && !exchange.continuous) {
+      following = true;
+      showStage(true);
+    }
+    if (exchange.id === shown || (following && exchange.id > (shown ?? 0) && !waits(exchange))) show(exchange.id);
     if (exchange.state !== "running" && before?.state !== exchange.state) ended(exchange);
   },
   state(event) {
@@ -124,6 +128,7 @@ const handlers = {
     showLost();
     showButtons();
   },
+  model: showModel,
   stats(event) {
     trends.stats(event);
     $("sums").textContent = sumsOf(event);
@@ -137,7 +142,16 @@ const handlers = {
   },
 };
 
-const looksAtNewest = (id) => Math.max(0, ...[...exchanges.keys()].filter((key) => key < id)) === shown;
+function remember(exchange) {
+  exchanges.set(exchange.id, exchange);
+  if (exchanges.size > MOST) exchanges.delete(exchanges.keys().next().value);
+}
+
+/** A continuous question that has said nothing yet leaves its last answer in place. */
+function waits(exchange) {
+  const before = exchanges.get(shown);
+  return exchange.state === "running" && !exchange.answer && before?.question_id === exchange.question_id;
+}
 
 function ended(exchange) {
   if (exchange.id === shown) announce(exchange);
@@ -146,6 +160,7 @@ function ended(exchange) {
 }
 
 function choose(id) {
+  following = id === newestId();
   show(id);
   showStage(true);
 }
@@ -154,16 +169,17 @@ async function refresh() {
   await trying(async () => {
     const all = await getJson("/api/state");
     showModel(all.model);
+    $("record").disabled = !all.records;
+    $("record").title = all.records ? "Save frames with answers (R)" : "Start with --record FOLDER to save frames with answers";
     document.title = `${all.model.name} · awares-edge camera`;
     exchanges.clear();
     clearEntries();
     for (const exchange of all.exchanges) {
-      exchanges.set(exchange.id, exchange);
+      remember(exchange);
       keepEntry(exchange, choose);
     }
     trends.restart(all.exchanges);
-    const newest = all.exchanges.at(-1);
-    if (newest) show(newest.id);
+    if (exchanges.size) show(!following && exchanges.has(shown) ? shown : newestId());
     handlers.state(all.state);
   });
 }
@@ -196,7 +212,7 @@ function turnPage(step) {
   if (id !== null) choose(id);
 }
 
-const record = () => trying(() => post("/api/record", { on: !state.recording }));
+const record = () => $("record").disabled || trying(() => post("/api/record", { on: !state.recording }));
 
 $("ask").addEventListener("submit", (event) => {
   event.preventDefault();

@@ -6,43 +6,56 @@ import { pictureOf } from "./pictures.js";
 const list = $("history");
 const MOST = 60;
 
-function summary(exchange) {
+function summary(exchange, times) {
   if (exchange.state === "running") return "answering …";
   if (exchange.state !== "done") return exchange.state;
-  return `RTR ${exchange.rtr.toFixed(2)} · ${milliseconds(exchange.total_ms)}`;
+  const again = times > 1 ? ` · ${times} times` : "";
+  return `RTR ${exchange.rtr.toFixed(2)} · ${milliseconds(exchange.total_ms)}${again}`;
 }
 
-function content(exchange) {
-  const answer = exchange.answer || exchange.error || "…";
-  return [
-    el("img", { src: pictureOf(exchange.id, "thumb"), alt: "", loading: "lazy" }),
+function words(exchange, times) {
+  return el(
+    "span",
+    {},
+    el("span", { class: "q" }, `${exchange.follow_up ? "↳ " : ""}${exchange.question}`),
+    el("span", { class: "a" }, exchange.answer || exchange.error || "…"),
     el(
       "span",
-      {},
-      el("span", { class: "q" }, `${exchange.follow_up ? "↳ " : ""}${exchange.question}`),
-      el("span", { class: "a" }, answer),
-      el(
-        "span",
-        { class: "m" },
-        exchange.badge ? el("b", { class: exchange.badge }, exchange.badge) : null,
-        exchange.badge ? " · " : null,
-        summary(exchange),
-      ),
+      { class: "m" },
+      exchange.badge ? el("b", { class: exchange.badge }, exchange.badge) : null,
+      exchange.badge ? " · " : null,
+      summary(exchange, times),
     ),
-  ];
+  );
+}
+
+/** The entry that an exchange belongs to: a continuous question with the same answer has one. */
+function entryOf(exchange) {
+  const newest = list.querySelector("button");
+  if (!newest || newest.dataset.id === String(exchange.id)) return newest;
+  const same = newest.dataset.question === String(exchange.question_id);
+  if (exchange.continuous && same && newest.dataset.answer === exchange.answer) return newest;
+  return list.querySelector(`button[data-id="${exchange.id}"]`);
 }
 
 /** Put an exchange at the top, or bring its entry up to date. */
 export function keepEntry(exchange, choose) {
+  if (exchange.continuous && exchange.state === "running") return;
   $("history-empty").hidden = true;
-  let button = list.querySelector(`button[data-id="${exchange.id}"]`);
+  let button = entryOf(exchange);
   if (!button) {
-    button = el("button", { type: "button", "data-id": exchange.id, "aria-pressed": "false" });
-    button.addEventListener("click", () => choose(exchange.id));
+    button = el("button", { type: "button", "aria-pressed": "false" });
+    button.addEventListener("click", () => choose(Number(button.dataset.id)));
     list.prepend(el("li", {}, button));
     while (list.children.length > MOST) list.lastElementChild.remove();
   }
-  button.replaceChildren(...content(exchange));
+  const { id, times = 0 } = button.dataset;
+  const again = id === String(exchange.id) ? Number(times) : Number(times) + 1;
+  Object.assign(button.dataset, { id: exchange.id, question: exchange.question_id, answer: exchange.answer, times: again });
+  const picture = button.querySelector("img") ?? el("img", { alt: "", loading: "lazy" });
+  // The picture of an answer that stays the same is renewed once in a while.
+  if (id !== String(exchange.id) && (again === 1 || again % 10 === 0)) picture.src = pictureOf(exchange.id, "thumb");
+  button.replaceChildren(picture, words(exchange, again));
 }
 
 export function markEntry(id) {

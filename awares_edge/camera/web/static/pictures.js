@@ -4,14 +4,16 @@ import { el, svg } from "./dom.js";
 
 export const pictureOf = (id, name) => `/api/exchanges/${id}/${name}.jpg`;
 
-/** A label at the top left of a region, as large as the picture allows. */
+/** A label at a region's first corner: above it, or inside where there is no room. */
 function tag(region, width) {
   const size = width / 28;
   const room = (region.name.length * 0.58 + 0.8) * size;
-  const left = Math.max(0, Math.min(region.box[0], width - room));
-  const text = svg("text", { x: left + size * 0.4, y: region.box[1] + size * 1.15 }, region.name);
+  const [x, y] = region.corners[0];
+  const left = Math.max(0, Math.min(x, width - room));
+  const top = y >= size * 1.7 ? y - size * 1.7 : Math.max(0, y);
+  const text = svg("text", { x: left + size * 0.4, y: top + size * 1.15 }, region.name);
   text.style.fontSize = `${size}px`;
-  return [svg("rect", { class: "tag", x: left, y: region.box[1], width: room, height: size * 1.6 }), text];
+  return [svg("rect", { class: "tag", x: left, y: top, width: room, height: size * 1.6 }), text];
 }
 
 function outline(region) {
@@ -51,28 +53,45 @@ function seenPictures(exchange) {
   return figures;
 }
 
-/** Shows an exchange's pictures on a stage and in a strip, once they are loaded: nothing flickers. */
+/**
+ * Shows an exchange's pictures on a stage and in a strip, once they are loaded: nothing flickers.
+ * While one loads, only the newest of those that come meanwhile waits.
+ */
 export class Pictures {
   constructor(stage, strip) {
     this.stage = stage;
     this.strip = strip;
     this.key = "";
+    this.waiting = null;
+    this.loading = false;
   }
 
   async show(exchange) {
+    this.waiting = exchange;
+    if (this.loading) return;
+    this.loading = true;
+    while (this.waiting) {
+      const next = this.waiting;
+      this.waiting = null;
+      await this.load(next);
+    }
+    this.loading = false;
+  }
+
+  async load(exchange) {
     const key = `${exchange.id} ${exchange.state} ${exchange.regions.length}`;
     if (key === this.key) return;
     this.key = key;
     const marked = markedFrame(exchange, { tags: true });
     const figures = seenPictures(exchange);
-    const load = async (node) => {
-      const images = [...node.querySelectorAll("img")];
-      const loaded = await Promise.allSettled(images.map((image) => image.decode()));
-      return loaded.every(({ status }) => status === "fulfilled");
-    };
-    const there = await Promise.all([marked, ...figures].map(load));
-    if (this.key !== key) return; // another exchange has come meanwhile
+    const there = await Promise.all([marked, ...figures].map(isLoaded));
     this.stage.replaceChildren(there[0] ? marked : el("p", { class: "gone" }, "This frame is no longer kept."));
     this.strip.replaceChildren(...figures.filter((_, at) => there[at + 1]));
   }
+}
+
+async function isLoaded(node) {
+  const images = [...node.querySelectorAll("img")];
+  const loaded = await Promise.allSettled(images.map((image) => image.decode()));
+  return loaded.every(({ status }) => status === "fulfilled");
 }

@@ -8,8 +8,8 @@ const dialog = $("setup");
 const BROWSER = "browser";
 
 export class Setup {
-  constructor(complain, onModel) {
-    this.onModel = onModel;
+  constructor(complain) {
+    this.changing = false;
     this.webcam = new Webcam(complain);
     $("setup-open").addEventListener("click", () => this.open());
     $("setup-apply").addEventListener("click", () => this.apply());
@@ -52,17 +52,19 @@ export class Setup {
   async apply() {
     const model = $("choice").value;
     $("setup-apply").disabled = true;
+    this.changing = true; // what the server says meanwhile is about the camera before
     try {
       await this.useSource($("source").value);
       if (model !== this.now.model) {
         $("setup-note").textContent = `loading ${model} …`;
-        this.onModel(await post("/api/model", { model }));
+        await post("/api/model", { model });
       }
       dialog.close();
     } catch (error) {
       $("setup-note").textContent = error.message;
     } finally {
       $("setup-apply").disabled = false;
+      this.changing = false;
     }
   }
 
@@ -77,6 +79,6 @@ export class Setup {
 
   /** Another page may have chosen another source: then nobody wants this browser's frames. */
   follow(source) {
-    if (source !== BROWSER && this.webcam.running) this.webcam.stop();
+    if (!this.changing && source !== BROWSER && this.webcam.running) this.webcam.stop();
   }
 }
