@@ -16,7 +16,8 @@ from time import monotonic
 
 from awares_edge.controller.decoding import Limits
 from awares_edge.errors import AwaresError, SessionError
-from awares_edge.remote.address import Address, check_key, is_idle
+from awares_edge.remote.address import Address, is_idle
+from awares_edge.remote.key import check_key
 
 MAX_REPLY_BYTES = 16 << 20
 """Longest response that is read, in bytes."""
