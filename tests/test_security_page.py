@@ -25,7 +25,7 @@ MODULES = (
     *("protocol.profiles", "protocol.call.json_object", "protocol.call.json_prefix"),
     *("apps.protocols", "protocol.tokenizer_file", "vision.limits", "vision.source"),
     *("checkpoint.safetensors_header", "checkpoint.json_object", "checkpoint.module_pattern"),
-    *("remote.http", "remote.events", "remote.servers"),
+    *("remote.http", "remote.exchange", "remote.events", "remote.servers"),
 )
 
 

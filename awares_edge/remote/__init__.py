@@ -1,7 +1,8 @@
 """A model behind an OpenAI-compatible endpoint, asked as one on this machine is.
 
     address, key   where a server is, and what it wants
-    http           requests to it: kept connections, bounds, waiting while it is busy
+    exchange       one request and its response, within bounds
+    http           requests to one server: kept connections, waiting while it is busy
     failures       what went wrong, as one line
     events         server-sent events → chunks of a chat completion
     chunks         what a chunk says: text, finish reason, counts, milliseconds

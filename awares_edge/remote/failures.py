@@ -7,7 +7,7 @@ import json
 import ssl
 
 from awares_edge.errors import AwaresError, ContextOverflow, EndpointError
-from awares_edge.remote.http import StatusError, TooLong
+from awares_edge.remote.exchange import StatusError, TooLong
 from awares_edge.remote.key import KEY_VARIABLE
 from awares_edge.schema import shown
 
