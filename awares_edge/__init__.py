@@ -60,7 +60,7 @@ if TYPE_CHECKING:
         ZoomedCrop,
     )
     from awares_edge.protocol import PROFILES, ProtocolProfile
-    from awares_edge.remote import connect
+    from awares_edge.remote.connecting import connect
 
 __all__ = [
     "PROFILES",
@@ -114,7 +114,7 @@ _HOMES = {
         "ZoomedCrop",
     ),
     "protocol": ("PROFILES", "ProtocolProfile"),
-    "remote": ("connect",),
+    "remote.connecting": ("connect",),
 }
 
 

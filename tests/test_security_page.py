@@ -26,7 +26,7 @@ MODULES = (
     *("apps.protocols", "protocol.tokenizer_file", "vision.limits", "vision.source"),
     *("camera.web.models", "camera.web.options"),
     *("checkpoint.safetensors_header", "checkpoint.json_object", "checkpoint.module_pattern"),
-    *("remote.http", "remote.events", "remote.servers"),
+    *("remote.http", "remote.exchange", "remote.events", "remote.servers"),
 )
 
 

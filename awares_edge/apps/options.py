@@ -18,8 +18,7 @@ from awares_edge.controller.model import Model
 from awares_edge.errors import InputError
 from awares_edge.protocol import ProtocolProfile, get_profile
 from awares_edge.protocol.profiles import DEFAULT_PROFILE, published_profile
-from awares_edge.remote.connecting import UnknownProtocol, connect
-from awares_edge.remote.failures import KEY_VARIABLE
+from awares_edge.remote.key import KEY_VARIABLE
 from awares_edge.runtimes.threads import check_threads
 
 
@@ -223,6 +222,9 @@ def open_endpoint(url: str, model: str | None, protocol: str | None) -> Askable:
     Raises:
         InputError: it does not say how its model is asked, and neither does `protocol`.
     """
+    # Imported here: TLS and HTTP would make every command start slower.
+    from awares_edge.remote.connecting import UnknownProtocol, connect
+
     try:
         return connect(url, model=model, protocol=protocol)
     except UnknownProtocol as error:

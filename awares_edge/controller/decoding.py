@@ -28,7 +28,7 @@ from awares_edge.runtimes.base import Logits, Session, TextSegment
 _MOST_CANDIDATES = 4096
 """How many of the likeliest tokens are tried before a reply is left to break its form."""
 
-_OTHER_TAGS = ("<think>", "<answer>")
+OTHER_TAGS = ("<think>", "<answer>")
 """Tags that a model may write instead of a call; what they share with its start is not barred."""
 
 
@@ -129,7 +129,7 @@ class TurnDecoder:
         self._use_drafts = use_drafts
         self._constrain = constrain
         marker = call.syntax.marker
-        self._shared = max(_common_prefix(marker, tag) for tag in _OTHER_TAGS)
+        self._shared = max(common_prefix(marker, tag) for tag in OTHER_TAGS)
         self._grammar = grammar
         self._start = session.mark()
         self._logits = logits
@@ -145,7 +145,7 @@ class TurnDecoder:
                 back, and the token that began it is barred there.
 
         Yields:
-            pieces of text that are no part of a call, and last the `Generated`.
+            pieces of text that are not part of a call, and last the `Generated`.
         """
         reply, barred = self._reply, False
         while True:
@@ -336,6 +336,6 @@ def _likeliest(logits: Logits, best: int, admits: Callable[[int], bool]) -> int:
     return next((token for token in likely if admits(token)), best)
 
 
-def _common_prefix(one: str, other: str) -> int:
+def common_prefix(one: str, other: str) -> int:
     """How many characters two texts have in common at their beginning."""
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))

@@ -1,7 +1,8 @@
 """A model behind an OpenAI-compatible endpoint, asked as one on this machine is.
 
-    address        where a server is; its key
-    http           requests to it: kept connections, bounds, waiting while it is busy
+    address, key   where a server is, and what it wants
+    exchange       one request and its response, within bounds
+    http           requests to one server: kept connections, waiting while it is busy
     failures       what went wrong, as one line
     events         server-sent events → chunks of a chat completion
     chunks         what a chunk says: text, finish reason, counts, milliseconds
@@ -17,8 +18,3 @@
 
 Nothing here needs a package beyond those of a device install.
 """
-
-from awares_edge.remote.connecting import connect
-from awares_edge.remote.model import RemoteModel, RemotePicture
-
-__all__ = ["RemoteModel", "RemotePicture", "connect"]

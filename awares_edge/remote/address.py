@@ -1,4 +1,4 @@
-"""Where a server is, the key that it wants, and a connection to it."""
+"""Where a server is, and a connection to it."""
 
 from __future__ import annotations
 
@@ -76,17 +76,6 @@ class Address:
         if not found or urllib.request.proxy_bypass(f"{self.host}:{self.port}"):
             return None
         return Address.parse(found if "://" in found else f"http://{found}")
-
-
-def check_key(key: str) -> str:
-    """The key, which can be sent in a header.
-
-    Raises:
-        InputError: it cannot.
-    """
-    if not (key.isascii() and key.isprintable()):
-        raise InputError("the endpoint's key must be printable ASCII")
-    return key
 
 
 def is_idle(connection: http.client.HTTPConnection) -> bool:

@@ -1,42 +1,61 @@
-"""A grammar of all texts in which a call's marker does not occur.
+"""A grammar that a reply is held to where it must not call again.
 
-On this machine a call that is not allowed is taken back token by token. A server cannot do that,
-but llama.cpp, vLLM and SGLang hold a reply to a grammar in GBNF. The marker's absence is one: the
-states of Knuth, Morris and Pratt's matcher, each with the characters that do not complete the
-marker.
+On this machine a call that is not allowed is taken back: the token that began it is barred there,
+and the model goes on. A server cannot do that, but llama.cpp, vLLM and SGLang hold a reply to a
+grammar in GBNF: the text before the call, then anything but the call's first character, and no sign
+of a call behind it.
+
+The last part is the language of texts without one word: the states of Knuth, Morris and Pratt's
+matcher, each with the characters that do not complete it.
 """
 
 from __future__ import annotations
 
+_LONGEST_KEPT = 400
+"""Longest text before a call that the grammar repeats, in characters."""
 
-def without(marker: str) -> str:
-    """GBNF of every text, the empty one too, that does not hold `marker` in any case.
+
+def without_call(sign: str, before: str, first: str, never: str = "") -> str:
+    """GBNF of the replies that begin like another one, without the call in it.
 
     Args:
-        marker: printable ASCII, at least one character.
+        sign: what every call holds at its beginning, at least one character.
+        before: the reply up to the call; a long one is left free.
+        first: characters that may not come next, such as the call's first.
+        never: characters that are in calls alone.
     """
-    folded = marker.lower()
-    rules = ["root ::= s0"]
-    for state in range(len(folded)):
-        ways: dict[int, list[str]] = {}
-        for character in sorted(set(folded)):
-            ways.setdefault(_next(folded, state, character), []).append(character)
-        known = _class(list(dict.fromkeys(folded)))
-        options = [f"[^{known}] s0"]
-        for target, characters in sorted(ways.items()):
-            if target < len(folded):
-                options.append(f"[{_class(characters)}] s{target}")
-        rules.append(f's{state} ::= "" | ' + " | ".join(options))
-    return "\n".join(rules) + "\n"
+    kept = f'"{_escape(before)}" ' if before and len(before) <= _LONGEST_KEPT else ""
+    if len(before) > _LONGEST_KEPT:
+        start = "s0"
+    else:
+        start = f'{kept}( "" | [^{_escape(first + never)}] s0 )'
+    return f"root ::= {start}\n" + "".join(_rules(sign, never))
 
 
-def _next(marker: str, matched: int, character: str) -> int:
-    """How much of the marker a text ends with, once `character` follows `matched` of it."""
-    text = marker[:matched] + character
-    return next(n for n in range(len(text), -1, -1) if marker.startswith(text[len(text) - n :]))
+def _rules(sign: str, never: str) -> list[str]:
+    """Rules of every text, the empty one too, without `sign` and without the characters `never`."""
+    rules = []
+    for state in range(len(sign)):
+        ways: dict[int, str] = {}
+        for character in sorted(set(sign)):
+            target = _next(sign, state, character)
+            ways[target] = ways.get(target, "") + character
+        options = [f"[^{_escape(''.join(sorted(set(sign + never))))}] s0"]
+        options += [
+            f"[{_escape(characters)}] s{target}"
+            for target, characters in sorted(ways.items())
+            if target < len(sign)
+        ]
+        rules.append(f's{state} ::= "" | ' + " | ".join(options) + "\n")
+    return rules
 
 
-def _class(characters: list[str]) -> str:
-    """The inside of a character class, letters in both cases."""
-    both = dict.fromkeys(c for one in characters for c in (one, one.upper()))
-    return "".join(rf"\x{ord(c):02X}" for c in both)
+def _next(sign: str, matched: int, character: str) -> int:
+    """How much of the sign a text ends with, once `character` follows `matched` of it."""
+    text = sign[:matched] + character
+    return next(n for n in range(len(text), -1, -1) if sign.startswith(text[len(text) - n :]))
+
+
+def _escape(text: str) -> str:
+    codes = [ord(character) for character in text]
+    return "".join(rf"\x{code:02X}" if code < 256 else rf"\U{code:08X}" for code in codes)

@@ -12,8 +12,10 @@ from awares_edge.errors import InputError
 from awares_edge.protocol.profile import ProtocolProfile
 from awares_edge.protocol.profiles import get_profile, make_profile
 from awares_edge.remote.address import Address
-from awares_edge.remote.failures import KEY_VARIABLE, explain, unusable
-from awares_edge.remote.http import NO_LIMITS, Server, StatusError, TooLong
+from awares_edge.remote.exchange import StatusError, TooLong
+from awares_edge.remote.failures import explain, unusable
+from awares_edge.remote.http import NO_LIMITS, Server
+from awares_edge.remote.key import KEY_VARIABLE
 from awares_edge.remote.link import Link
 from awares_edge.remote.model import RemoteModel
 from awares_edge.remote.pictures import PictureFormat

@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from awares_edge.controller.cuts import PictureCuts
-from awares_edge.controller.decoding import Limits
+from awares_edge.controller.decoding import OTHER_TAGS, Limits, common_prefix
 from awares_edge.controller.options import AskOptions
 from awares_edge.controller.shown import Shown
 from awares_edge.controller.trace import TurnTrace, View
 from awares_edge.protocol.regions import Region
 from awares_edge.remote import messages
-from awares_edge.remote.barring import without
+from awares_edge.remote.barring import without_call
 from awares_edge.remote.chunks import Ending, Piece
 from awares_edge.remote.link import Link
 from awares_edge.remote.messages import Message
@@ -26,6 +26,8 @@ from awares_edge.remote.messages import Message
 _ANSWER_ROOM = 16
 _MARKS = 16
 """Tokens that a chat template puts around a message, at most."""
+_SIGN = 3
+"""How much of a call's marker shows that it begins, at least, in characters."""
 
 
 @dataclass(slots=True)
@@ -219,13 +221,31 @@ class RemoteDialogue:
         heard = self._reply
         if grammar is not None or not self._heard:
             self._trace.discarded_tokens += self._trace.decode_tokens
-            held = grammar(without(self._syntax.marker)) if grammar else {}
+            held = grammar(self._grammar(heard.text)) if grammar else {}
             heard = yield from self._listen(held)
         start = self._syntax.call_start(heard.text)
         # A server that cannot be told: what stands before the call is the answer.
         text = heard.text if start is None else heard.text[:start]
         self._reply = Heard(text, heard.finished, call_barred=barred or start is not None)
         return self._reply
+
+    def _grammar(self, reply: str) -> str:
+        """Of replies like this one, without its call."""
+        start = self._syntax.call_start(reply) or 0
+        call = reply[start:].lstrip()
+        before = reply[: len(reply) - len(call)]
+        marker = self._syntax.marker
+        # What tags of the answer begin with too is not barred.
+        shared = max(common_prefix(marker, tag) for tag in OTHER_TAGS)
+        if shared and call.startswith(marker[:shared]):
+            before, call = before + marker[:shared], call[shared:]
+        sign = marker[: max(_SIGN, shared + 1)]
+        first = call[:1] or marker[0]
+        if self._profile.tool.syntax != "crops":
+            return without_call(sign, before, first)
+        # Pieces of a call are read as a damaged one: the end of its marker, a list without it.
+        pieces = "".join(c for c in marker if not c.isalnum())
+        return without_call(sign, before, first + pieces, "[]")
 
     def _rest(self, heard: Heard) -> Iterator[str | Heard]:
         """What is left to say of a reply, and the reply."""

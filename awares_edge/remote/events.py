@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from awares_edge.errors import EndpointError, InputError
+from awares_edge.remote.exchange import Exchange
 from awares_edge.remote.failures import unusable
-from awares_edge.remote.http import Exchange
 from awares_edge.schema import parse_json
 
 MAX_LINE = 4 << 20

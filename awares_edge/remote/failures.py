@@ -7,11 +7,9 @@ import json
 import ssl
 
 from awares_edge.errors import AwaresError, ContextOverflow, EndpointError
-from awares_edge.remote.http import StatusError, TooLong
+from awares_edge.remote.exchange import StatusError, TooLong
+from awares_edge.remote.key import KEY_VARIABLE
 from awares_edge.schema import shown
-
-KEY_VARIABLE = "AWARES_EDGE_ENDPOINT_KEY"
-"""Environment variable that holds a server's key."""
 
 _ADVICE = {
     401: f"set its key in {KEY_VARIABLE}",

@@ -11,8 +11,9 @@ from awares_edge.controller.decoding import Limits
 from awares_edge.errors import Interrupted
 from awares_edge.remote.chunks import ChunkReader, Piece
 from awares_edge.remote.events import chunks
+from awares_edge.remote.exchange import StatusError, TooLong
 from awares_edge.remote.failures import explain
-from awares_edge.remote.http import Server, StatusError, TooLong
+from awares_edge.remote.http import Server
 from awares_edge.remote.servers import Served
 
 

@@ -133,4 +133,4 @@ def extension(
 def crops(event: CropsRequested | Sequence[Any]) -> list[dict[str, Any]]:
     """Crops with their boxes, in pixels of the picture (or sheet) that was asked about."""
     found = event.crops if isinstance(event, CropsRequested) else event
-    return [asdict(crop) for crop in found]
+    return [{**asdict(c), "box": list(c.box), "size": list(c.size)} for c in found]

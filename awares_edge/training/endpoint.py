@@ -15,7 +15,8 @@ from PIL import Image
 from awares_edge.controller.decoding import Limits
 from awares_edge.errors import DeadlineExceeded, EndpointError
 from awares_edge.remote.address import Address
-from awares_edge.remote.http import Backoff, Server, StatusError, TooLong
+from awares_edge.remote.exchange import StatusError, TooLong
+from awares_edge.remote.http import Backoff, Server
 from awares_edge.remote.pictures import data_url
 from awares_edge.training.errors import ReplyError
 

@@ -1,4 +1,4 @@
-"""Every option that names an output: regular files alone, refused before the work begins."""
+"""Every option that names an output: only regular files, refused before the work begins."""
 
 import os
 from pathlib import Path
@@ -23,6 +23,7 @@ FILES = {
 }
 FOLDERS = {
     "evaluate": ["evaluate", "synth", "--limit", "2", "-o"],
+    "camera": ["camera", "--terminal", "--record"],
     "export": ["export", NANO, "-o"],
     "overwrite": ["export", NANO, "--overwrite", "-o"],
     "sft": ["train", "sft", NANO, "rows.jsonl", "-o"],

@@ -99,3 +99,30 @@ def test_a_camera_without_a_sheet_in_view_is_an_error_people_can_act_on() -> Non
 
         wait_until(told)
     assert failed == [f"0 of 4 markers found; {SHEET_ONLY}"]
+
+
+def test_what_lasts_is_told_once_and_a_question_stands_until_a_sheet_is_shown() -> None:
+    pytest.importorskip("cv2")
+    (drawn,) = draw_pages(1)
+    sheet = CapturedSheets("mild").taken(0, drawn.picture).frame
+    shown = [noise(0, (320, 240))]
+    source = SteadySource(lambda _: shown[0].copy())
+    with (
+        awares_edge.scripted(["X50"] * 50, protocol="nano") as model,
+        Station(model, StationOptions(source="desk"), opener=lambda _: source) as station,
+    ):
+
+        def errors() -> list[str]:
+            events = (one.event for one in station.events_after(0))
+            return [event.message for event in events if event.kind == "error"]
+
+        station.wait_ready(30)
+        station.ask("What is the title?", continuous=True)
+        wait_until(errors)
+        count = 2 + len(errors())
+        # Long enough for the question to be tried again.
+        wait_until(lambda: station.last_event >= count + 2)
+        assert len(errors()) == 1
+        shown[0] = sheet
+        wait_until(lambda: [e for e in station.history() if e.state == "done"])
+        assert errors() == [f"0 of 4 markers found; {SHEET_ONLY}"]

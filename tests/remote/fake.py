@@ -210,8 +210,13 @@ class _Quiet(ThreadingHTTPServer):
 
 
 @contextmanager
-def faking(*replies, owner="someone", context=None, **options):
-    """A server in a thread of this process, on a free port of 127.0.0.1."""
+def faking(*replies, owner="someone", context=None, tls=None, **options):
+    """A server in a thread of this process, on a free port of 127.0.0.1.
+
+    Args:
+        context: most tokens of a conversation, as it says.
+        tls: an `SSLContext` to speak TLS with.
+    """
     fake = Fake(owner=owner, replies=list(replies), **options)
     if context is not None:
         model = {"id": "m", "owned_by": owner, "max_model_len": context}
@@ -220,6 +225,9 @@ def faking(*replies, owner="someone", context=None, **options):
     http.daemon_threads = True
     http.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     fake.url = f"http://127.0.0.1:{http.server_port}/v1"
+    if tls is not None:
+        http.socket = tls.wrap_socket(http.socket, server_side=True)
+        fake.url = f"https://localhost:{http.server_port}/v1"
     thread = threading.Thread(target=http.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:

@@ -6,46 +6,67 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from awares_edge import PROFILES
-from awares_edge.remote.barring import without
+from awares_edge.remote.barring import without_call
 
-MARKERS = sorted({profile.call.marker for profile in PROFILES.values()})
+SIGNS = ["GET", "<to", "<gr", "<zo", "aab", "abab", "x"]
 
 
 def admits(grammar, text):
-    """Whether a right-linear grammar in GBNF derives a text; read anew, as a server would."""
-    rules = dict(line.split(" ::= ") for line in grammar.splitlines())
-    state = rules["root"]
-    for character in text:
-        options = [o for o in rules[state].split(" | ") if o != '""']
+    """Whether such a grammar derives a text; read anew, as a server would."""
+    rules = dict(line.split(" ::= ", 1) for line in grammar.splitlines())
+    before, _, options = rules["root"].partition("( ")
+    literal = re.fullmatch(r'(?:"(.*)" )?', before) if options else None
+    start = decoded(literal[1] or "") if literal else ""
+    if not text.startswith(start):
+        return False
+    options = (options.removesuffix(" )") or rules[rules["root"]]).split(" | ")
+    for character in text[len(start) :]:
         found = []
         for option in options:
             inside, _, target = option.partition("] ")
-            escaped = set(re.findall(r"\\x(..)", inside))
-            listed = f"{ord(character):02X}" in escaped if ord(character) < 256 else False
-            if listed != inside.startswith("[^"):
+            if target and (character in decoded(inside)) != inside.startswith("[^"):
                 found.append(target)
         assert len(found) < 2
         if not found:
             return False
-        [state] = found
-    return '""' in rules[state]
+        options = rules[found[0]].split(" | ")
+    return '""' in options
 
 
-@pytest.mark.parametrize("marker", MARKERS)
-class TestEveryMarker:
-    def test_the_marker_is_refused_in_any_case_and_place(self, marker):
-        grammar = without(marker)
-        for text in (marker, marker.lower(), marker.upper(), f"It is {marker}", marker * 2):
+def decoded(escaped):
+    return "".join(chr(int(a or b, 16)) for a, b in re.findall(r"\\x(..)|\\U(.{8})", escaped))
+
+
+@pytest.mark.parametrize("sign", SIGNS)
+class TestEverySign:
+    def test_it_does_not_come_again(self, sign):
+        grammar = without_call(sign, "", sign[0])
+        for text in (sign, f"It is {sign}", f"{sign[1:]}{sign} y", sign[0]):
             assert not admits(grammar, text)
 
-    def test_what_only_begins_like_it_is_admitted(self, marker):
-        grammar = without(marker)
-        for text in ("", "red", marker[:-1], marker[1:], marker[:3] + marker[:-1], "Größe 日本"):
-            assert admits(grammar, text)
+    def test_other_texts_may(self, sign):
+        grammar = without_call(sign, "", sign[0])
+        for text in ("", "red", "größe 日本", f"-{sign[:-1]}", f"-{sign[:-1]}-{sign[1:]}"):
+            assert admits(grammar, text) == (sign not in text)
+
+    def test_what_was_said_before_the_call_stays(self, sign):
+        before = 'It is "so"\n(a) \\ é 日: '
+        grammar = without_call(sign, before, sign[0], "[]")
+        assert admits(grammar, before)
+        assert admits(grammar, f"{before}red")
+        assert not admits(grammar, before[:-1])
+        assert not admits(grammar, before + sign)
+        assert not admits(grammar, f"{before}red [")
+        assert not admits(grammar, f"{before}]")
+
+    def test_a_long_text_is_left_free(self, sign):
+        grammar = without_call(sign, "so " * 1000, sign[0])
+        assert len(grammar) < 1000
+        assert admits(grammar, "so it is red")
+        assert not admits(grammar, f"so {sign}")
 
     @given(data=st.data())
-    def test_it_admits_what_does_not_hold_the_marker(self, marker, data):
-        letters = marker + marker.lower() + marker.upper() + "x "
-        text = data.draw(st.text(st.sampled_from(letters), max_size=40))
-        assert admits(without(marker), text) == (marker.lower() not in text.lower())
+    def test_it_admits_what_does_not_hold_the_sign(self, sign, data):
+        text = data.draw(st.text(st.sampled_from(sign + "Q "), max_size=40))
+        expected = sign not in text and not text.startswith(sign[0])
+        assert admits(without_call(sign, "", sign[0]), text) == expected

@@ -9,9 +9,10 @@ from PIL import Image
 import awares_edge
 from awares_edge import AskOptions, Cancelled, ContextOverflow, DeadlineExceeded, EndpointError
 from awares_edge.errors import InputError, SessionError
-from awares_edge.remote import events, http
+from awares_edge.remote import events, exchange, http
 from awares_edge.remote.address import Address
-from awares_edge.remote.http import Server, StatusError
+from awares_edge.remote.exchange import StatusError
+from awares_edge.remote.http import Server
 from tests.remote.fake import Fault, faking, streamed, wait_for
 
 IMAGE = Image.new("RGB", (120, 90), "red")
@@ -71,8 +72,7 @@ class TestReplies:
         fails(Fault(body=streamed(error)), ContextOverflow, "server's context")
 
     def test_a_reply_without_end(self, monkeypatch):
-        monkeypatch.setattr(http, "MAX_REPLY_BYTES", 4096)
-        monkeypatch.setattr(http.Exchange.pieces, "__defaults__", (4096,))
+        monkeypatch.setattr(exchange.Exchange.pieces, "__defaults__", (4096,))
         fails(Fault(body=streamed(*["red"] * 200)), match="over 4,096 bytes")
 
     def test_a_line_without_end(self, monkeypatch):
@@ -317,4 +317,4 @@ class TestRetryAfter:
             ):
                 pass
             server.close()
-        assert len(caught.value.body) == http.MAX_ERROR_BYTES
+        assert len(caught.value.body) == exchange.MAX_ERROR_BYTES

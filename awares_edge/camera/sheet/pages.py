@@ -77,7 +77,7 @@ def layout(
     """
     width, height = PAPERS_MM[paper]
     hull_width, hull_height = markers.HULL_MM[2] - markers.HULL_MM[0], markers.PICTURE_MM
-    # In whole dots, so that the corners lie where the geometry says.
+    # Whole millimetres are whole dots: the corners lie where the geometry says.
     left = round((width - hull_width) / 2 - markers.HULL_MM[0])
     top = round((height - hull_height) / 2 - 3)
     sheet = Image.new("RGB", (round(width * dots_per_mm), round(height * dots_per_mm)), "white")
@@ -154,7 +154,7 @@ def _key(pages: Sequence[SheetPage], seed: int, paper: Paper) -> Image.Image:
 def _fitting(text: str, width: int, largest: int = 24) -> int:
     """The largest font size at which the text is not wider than a column."""
     length = _font(largest).getlength(text)
-    return largest if length < width - 20 else int(largest * (width - 20) / length)
+    return largest if length < width - 20 else max(1, int(largest * (width - 20) / length))
 
 
 @lru_cache(maxsize=32)
