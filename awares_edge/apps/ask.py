@@ -98,6 +98,17 @@ def ask(
         str | None,
         typer.Option(help="Zoom here without asking the model: crop ids, such as 0,5 or all."),
     ] = None,
+    decision_bias: Annotated[
+        float | None,
+        typer.Option(
+            help="Above 0 the model zooms more often, below 0 less. "
+            "Default: the bundle's calibrated bias."
+        ),
+    ] = None,
+    abstain_below: Annotated[
+        float | None,
+        typer.Option(help='Answer "unsure" where the confidence is below this, 0 to 1.'),
+    ] = None,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Most tokens of one turn.")] = 512,
     timeout: Annotated[float | None, typer.Option(help="Seconds after which to give up.")] = None,
     device: DeviceOption = None,
@@ -127,8 +138,9 @@ def ask(
         mode=chosen_mode,
         max_new_tokens=max_new_tokens,
         timeout=timeout,
-        policies=Policies(invalid, max_crops, too_many, max_rtr),
+        policies=Policies(invalid, max_crops, too_many, max_rtr, abstain_below),
         crops=() if crops is None else _crop_ids(crops),
+        decision_bias=decision_bias,
     )
     if save_view:
         check_output(save_view)

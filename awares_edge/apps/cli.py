@@ -12,6 +12,7 @@ from awares_edge._version import __version__
 from awares_edge.apps import (
     ask,
     build_engine,
+    calibrate,
     demo,
     evaluate,
     export,
@@ -43,6 +44,7 @@ app.command("importance", epilog=importance.EPILOG)(importance.importance)
 app.command("inspect", epilog=inspect.EPILOG)(inspect.inspect)
 app.command("runtimes", epilog=runtimes.EPILOG)(runtimes.runtimes)
 app.command("score", epilog=score.EPILOG)(score.score)
+app.add_typer(calibrate.app)
 app.add_typer(evaluate.app)
 app.add_typer(train.app)
 

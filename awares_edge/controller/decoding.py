@@ -14,6 +14,7 @@ from time import monotonic
 
 import numpy as np
 
+from awares_edge.controller.confidence import TokenScores
 from awares_edge.controller.reply import Reply
 from awares_edge.controller.trace import TurnTrace
 from awares_edge.errors import Cancelled, DeadlineExceeded, SessionError
@@ -58,6 +59,7 @@ class Generated:
         uncached: last generated tokens that are not in the cache yet.
         call_barred: whether a call was taken back because none was allowed.
         stopped: whether a stop string ended it.
+        scores: log-probability of each token, and of the end token if the model ended it.
     """
 
     ids: tuple[int, ...]
@@ -67,6 +69,7 @@ class Generated:
     uncached: tuple[int, ...] = ()
     call_barred: bool = False
     stopped: bool = False
+    scores: tuple[float, ...] = ()
 
 
 class TurnDecoder:
@@ -108,6 +111,7 @@ class TurnDecoder:
         self._logits = logits
         self._reply = Reply(tokenizer, call.syntax, logits)
         self._counted = 0
+        self._scores = TokenScores()
 
     def run(self, *, allow_call: bool) -> Iterator[str | Generated]:
         """Generate until the model stops or a limit does.
@@ -134,7 +138,8 @@ class TurnDecoder:
         text = self._tokenizer.decode(reply.ids)
         ended, cached = reply.ended, reply.end_cached
         stopped = not ended and self._stopped()
-        yield Generated(tuple(reply.ids), text, ended, cached, uncached, barred, stopped)
+        scores = self._scores.first(len(reply.ids) + reply.ended)
+        yield Generated(tuple(reply.ids), text, ended, cached, uncached, barred, stopped, scores)
 
     def run_without_call(self) -> Iterator[str | Generated]:
         """Take back the call that `run` ended with, and go on as if none were allowed."""
@@ -150,6 +155,7 @@ class TurnDecoder:
         while not reply.ended:
             self._limits.check(reply.text)
             token = self._choose(self._logits)
+            self._scores.note(len(reply.ids), token, self._logits)
             if token in self._special.eos:
                 reply.ended = True
                 return
@@ -191,6 +197,7 @@ class TurnDecoder:
             if self._choose(row) != drafted:
                 break
             accepted += 1
+            self._scores.note(len(reply.ids), drafted, row)
             if drafted in self._special.eos:
                 reply.ended = reply.end_cached = True
             else:

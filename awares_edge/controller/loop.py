@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Sequence
 from time import monotonic, perf_counter
 
+from awares_edge.controller.confidence import answer_log_probability, withhold
+from awares_edge.controller.decision import Decision, decide
 from awares_edge.controller.decoding import Generated, Limits, TurnDecoder
 from awares_edge.controller.options import AskOptions
 from awares_edge.controller.policies import (
@@ -42,7 +44,9 @@ _PROGRESSIVE_CALLS = 3
 
 def answer_question(views: PictureViews, question: str, options: AskOptions) -> Iterator[Event]:
     """Answer one question behind what the view's session holds."""
-    return _Question(views, question, options).run()
+    events = _Question(views, question, options).run()
+    least = options.policies.abstain_below
+    return events if least is None else withhold(events, least)
 
 
 class _Question:
@@ -71,6 +75,7 @@ class _Question:
         self.speech = Speech(self.profile)
         self.call, self.call_text = Call("none"), ""
         self.sent: list[tuple[Shown, int]] = []
+        self.decision: Decision | None = None
         self.full_tokens = views.tokens(views.source.size)
         self.low_size = views.size("low")
         self.view = self._first_view()
@@ -144,6 +149,10 @@ class _Question:
         yield self._answer(reply)
 
     def _decoder(self, logits: Logits) -> TurnDecoder:
+        if len(self.turns) == 1 and self.calls_left > 0 and not self.options.crops:
+            bias = self.options.decision_bias
+            bias = self.model.calibration.decision_bias if bias is None else bias
+            logits, self.decision = decide(logits, self.model.call, bias)
         return TurnDecoder(
             self.transcript.session,
             self.model.tokenizer,
@@ -301,8 +310,11 @@ class _Question:
         runtime, profile = self.model.runtime, self.profile
         low = self.low_size if self.view == "low" else None
         sent = [one.region for one, _ in self.sent]
+        text = extract_answer(profile.answer, self.said)
+        likely = answer_log_probability(self.model.tokenizer, reply.ids, reply.scores, text)
+        decision = self.decision
         return Answer(
-            text=extract_answer(profile.answer, self.said),
+            text=text,
             mode=self.options.mode,
             view=self.view,
             crops=tuple(self._describe(one, turn) for one, turn in self.sent),
@@ -320,4 +332,8 @@ class _Question:
             precision=runtime.precision,
             protocol=profile.name,
             reasoning=self.speech.reasoning,
+            confidence=self.model.calibration.confidence(likely, text),
+            log_probability=likely,
+            decision_margin=None if decision is None else decision.margin,
+            decision_bias=0.0 if decision is None else decision.bias,
         )

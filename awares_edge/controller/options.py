@@ -10,6 +10,9 @@ from awares_edge.controller.policies import Policies
 from awares_edge.controller.trace import Mode
 from awares_edge.errors import InputError
 
+MAX_DECISION_BIAS = 10_000
+"""Far above any logit: the model always calls, or never."""
+
 
 @dataclass(frozen=True, slots=True)
 class AskOptions:
@@ -29,6 +32,8 @@ class AskOptions:
         crops: crop ids to zoom into without asking the model whether and where.
         constrain: hold a tool call to its grammar once it has begun. Decisions that make a valid
             call are the same without; what would become an invalid call is mended.
+        decision_bias: added to the logit of the token that begins a call, in the first turn: above
+            0 more calls, below 0 fewer. None for the bundle's calibrated bias.
     """
 
     mode: Mode = "awares"
@@ -40,6 +45,7 @@ class AskOptions:
     policies: Policies = field(default_factory=Policies)
     crops: tuple[str, ...] = ()
     constrain: bool = True
+    decision_bias: float | None = None
 
     def __post_init__(self) -> None:
         if self.mode not in get_args(Mode):
@@ -50,5 +56,14 @@ class AskOptions:
                 raise InputError(f"{name} must be a whole number of at least 1")
         if self.timeout is not None and not self.timeout > 0:
             raise InputError("timeout must be above 0 seconds")
+        bias = self.decision_bias
+        if bias is not None and not (_is_number(bias) and abs(bias) <= MAX_DECISION_BIAS):
+            raise InputError(
+                f"decision_bias must be between -{MAX_DECISION_BIAS:,} and {MAX_DECISION_BIAS:,}"
+            )
         if self.crops and self.mode not in ("awares", "progressive"):
             raise InputError(f"mode {self.mode!r} sends no crops: leave them out")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
