@@ -7,7 +7,7 @@ that any bias leads to follow from questions that were asked both ways once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -95,6 +95,16 @@ class Decisions:
         between = (margins[:-1] + margins[1:]) / 2
         return -np.concatenate([[margins[0] + 1], between, [margins[-1] - 1]])
 
+    def sweep(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """`biases`, and the call rate and the mean RTR that each leads to."""
+        order = np.argsort(-self.margins)
+        calls = np.cumsum(np.unique(-self.margins, return_counts=True)[1])
+        calls = np.concatenate([[0], calls])
+        gained = np.concatenate([[0.0], np.cumsum((self._rtr[:, 1] - self._rtr[:, 0])[order])])
+        count = len(self.margins)
+        rtr = self._rtr[:, 0].mean() + gained[calls] / count
+        return self.biases(), calls / count, rtr
+
     def curve(self, points: int = 11) -> list[Point]:
         """Points from no call to a call for every question, evenly spread over the call rate."""
         biases = self.biases()
@@ -137,7 +147,7 @@ def fit_call_rate(decisions: Decisions, rate: float) -> float:
     """
     if not 0 <= rate <= 1:
         raise InputError("the reference's call rate must be between 0 and 1")
-    return _nearest(decisions, rate, lambda point: point.call_rate)
+    return _nearest(decisions, rate, decisions.at(0.0).call_rate, decisions.sweep()[1])
 
 
 def fit_rtr(decisions: Decisions, target: float) -> float:
@@ -147,14 +157,14 @@ def fit_rtr(decisions: Decisions, target: float) -> float:
         InputError: no bias leads there.
     """
     check_goal(target, "the target RTR")
-    biases = decisions.biases()
-    least, most = (decisions.at(biases[i]).rtr for i in (0, -1))
+    means = decisions.sweep()[2]
+    least, most = means[0], means[-1]
     if not min(least, most) - _ROUNDED <= target <= max(least, most) + _ROUNDED:
         raise InputError(
             f"a mean RTR of {target:g} cannot be reached: on these questions it is {least:.3f} "
             f"without any call and {most:.3f} with a call for every question"
         )
-    return _nearest(decisions, target, lambda point: point.rtr)
+    return _nearest(decisions, target, decisions.at(0.0).rtr, means)
 
 
 def fit_deadline(decisions: Decisions, ms: float) -> float:
@@ -185,7 +195,15 @@ def _chosen(values: NDArray[np.float64], calls: NDArray[np.bool_]) -> NDArray[np
     return np.where(calls, values[:, 1], values[:, 0])
 
 
-def _nearest(decisions: Decisions, wanted: float, value: Callable[[Point], float]) -> float:
-    """The bias whose value is nearest; of several the one that changes least."""
-    points = [decisions.at(0.0), *(decisions.at(bias) for bias in decisions.biases())]
-    return min(points, key=lambda p: (round(abs(value(p) - wanted), 12), abs(p.bias))).bias
+def _nearest(
+    decisions: Decisions, wanted: float, unbiased: float, values: NDArray[np.float64]
+) -> float:
+    """The bias whose value is nearest; of several the one that changes least.
+
+    Args:
+        unbiased: the value without a bias.
+        values: one for each of `decisions.biases()`.
+    """
+    biases = np.concatenate([[0.0], decisions.biases()])
+    gaps = np.abs(np.concatenate([[unbiased], values]) - wanted).round(12)
+    return float(biases[np.lexsort((np.abs(biases), gaps))[0]])
