@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Annotated, TypeAlias, TypeVar
@@ -18,17 +18,15 @@ from awares_edge.bundle.store import Bundle
 from awares_edge.calibration.confidence import (
     LEAST_ANSWERS,
     LEAST_OF_EACH,
+    KindReport,
     ask_all,
     report_kinds,
 )
 from awares_edge.calibration.decisions import (
     Decisions,
-    Point,
+    Goal,
     check_enough,
     check_goal,
-    fit_call_rate,
-    fit_deadline,
-    fit_rtr,
 )
 from awares_edge.calibration.outcomes import measure
 from awares_edge.calibration.questions import (
@@ -40,7 +38,7 @@ from awares_edge.calibration.reference import Reference, ask_reference
 from awares_edge.calibration.stored import check_storable, store
 from awares_edge.errors import InputError
 from awares_edge.files import check_output
-from awares_edge.protocol.calibration import NOT_CALIBRATED, Calibration
+from awares_edge.protocol.calibration import NOT_CALIBRATED, AnswerKind
 from awares_edge.spec import MANIFEST_NAME
 
 T = TypeVar("T")
@@ -90,38 +88,6 @@ ApplyOption: TypeAlias = Annotated[
 ]
 
 
-@dataclass(frozen=True)
-class _Goal:
-    """What the bias is fitted to: one of three."""
-
-    reference: str | None
-    target_rtr: float | None
-    deadline_ms: float | None
-
-    def __post_init__(self) -> None:
-        given = [v for v in (self.reference, self.target_rtr, self.deadline_ms) if v is not None]
-        if len(given) != 1:
-            raise InputError("give one of --reference, --target-rtr and --deadline-ms")
-        check_goal(self.target_rtr, "--target-rtr")
-        check_goal(self.deadline_ms, "--deadline-ms")
-
-    def fit(self, found: Decisions, rate: float | None) -> float:
-        """The bias; `rate` is the reference's."""
-        if self.target_rtr is not None:
-            return fit_rtr(found, self.target_rtr)
-        if self.deadline_ms is not None:
-            return fit_deadline(found, self.deadline_ms)
-        assert rate is not None
-        return fit_call_rate(found, rate)
-
-    def describe(self, rate: float | None) -> str:
-        if self.target_rtr is not None:
-            return f"a mean RTR of {self.target_rtr:g}"
-        if self.deadline_ms is not None:
-            return f"9 of 10 within {self.deadline_ms:g} ms"
-        return f"a reference's call rate of {rate:.4f}"
-
-
 @app.command("decisions", epilog=DECISIONS_EPILOG)
 def decisions(
     bundle: BundleArgument,
@@ -150,51 +116,39 @@ def decisions(
     json: JsonOption = False,
 ) -> None:
     """Fit the bias on the decision to zoom: to a reference, to visual tokens, or to a deadline."""
-    goal = _Goal(reference, target_rtr, deadline_ms)
+    if sum(goal is not None for goal in (reference, target_rtr, deadline_ms)) != 1:
+        raise InputError("give one of --reference, --target-rtr and --deadline-ms")
+    check_goal(target_rtr, "--target-rtr")
+    check_goal(deadline_ms, "--deadline-ms")
+    if save_reference and reference is None:
+        raise InputError("--save-reference needs --reference")
     if save_reference:
-        if reference is None:
-            raise InputError("--save-reference needs --reference")
         check_output(save_reference)
     opened, questions = _open(bundle, data, limit, seed, apply)
     check_enough(len(questions))
-    measured = _run(
-        "asking both ways", opened, len(questions), device, threads, partial(measure, questions)
-    )
+    # Asked first: a reference of another model is refused at once.
+    saved = _ask_reference(reference, opened, questions, device, threads) if reference else None
+    if saved and save_reference:
+        saved.save(save_reference)
+    ask = partial(measure, questions)
+    measured = _run("asking both ways", opened, len(questions), device, threads, ask)
     found = Decisions([one for one in measured if one])
-    rate = None
-    if reference is not None:
-        saved = _ask_reference(reference, opened, questions, device, threads)
-        if save_reference:
-            saved.save(save_reference)
-        rate = saved.call_rate([one is not None for one in measured])
-    bias = goal.fit(found, rate)
-    stored = _fitted(opened).decision_bias
+    rate = saved.call_rate([one is not None for one in measured]) if saved else None
+    goal = Goal(rate, target_rtr, deadline_ms)
+    bias, stored = goal.fit(found), opened.manifest.calibration or NOT_CALIBRATED
     if apply:
-        store(
-            opened,
-            decision_bias=bias,
-            decision_goal=goal.describe(rate),
-            decision_questions=len(found),
-        )
-    before, after = found.at(stored), found.at(bias)
+        store(opened, decision_bias=bias, decision_goal=str(goal), decision_questions=len(found))
     if json:
+        undecided = len(measured) - len(found)
         print_json(
             {
-                "goal": goal.describe(rate),
-                "questions": len(found),
-                "undecided": len(measured) - len(found),
-                "reference_call_rate": rate,
-                "before": asdict(before),
-                "after": asdict(after),
-                "uncertainty_95": dict(
-                    zip(("call_rate", "rtr"), found.uncertainty(bias), strict=True)
-                ),
-                "curve": [asdict(point) for point in found.curve()],
+                **_decisions(found, goal, stored.decision_bias, bias),
+                "undecided": undecided,
                 "applied": apply,
             }
         )
         return
-    _print_decisions(found, goal.describe(rate), before, after)
+    _print_decisions(found, goal, stored.decision_bias, bias)
     _say_applied(bundle, apply)
 
 
@@ -224,20 +178,7 @@ def confidence(
         kinds = {kind: asdict(report) for kind, report in reports.items()}
         print_json({"questions": len(answered), "kinds": kinds, "applied": apply})
         return
-    head = f"{'answers':22} {'count':>5} {'right':>6} {'AUROC':>6} {'temperature':>11}"
-    say(f"{head} {'error before':>12} {'after':>6}", style="bold")
-    for kind, report in reports.items():
-        name = "text" if kind == "text" else "yes/no, count, colour"
-        right = report.right / report.answers
-        cells = f"{report.answers:5} {right:6.3f} {_number(report.auroc, 3):>6}"
-        temperature = _number(report.temperature, 2)
-        errors = f"{report.error_before:12.4f} {report.error_after:6.4f}"
-        say(f"{name:22} {cells} {temperature:>11} {errors}")
-        if report.temperature is None:
-            warn(
-                f"{name}: not fitted: that needs {LEAST_ANSWERS} answers, {LEAST_OF_EACH} of them "
-                f"right and {LEAST_OF_EACH} wrong"
-            )
+    _print_kinds(reports)
     _say_applied(bundle, apply)
 
 
@@ -292,20 +233,47 @@ def _ask_reference(
         )
 
 
-def _fitted(opened: Bundle) -> Calibration:
-    return opened.manifest.calibration or NOT_CALIBRATED
+def _decisions(found: Decisions, goal: Goal, before: float, after: float) -> dict[str, object]:
+    calls, rtr = found.uncertainty(after)
+    return {
+        "goal": str(goal),
+        "questions": len(found),
+        "reference_call_rate": goal.call_rate,
+        "before": asdict(found.at(before)),
+        "after": asdict(found.at(after)),
+        "uncertainty_95": {"call_rate": calls, "rtr": rtr},
+        "curve": [asdict(point) for point in found.curve()],
+    }
 
 
-def _print_decisions(found: Decisions, goal: str, before: Point, after: Point) -> None:
+def _print_decisions(found: Decisions, goal: Goal, before: float, after: float) -> None:
     """The accuracy-RTR curve, with the points before and after, under 80 columns."""
     say(f"fitted to {goal} on {len(found):,} questions")
     say(f"{'':6} {'bias':>8} {'calls':>6} {'RTR':>6} {'right':>6} {'ms p90':>8}", style="bold")
-    rows = [("before", before), ("after", after), *(("", point) for point in found.curve())]
+    own = [("before", found.at(before)), ("after", found.at(after))]
+    rows = [*own, *(("", point) for point in found.curve())]
     for mark, point in sorted(rows, key=lambda row: row[1].bias):
         line = f"{mark:6} {point.bias:+8.3f} {point.call_rate:6.3f} {point.rtr:6.3f}"
         say(f"{line} {_number(point.accuracy, 3):>6} {point.ms_p90:8.1f}")
-    calls, rtr = found.uncertainty(after.bias)
+    calls, rtr = found.uncertainty(after)
     say(f"on other questions like these: calls within {calls:.3f}, RTR within {rtr:.3f} (95%)")
+
+
+def _print_kinds(reports: dict[AnswerKind, KindReport]) -> None:
+    head = f"{'answers':22} {'count':>5} {'right':>6} {'AUROC':>6} {'temperature':>11}"
+    say(f"{head} {'error before':>12} {'after':>6}", style="bold")
+    for kind, report in reports.items():
+        name = "text" if kind == "text" else "yes/no, count, colour"
+        right = report.right / report.answers
+        cells = f"{report.answers:5} {right:6.3f} {_number(report.auroc, 3):>6}"
+        temperature = _number(report.temperature, 2)
+        errors = f"{report.error_before:12.4f} {report.error_after:6.4f}"
+        say(f"{name:22} {cells} {temperature:>11} {errors}")
+        if report.temperature is None:
+            warn(
+                f"{name}: not fitted: that needs {LEAST_ANSWERS} answers, {LEAST_OF_EACH} of them "
+                f"right and {LEAST_OF_EACH} wrong"
+            )
 
 
 def _say_applied(bundle: Path, apply: bool) -> None:

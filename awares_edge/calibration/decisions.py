@@ -190,6 +190,42 @@ def fit_deadline(decisions: Decisions, ms: float) -> float:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What a bias is fitted to: one of three.
+
+    Attributes:
+        call_rate: of a reference, on the same questions.
+        rtr: mean of visual tokens over those of the whole picture.
+        ms_p90: nine questions of ten take at most this, milliseconds.
+    """
+
+    call_rate: float | None = None
+    rtr: float | None = None
+    ms_p90: float | None = None
+
+    def fit(self, decisions: Decisions) -> float:
+        """The bias that reaches it.
+
+        Raises:
+            InputError: no goal or several, or none that can be reached.
+        """
+        if self.call_rate is not None and self.rtr is self.ms_p90 is None:
+            return fit_call_rate(decisions, self.call_rate)
+        if self.rtr is not None and self.call_rate is self.ms_p90 is None:
+            return fit_rtr(decisions, self.rtr)
+        if self.ms_p90 is not None and self.call_rate is self.rtr is None:
+            return fit_deadline(decisions, self.ms_p90)
+        raise InputError("a bias is fitted to one goal: a call rate, an RTR or a deadline")
+
+    def __str__(self) -> str:
+        if self.call_rate is not None:
+            return f"a reference's call rate of {self.call_rate:.4f}"
+        if self.rtr is not None:
+            return f"a mean RTR of {self.rtr:g}"
+        return f"9 of 10 within {self.ms_p90:g} ms"
+
+
 def _chosen(values: NDArray[np.float64], calls: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Of [question, way] the value of the way that is taken."""
     return np.where(calls, values[:, 1], values[:, 0])
