@@ -73,9 +73,8 @@ def test_the_bias_is_stored_shown_and_used(bundle, known, capsys):
     with awares_edge.load(bundle) as model:
         assert model.calibration == fitted
     assert main(["inspect", str(bundle)]) == 0
-    assert "-60.000, fitted to a mean RTR of 0.3 on 200" in " ".join(
-        capsys.readouterr().out.split()
-    )
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "-60.000, fitted to a mean RTR of 0.3 on 200" in shown
     assert main(["inspect", str(bundle), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["calibration"]["decision_bias"] == -60.0
 
@@ -94,7 +93,7 @@ def test_a_dry_run_changes_nothing(bundle, known, capsys):
 
 def test_temperatures_are_stored_beside_the_bias(bundle, known, capsys):
     run(capsys, "decisions", bundle, "--target-rtr", "0.3", "--limit", "200")
-    code, out, err = run(capsys, "confidence", bundle, "--limit", "6")
+    code, _, err = run(capsys, "confidence", bundle, "--limit", "6")
     assert code == 0
     assert "yes/no, count, colour: not fitted" in err
     fitted = Bundle.open(bundle).manifest.calibration
@@ -153,7 +152,9 @@ def test_a_calibration_of_other_files_or_another_profile_is_refused(bundle):
         body = json.loads(path.read_text())
         body["calibration"][name] = "0" * 64
         path.write_text(json.dumps(body))
-        with pytest.raises(BundleError, match="calibration .* is of another checkpoint or profile"):
+        with pytest.raises(
+            BundleError, match=r"calibration .* is of another checkpoint or profile"
+        ):
             Bundle.open(bundle)
         path.write_text(json.dumps(good))
     Bundle.open(bundle)
@@ -253,7 +254,7 @@ def test_questions_of_a_file(bundle, tmp_path, capsys):
 
 @pytest.mark.slow
 def test_nano_meets_a_target_on_questions_it_was_not_fitted_on(bundle, capsys):
-    """Ten points fewer calls would be a mean RTR of 0.35; the fit is checked on the test split."""
+    """Fitted on the validation split, checked on the test split."""
     from awares_edge.evaluation.synthetic import evaluate
 
     options = ("--target-rtr", "0.34", "--limit", "800", "--threads", "1", "--json")

@@ -14,6 +14,7 @@ from awares_edge import AskOptions
 from awares_edge.calibration.decisions import (
     LEAST_QUESTIONS,
     Decisions,
+    Goal,
     fit_call_rate,
     fit_deadline,
     fit_rtr,
@@ -116,6 +117,19 @@ def test_goals_must_be_finite_and_above_0(value):
 def test_a_rate_is_a_share(value):
     with pytest.raises(InputError, match="between 0 and 1"):
         fit_call_rate(known(EVEN), value)
+
+
+def test_a_goal_is_one_of_three_and_says_which():
+    found = known(EVEN)
+    for goal, bias, text in (
+        (Goal(call_rate=0.25), -50.0, "a reference's call rate of 0.2500"),
+        (Goal(rtr=0.3125), -50.0, "a mean RTR of 0.3125"),
+        (Goal(ms_p90=150.0), 0.0, "9 of 10 within 150 ms"),
+    ):
+        assert (goal.fit(found), str(goal)) == (bias, text)
+    for goal in (Goal(), Goal(0.5, 0.3)):
+        with pytest.raises(InputError, match="one goal"):
+            goal.fit(found)
 
 
 def test_too_few_questions_say_how_many_are_missing():
