@@ -127,7 +127,7 @@ def test_a_view_shows_picture_low_res_and_crops(picture, replies, tmp_path, caps
         (["ask", "{picture}", "?", "--decision-bias", "nan"], "decision_bias must be between"),
         (
             ["ask", "{picture}", "?", "--abstain-below", "2"],
-            "abstain_below must be between 0 and 1",
+            "abstain_below must be between 0",
         ),
         (["ask", "{picture}", "?", "--timeout", "0"], "timeout must be above 0"),
         (["ask", "{picture}", "?", "--crops", "all,0"], "--crops 'all,0' does not name crops"),

@@ -152,9 +152,7 @@ def test_a_calibration_of_other_files_or_another_profile_is_refused(bundle):
         body = json.loads(path.read_text())
         body["calibration"][name] = "0" * 64
         path.write_text(json.dumps(body))
-        with pytest.raises(
-            BundleError, match=r"calibration .* is of another checkpoint or profile"
-        ):
+        with pytest.raises(BundleError, match="is of another checkpoint or profile"):
             Bundle.open(bundle)
         path.write_text(json.dumps(good))
     Bundle.open(bundle)
