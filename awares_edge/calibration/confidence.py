@@ -109,16 +109,20 @@ def report_kinds(answered: Sequence[Answered]) -> dict[AnswerKind, KindReport]:
 def fit_temperature(odds: NDArray[np.float64], right: NDArray[np.bool_]) -> float:
     """The temperature, from 0.05 to 20, under which the outcomes are most likely.
 
+    Right and wrong count as a little less than certain, as in Platt (1999): where the odds of all
+    right answers are above those of all wrong ones, no finite temperature would be best.
+
     Args:
         odds: [n] log-odds of the answers.
         right: [n] whether each was right.
     """
-    signed = np.where(right, odds, -odds)
+    positive, negative = int(right.sum()), int((~right).sum())
+    wanted = np.where(right, (positive + 1) / (positive + 2), 1 / (negative + 2))
     # The negative log-likelihood is convex in 1 / T: its slope has one zero.
     low, high = 1 / _MOST, 1 / _LEAST
     for _ in range(60):
         middle = (low + high) / 2
-        slope = -(signed / (1 + np.exp(np.minimum(signed * middle, 700.0)))).sum()
+        slope = (odds * (_sigmoid(odds * middle) - wanted)).sum()
         low, high = (middle, high) if slope < 0 else (low, middle)
     return float(2 / (low + high))
 

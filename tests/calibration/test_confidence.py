@@ -123,6 +123,12 @@ def test_the_temperature_that_made_the_outcomes_is_found(true):
     assert fit_temperature(odds, right) == pytest.approx(true, rel=0.05)
 
 
+def test_answers_that_the_odds_tell_apart_do_not_become_certain():
+    odds = np.repeat([2.0, -2.0], 50)
+    temperature = fit_temperature(odds, odds > 0)
+    assert 1 / (1 + math.exp(-2 / temperature)) == pytest.approx(51 / 52)
+
+
 def test_fitting_mends_the_error_and_keeps_the_order():
     rng = np.random.default_rng(2)
     odds = rng.normal(3, 4, 4000)
