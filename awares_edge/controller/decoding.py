@@ -15,6 +15,7 @@ from time import monotonic
 
 import numpy as np
 
+from awares_edge.controller.confidence import TokenScores
 from awares_edge.controller.grammar import AnswerGrammar
 from awares_edge.controller.reply import Reply
 from awares_edge.controller.trace import TurnTrace
@@ -66,6 +67,7 @@ class Generated:
         uncached: last generated tokens that are not in the cache yet.
         call_barred: whether a call was taken back because none was allowed.
         stopped: whether a stop string ended it.
+        scores: log-probability of each token, and of the end token if the model ended it.
     """
 
     ids: tuple[int, ...]
@@ -75,6 +77,7 @@ class Generated:
     uncached: tuple[int, ...] = ()
     call_barred: bool = False
     stopped: bool = False
+    scores: tuple[float, ...] = ()
 
 
 class TurnDecoder:
@@ -122,6 +125,7 @@ class TurnDecoder:
         self._reply = Reply(tokenizer, call.syntax, logits)
         self._counted = 0
         self._uncached: tuple[int, ...] = ()
+        self._scores = TokenScores()
 
     def run(self, *, allow_call: bool) -> Iterator[str | Generated]:
         """Generate until the model stops or a limit does.
@@ -171,6 +175,7 @@ class TurnDecoder:
             uncached=self._uncached,
             call_barred=call_barred,
             stopped=not reply.ended and self._stopped(),
+            scores=self._scores.first(count),
         )
 
     def _generate(self, allow_call: bool) -> Iterator[str]:
@@ -179,6 +184,7 @@ class TurnDecoder:
         while not reply.ended:
             self._limits.check(reply.text)
             token = self._choose(self._logits)
+            self._scores.note(len(reply.ids), token, self._logits)
             if token in self._special.eos:
                 reply.ended = True
                 return
@@ -227,6 +233,7 @@ class TurnDecoder:
             if self._choose(row) != drafted:
                 break
             accepted += 1
+            self._scores.note(len(reply.ids), drafted, row)
             if drafted in self._special.eos:
                 reply.ended = reply.end_cached = True
             else:

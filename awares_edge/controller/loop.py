@@ -6,6 +6,8 @@ from collections.abc import Generator, Iterator, Sequence
 from time import monotonic, perf_counter
 
 from awares_edge.controller.choosing import Choice, Chooser, read_call
+from awares_edge.controller.confidence import answer_log_probability, withhold
+from awares_edge.controller.decision import Decision, decide
 from awares_edge.controller.decoding import Generated, Limits, TurnDecoder
 from awares_edge.controller.options import AskOptions
 from awares_edge.controller.plan import plan_question
@@ -38,7 +40,9 @@ _ANSWER_ROOM = 16
 
 def answer_question(views: PictureViews, question: str, options: AskOptions) -> Iterator[Event]:
     """Answer one question behind what the view's session holds."""
-    return _Question(views, question, options).run()
+    events = _Question(views, question, options).run()
+    least = options.policies.abstain_below
+    return events if least is None else withhold(events, least)
 
 
 class _Question:
@@ -72,6 +76,7 @@ class _Question:
         self.speech = Speech(self.profile)
         self.call, self.call_text = Call("none"), ""
         self.crops: list[ZoomedCrop] = []
+        self.decision: Decision | None = None
 
     def run(self) -> Generator[Event, None, None]:
         logits = self._ask()
@@ -127,6 +132,10 @@ class _Question:
         return logits
 
     def _decoder(self, logits: Logits) -> TurnDecoder:
+        if len(self.turns) == 1 and self.calls_left > 0:
+            bias = self.options.decision_bias
+            bias = self.model.calibration.decision_bias if bias is None else bias
+            logits, self.decision = decide(logits, self.model.call, bias)
         return TurnDecoder(
             self.transcript.session,
             self.model.tokenizer,
@@ -228,7 +237,8 @@ class _Question:
         runtime, crops = self.model.runtime, tuple(self.crops)
         low = self.views.size("low") if self.view == "low" else None
         tokens = sum(crop.tokens for crop in crops)
-        reasoning = self.speech.reasoning
+        reasoning, decision = self.speech.reasoning, self.decision
+        likely = answer_log_probability(self.model.tokenizer, reply.ids, reply.scores, text)
         return Answer(
             text=text,
             mode=self.options.mode,
@@ -247,6 +257,10 @@ class _Question:
             protocol=self.profile.name,
             reasoning=reasoning,
             reasoning_tokens=len(self.model.tokenizer.encode(reasoning)) if reasoning else 0,
+            confidence=self.model.calibration.confidence(likely, text),
+            log_probability=likely,
+            decision_margin=None if decision is None else decision.margin,
+            decision_bias=0.0 if decision is None else decision.bias,
         )
 
     def _describe(self, shown: Shown, turn: int) -> ZoomedCrop:
