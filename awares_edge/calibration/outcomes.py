@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from awares_edge.calibration.questions import CalibrationQuestion
+from awares_edge.controller.decision import why_undecided
 from awares_edge.controller.model import Model
 from awares_edge.controller.options import MAX_DECISION_BIAS, AskOptions
 from awares_edge.controller.trace import Answer
@@ -50,22 +51,8 @@ def check_decides(model: Model) -> None:
     Raises:
         InputError: under its profile that is decided elsewhere, or not at all.
     """
-    profile = model.protocol
-    if profile.reasoning:
-        raise InputError(
-            f"under the profile {profile.name} the model thinks before it calls: there is no "
-            "decision at the first token to calibrate"
-        )
-    if profile.limits.must_call:
-        raise InputError(
-            f"under the profile {profile.name} every first reply is a call: there is no decision "
-            "to calibrate"
-        )
-    if not model.call.opening:
-        raise InputError(
-            f"calls under the profile {profile.name} have no first token in common: there is no "
-            "decision at the first token to calibrate"
-        )
+    if reason := why_undecided(model.protocol, model.call):
+        raise InputError(f"{reason}: there is no decision at the first token to calibrate")
 
 
 def measure(

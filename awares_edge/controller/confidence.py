@@ -10,6 +10,7 @@ import numpy as np
 
 from awares_edge.controller.policies import ABSTAIN
 from awares_edge.controller.trace import Answer, Event, TextDelta
+from awares_edge.errors import Interrupted
 from awares_edge.protocol.tokenizer import TextTokenizer
 from awares_edge.runtimes.base import Logits
 
@@ -77,8 +78,17 @@ def answer_log_probability(
 def withhold(events: Iterator[Event], threshold: float) -> Iterator[Event]:
     """The same events, with an answer below `threshold` withheld.
 
-    Text is given once it is certain that it may be shown: in one piece, before the `Answer`.
+    Text is given once it is certain that it may be shown: in one piece, before the `Answer`. So a
+    question that is interrupted has no partial answer.
     """
+    try:
+        yield from _withheld(events, threshold)
+    except Interrupted as error:
+        error.partial = ""
+        raise
+
+
+def _withheld(events: Iterator[Event], threshold: float) -> Iterator[Event]:
     for event in events:
         if isinstance(event, Answer):
             if event.confidence < threshold:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from awares_edge.protocol.call import CallTokens
+from awares_edge.protocol.profile import ProtocolProfile
 from awares_edge.runtimes.base import Logits
 
 
@@ -15,29 +16,41 @@ class Decision:
     """Where a model stood between a call and an answer.
 
     Attributes:
-        margin: logit of the token that begins a call, less the largest other logit; before `bias`.
-            The reply begins with a call if margin and bias together are above 0.
-        bias: what was added to that token's logit.
+        token: the one that begins a call.
+        margin: its logit, less the largest other logit; before `bias`. The reply begins with a
+            call if margin and bias together are above 0.
+        bias: what is added to its logit.
     """
 
+    token: int
     margin: float
     bias: float
 
+    def biased(self, logits: Logits) -> Logits:
+        """The logits to choose the first token by; float32 [vocabulary], a copy."""
+        changed: Logits = logits.copy()
+        changed[self.token] += np.float32(self.bias)
+        return changed
 
-def decide(logits: Logits, call: CallTokens, bias: float) -> tuple[Logits, Decision | None]:
-    """Logits of a reply's first token with the bias, and the decision that they hold.
+
+def why_undecided(profile: ProtocolProfile, call: CallTokens) -> str:
+    """Why the first token does not decide whether a reply is a call; empty where it does."""
+    if profile.reasoning:
+        return f"under the profile {profile.name} the model thinks before it calls"
+    if profile.limits.must_call:
+        return f"under the profile {profile.name} every first reply is a call"
+    if not call.opening:
+        return f"calls under the profile {profile.name} have no first token in common"
+    return ""
+
+
+def decide(logits: Logits, call: CallTokens, bias: float) -> Decision:
+    """The decision that the logits of a reply's first token hold.
 
     Args:
-        logits: float32 [vocabulary]; left as they are.
-
-    Returns:
-        the same logits and None where the profile's calls have no first token in common.
+        logits: float32 [vocabulary].
+        call: with a first token that all calls have in common (`why_undecided`).
     """
-    if not call.opening:
-        return logits, None
     first = call.opening[0]
-    biased = logits.copy()
-    biased[first] = -np.inf
-    margin = float(logits[first]) - float(biased.max())
-    biased[first] = logits[first] + np.float32(bias)
-    return biased, Decision(margin, bias)
+    others = np.delete(logits, first).max()
+    return Decision(first, float(logits[first]) - float(others), bias)

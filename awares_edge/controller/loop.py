@@ -54,6 +54,8 @@ class _Question:
         call, call_text: the last call and its text.
         crops: the regions that were sent for this question.
         calls_left: how often the model may still look closer.
+        bias: of the decision at the first token; None where there is none.
+        decision: that decision, once it is made.
     """
 
     def __init__(self, views: PictureViews, question: str, options: AskOptions) -> None:
@@ -67,7 +69,7 @@ class _Question:
         most = options.max_new_tokens or self.profile.limits.max_new_tokens
         self.limits = Limits(most, deadline, options.cancel)
         plan = plan_question(views, options)
-        self.view, self.calls_left = plan.view, plan.calls
+        self.view, self.calls_left, self.bias = plan.view, plan.calls, plan.bias
         self.view_tokens = views.tokens(views.size(plan.view))
         self.full_tokens = views.tokens(views.source.size)
         self.policies = list(plan.policies)
@@ -132,16 +134,16 @@ class _Question:
         return logits
 
     def _decoder(self, logits: Logits) -> TurnDecoder:
-        if len(self.turns) == 1 and self.calls_left > 0:
-            bias = self.options.decision_bias
-            bias = self.model.calibration.decision_bias if bias is None else bias
-            logits, self.decision = decide(logits, self.model.call, bias)
+        first = len(self.turns) == 1
+        if first and self.bias is not None:
+            self.decision = decide(logits, self.model.call, self.bias)
         return TurnDecoder(
             self.transcript.session,
             self.model.tokenizer,
             self.model.special,
             self.model.call,
             logits=logits,
+            decision=self.decision if first else None,
             limits=self.limits,
             trace=self.turns[-1],
             stop=self.profile.limits.stop,

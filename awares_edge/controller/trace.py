@@ -91,13 +91,15 @@ class Answer:
         policies: what was decided on the model's behalf, as "policy:outcome".
         finish: "stop" (the model ended it) or "length" (token limit or full context).
         total_ms: wall time of the question, milliseconds.
-        confidence: how likely the answer is right: the probability of its tokens, at the bundle's
-            calibrated temperature.
+        confidence: how likely the answer is right, 0 to 1: the probability of its tokens, at the
+            bundle's calibrated temperature. Under an answer grammar: among what it allows.
         log_probability: of the answer's tokens, natural logarithm, before calibration.
         decision_margin: logit of the token that begins a call, less the largest other one, at the
-            beginning of the first turn and before the bias; None where no call was possible.
+            first token of the first turn and before the bias; None where that token decides
+            nothing: no call was possible, or the model thinks first.
         decision_bias: what was added to that token's logit.
-        withheld: the answer that a policy put "unsure" in place of; None where none did.
+        withheld: the answer, where it was less sure than `Policies.abstain_below` and `text` says
+            "unsure" instead; None where it was given.
     """
 
     text: str

@@ -17,10 +17,11 @@ from awares_edge.calibration.confidence import (
 )
 from awares_edge.calibration.questions import CalibrationQuestion
 from awares_edge.controller.confidence import TokenScores, answer_log_probability, log_probability
-from awares_edge.errors import InputError
+from awares_edge.errors import Cancelled, InputError
 from awares_edge.protocol.calibration import Calibration, answer_kind, log_odds, tempered
 from awares_edge.runtimes.null import byte_tokenizer
-from tests.controller.scripted import CALL, IMAGE, ask
+from tests.controller.scripted import CALL, IMAGE, ask, context_of
+from tests.controller.test_answer_grammar import yes_or_no
 
 VOCABULARY = byte_tokenizer().vocabulary
 
@@ -48,6 +49,21 @@ def test_a_call_that_is_taken_back_does_not_count():
     rest = scripted_probability(1)
     assert taken_back.text == "42"
     assert taken_back.confidence == pytest.approx(first * rest, rel=1e-5)
+
+
+def test_an_answer_in_place_of_a_call_that_the_model_preferred_is_unlikely():
+    """Whether a bias or the mode kept it from calling."""
+    barred = ask([CALL, "42"], mode="low")
+    assert ask([CALL, "42"], decision_bias=-5.0).confidence == barred.confidence < 0.3
+    assert ask(["42", CALL], decision_bias=-5.0).confidence == ask(["42", CALL]).confidence
+
+
+def test_under_an_answer_grammar_it_is_the_probability_among_what_that_allows():
+    model = awares_edge.scripted([["It is.", "yes"]])
+    answer = model.ask(IMAGE, "Is it red?", AskOptions(grammar=yes_or_no(model)))
+    # "y" or "n", and at the end one of two end tokens: logit 10 against 0. Nothing else is allowed
+    # in between, so that counts as certain.
+    assert answer.confidence == pytest.approx((math.exp(10) / (math.exp(10) + 1)) ** 2, rel=1e-6)
 
 
 def test_log_probability_is_exact_near_certainty():
@@ -226,6 +242,39 @@ def test_a_stream_shows_nothing_of_an_answer_that_is_withheld():
     assert [e.text for e in events if isinstance(e, TextDelta)] == ["unsure"]
     assert events[-1].withheld == "4242"
     assert len(events) == 3  # the crops, the text, the answer
+
+
+class _AfterSteps:
+    """A `threading.Event` that is set once it has been looked at so often."""
+
+    def __init__(self, steps):
+        self.steps = steps
+
+    def is_set(self):
+        self.steps -= 1
+        return self.steps < 0
+
+
+@pytest.mark.parametrize(("least", "partial"), [(None, "4242"), (0.5, "")])
+def test_what_an_interrupted_question_said_is_withheld_too(least, partial):
+    policies = Policies(abstain_below=least)
+    with pytest.raises(Cancelled) as caught:
+        ask("4242", cancel=_AfterSteps(7), policies=policies)
+    assert caught.value.partial == partial
+
+
+def test_an_answer_grammar_cannot_be_kept_by_an_answer_that_is_withheld():
+    grammar = yes_or_no(awares_edge.scripted())
+    with pytest.raises(InputError, match="would break the answer grammar: leave abstain_below out"):
+        AskOptions(grammar=grammar, policies=Policies(abstain_below=0.5))
+
+
+def test_the_models_own_answer_stays_in_the_conversation():
+    options = AskOptions(follow_up=True, policies=Policies(abstain_below=1.0))
+    with awares_edge.scripted(["42", "43"]).open(IMAGE) as picture:
+        picture.ask("What?", options)
+        picture.ask("And?", options)
+        assert "assistant\n42" in context_of(picture)
 
 
 @pytest.mark.parametrize("least", [-0.1, 1.1, math.nan, "0.5", True])

@@ -24,6 +24,7 @@ from awares_edge.calibration.questions import CalibrationQuestion
 from awares_edge.errors import InputError
 from awares_edge.protocol.calibration import Calibration
 from tests.controller.scripted import CALL, IMAGE
+from tests.controller.test_answer_grammar import yes_or_no
 
 # A direct answer costs a quarter of the visual tokens and 50 ms, a call another quarter and 100 ms.
 DIRECT, CALLED = Way(False, 0.25, 50.0), Way(True, 0.5, 150.0)
@@ -239,10 +240,47 @@ def test_the_bundles_bias_is_used_unless_the_caller_gives_another():
     assert model.ask(IMAGE, "What?", AskOptions(decision_bias=0.0)).text == "7"
 
 
-@pytest.mark.parametrize("options", [{"mode": "low"}, {"mode": "full"}, {"crops": ("3",)}])
+WITHOUT_DECISION = [{"mode": "low"}, {"mode": "full"}, {"crops": ("3",)}]
+
+
+@pytest.mark.parametrize("options", WITHOUT_DECISION)
 def test_where_no_call_is_possible_there_is_no_decision(options):
-    answer = awares_edge.scripted(["7", "7"]).ask(IMAGE, "What?", AskOptions(**options))
+    model = awares_edge.scripted(["7", "7"])
+    model.calibration = Calibration("", "", decision_bias=5.0)
+    answer = model.ask(IMAGE, "What?", AskOptions(**options))
+    assert (answer.decision_margin, answer.decision_bias) == (None, 0.0)
+    with pytest.raises(InputError, match="leave decision_bias out"):
+        AskOptions(**options, decision_bias=1.0)
+
+
+@pytest.mark.parametrize("profile", ["deepeyes", "ergo"])
+def test_profiles_whose_first_token_does_not_decide_take_no_bias(profile):
+    model = awares_edge.scripted(["<think>so</think><answer>7</answer>"] * 2, protocol=profile)
+    with pytest.raises(InputError, match=f"under the profile {profile} .* leave decision_bias out"):
+        model.ask(IMAGE, "What?", AskOptions(decision_bias=1.0))
+    # What a manifest may say does not keep a model from thinking.
+    model.calibration = Calibration("", "", decision_bias=1e4)
+    answer = model.ask(IMAGE, "What?")
+    assert answer.reasoning.startswith("<think>so</think>")
     assert answer.decision_margin is None
+
+
+def test_each_question_of_a_conversation_is_decided_anew():
+    model = awares_edge.scripted([WANTS_ANSWER, "8", ["7", "GET_CROPS: ['0']"], "9"])
+    model.calibration = Calibration("", "", decision_bias=1.5)
+    with model.open(IMAGE) as picture:
+        found = [picture.ask("What?"), picture.ask("And?", AskOptions(follow_up=True))]
+    assert [answer.text for answer in found] == ["8", "9"]
+    assert [answer.decision_margin for answer in found] == [-1.0, -1.0]
+
+
+@pytest.mark.parametrize(("bias", "text"), [(0.0, "no"), (1.5, "yes"), (-1e4, "no")])
+def test_an_answer_grammar_leaves_the_decision_to_the_bias(bias, text):
+    model = awares_edge.scripted([["no", CALL], "yes"])
+    options = AskOptions(grammar=yes_or_no(model), decision_bias=bias)
+    answer = model.ask(IMAGE, "Is it red?", options)
+    assert (answer.text, answer.zoomed) == (text, text == "yes")
+    assert answer.decision_margin == -1.0
 
 
 def test_a_later_turn_is_not_biased():
