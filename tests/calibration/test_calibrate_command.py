@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -209,8 +210,11 @@ def test_decisions_of_a_bundle_are_saved_and_read_back(bundle, asked, tmp_path):
     assert set(found.calls) == {True, False}
     found.save(tmp_path / "reference.json")
     assert read_reference(tmp_path / "reference.json", opened, asked) == found
-    with pytest.raises(InputError, match="was measured on other questions"):
-        read_reference(tmp_path / "reference.json", opened, asked[1:])
+    # The same questions about other pictures are others too.
+    blank = [replace(one, image=Image.new("RGB", (224, 224))) for one in asked]
+    for others in (asked[1:], blank):
+        with pytest.raises(InputError, match="was measured on other questions"):
+            read_reference(tmp_path / "reference.json", opened, others)
 
 
 def test_a_reference_of_another_model_or_profile_is_refused(bundle, asked, tmp_path):
