@@ -131,9 +131,11 @@ class BlockInt4:
     def multiply(
         self, graph: Builder, value: str, matrix: Matrix, bias: str | None, dtype: np.dtype[Any]
     ) -> str:
-        del dtype  # graphs of this format compute in fp32
         out, inner = matrix.shape
-        inputs = (value, *graph.matrix(matrix, self), *(("", "", bias) if bias else ()))
+        values, scales = graph.matrix(matrix, self)
+        if dtype != FP32:
+            scales = graph.cast(scales, dtype)  # must have the input's dtype
+        inputs = (value, values, scales, *(("", "", bias) if bias else ()))
         return graph.op(
             "MatMulNBits",
             *inputs,
