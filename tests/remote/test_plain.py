@@ -18,7 +18,7 @@ from tests.remote.fake import faking
 SERVERS = ("llamacpp", "vllm", "sglang")
 COUNTED = (
     *("prefill_tokens", "reused_tokens", "decode_tokens", "discarded_tokens", "reused_regions"),
-    *("timings_ms", "runtime", "precision", "reasoning_tokens"),
+    *("timings_ms", "runtime", "precision", "reasoning_tokens", "confidence", "decision_margin"),
 )
 
 
