@@ -1,5 +1,7 @@
 """The action: results, feedback, cancelling, and goals that wait."""
 
+import time
+
 from awares_msgs.action import Ask
 from awares_msgs.msg import Answer
 
@@ -87,7 +89,8 @@ class TestWaiting:
 
             def slow(request):
                 ticket = submit(request)
-                ticket.wait(60)
+                until(lambda: node._health.last_ms)  # told of the events just before the server
+                time.sleep(0.05)
                 return ticket
 
             node._goals._submit = slow

@@ -276,7 +276,10 @@ class TestDiagnostics:
     def test_pictures_that_stop_are_a_warning(self):
         with spinning(max_age_ms=100.0) as node:
             listener = GRAPH.listen("/diagnostics", DiagnosticArray)
+            answers, _, _ = listen()
             show(node, picture(age=5))
+            goal()
+            assert answers.next().status == Answer.TOO_OLD  # which is no fault of the node
             status, _ = self.read(node, listener)
         assert (status.level, status.message) == (DiagnosticStatus.WARN, "pictures have stopped")
 
