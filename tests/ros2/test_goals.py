@@ -89,8 +89,8 @@ class TestWaiting:
 
             def slow(request):
                 ticket = submit(request)
-                until(lambda: node._health.last_ms)  # told of the events just before the server
-                time.sleep(0.05)
+                ticket.wait(60)
+                time.sleep(0.05)  # time enough for its events to be delivered, were they let
                 return ticket
 
             node._goals._submit = slow
