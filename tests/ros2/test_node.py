@@ -52,6 +52,7 @@ class TestTopics:
         assert answer.visual_tokens == tokens.low + tokens.crops
         assert answer.full_visual_tokens == tokens.full
         assert answer.ms > 0
+        assert answer.confidence == pytest.approx(expected.confidence)
 
     def test_a_direct_answer_has_no_crops(self):
         with spinning("EXIT") as node:
@@ -239,6 +240,13 @@ class TestParameters:
             node.set_parameter("mode", "low")
             change(node, "configure")
             assert node._settings.mode == "low"
+
+    def test_an_answer_below_the_wanted_confidence_is_unsure(self):
+        with spinning("EXIT", abstain_below=1.0) as node:
+            show(node)
+            answer = goal().result()[1].answer
+        assert answer.text == "unsure"
+        assert 0 < answer.confidence < 1
 
     def test_the_mode_reaches_the_model(self):
         with spinning("EXIT", mode="full") as node:
