@@ -14,7 +14,7 @@ its own, even where the checkpoint ties it to the embedding.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -27,8 +27,10 @@ from awares_edge.errors import ExportError
 from awares_edge.export.graph.text import build_text
 from awares_edge.export.graph.vision import build_vision
 from awares_edge.export.graph.weights import FP16, FP32, Written, write_npy
+from awares_edge.export.measured import Measured
 from awares_edge.export.onnx.dialect import OnnxBuilder, OnnxText, OnnxVision
 from awares_edge.export.onnx.precisions import Formats
+from awares_edge.export.smoothing import smooth
 from awares_edge.spec import EMBEDDING_NAME, ModelSpec
 
 FEW_TOKENS = 2
@@ -43,17 +45,22 @@ def write_files(
     writer: BundleWriter,
     written: Written,
     *,
+    measured: Measured | None = None,
     keep: Sequence[str] = (),
     block: int = 64,
     seven_bit: bool = False,
-) -> None:
+) -> Mapping[str, str]:
     """Write graphs and weights into a bundle.
 
     Args:
         weights: the checkpoint's, or with an adapter merged in.
         precision: a key of `PRECISIONS`.
         written: called with the count of numbers in each piece after it is written.
+        measured: statistics of the inputs, to smooth outliers with; None for none.
         keep, block, seven_bit: see `Formats`.
+
+    Returns:
+        facts for the bundle's provenance.
 
     Raises:
         ExportError: the runtime cannot compute a model of this shape; no such layer, format or
@@ -66,10 +73,15 @@ def write_files(
             f"this checkpoint has {spec.head_dim}"
         )
     formats = Formats(precision, keep, block, seven_bit, depth=spec.vision.depth)
+    facts: Mapping[str, str] = {}
+    embedding = weights.tensor(EMBEDDING)
+    if measured is not None:
+        smoothed = smooth(weights, spec, measured, formats.every)
+        formats.spare(kept := smoothed.beyond())
+        weights, facts = smoothed.weights, smoothed.facts(kept)
     graphs = _graphs(spec, weights, formats, FP32)
     table = formats.embedding()
     formats.check_keep()
-    embedding = weights.tensor(EMBEDDING)
     places = {EMBEDDING: write_npy(writer.path(EMBEDDING_NAME), embedding, table, written)}
     for graph in graphs:
         places = graph.write_weights(writer.path(f"{graph.name}.data"), written, places)
@@ -77,6 +89,7 @@ def write_files(
     if precision == "fp16":
         for graph in _graphs(spec, weights, formats, FP16):
             onnx.save_model(graph.model(places), str(writer.path(f"{graph.name}.fp16.onnx")))
+    return facts
 
 
 def _graphs(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from awares_edge.bundle.writer import BundleWriter
     from awares_edge.checkpoint.checkpoint import Checkpoint
     from awares_edge.checkpoint.tensorfile import Weights
+    from awares_edge.export.measured import Measured
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,8 @@ class OnnxFormat(ExportFormat):
     Attributes:
         precision: of the weights. At int8, int4 and int8+int4 the device quantizes the inputs of
             int8 layers by itself.
+        calibration: where given, outliers are smoothed, and layers that would still lose too much
+            are stored in fp16.
         keep: exceptions, each "PATTERN=FORMAT"; the first that matches a layer's name wins.
         block: inputs of a 4-bit block.
         seven_bit: keep int8 weights within 64.
@@ -42,18 +46,28 @@ class OnnxFormat(ExportFormat):
         bool, Help("Keep int8 weights within 64, for x86 CPUs known to be without VNNI.")
     ] = False
 
+    @property
+    def calibrated(self) -> bool:
+        return self.precision not in ("fp32", "fp16")
+
     def write(
-        self, source: Checkpoint, weights: Weights, writer: BundleWriter, written: Written
-    ) -> None:
+        self,
+        source: Checkpoint,
+        weights: Weights,
+        measured: Measured | None,
+        writer: BundleWriter,
+        written: Written,
+    ) -> Mapping[str, str]:
         """Write graphs and weights."""
         from awares_edge.export.onnx.files import write_files
 
-        write_files(
+        return write_files(
             source,
             weights,
             self.precision,
             writer,
             written,
+            measured=measured,
             keep=self.keep,
             block=self.block,
             seven_bit=self.seven_bit,

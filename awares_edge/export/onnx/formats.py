@@ -16,11 +16,13 @@ from onnx import TensorProto
 from awares_edge.checkpoint.tensorfile import Array
 from awares_edge.export.graph.builder import Builder
 from awares_edge.export.graph.quantize import onnx_dtype, scale_rows, to_integers
-from awares_edge.export.graph.weights import FP32, Matrix, TensorType
+from awares_edge.export.graph.weights import FP32, Matrix, Rounding, TensorType
 
 _MICROSOFT = "com.microsoft"
 _INT8_COMPUTE = 4
 """`accuracy_level` of MatMulNBits: the input is quantized to int8, block by block."""
+_UINT8_LEVELS = 127.5
+"""Steps of a uint8 input on each side of zero, where its range is about symmetric."""
 
 _FIT_NUMBERS = 1 << 18
 """Weights that are fitted at a time: what the fit needs then stays in the CPU's cache."""
@@ -45,6 +47,10 @@ class DynamicInt8:
     @property
     def reads(self) -> np.dtype[Any]:
         return FP32
+
+    @property
+    def rounding(self) -> Rounding:
+        return Rounding(self.limit, input_levels=_UINT8_LEVELS)
 
     @property
     def _suffix(self) -> str:
@@ -95,6 +101,10 @@ class BlockInt4:
     @property
     def reads(self) -> np.dtype[Any]:
         return FP32
+
+    @property
+    def rounding(self) -> Rounding:
+        return Rounding(8, self.block, input_levels=127, input_block=self.block)
 
     @property
     def _suffix(self) -> str:

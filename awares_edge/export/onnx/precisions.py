@@ -93,6 +93,15 @@ class Formats:
     def few(self, name: str, shape: tuple[int, int]) -> WeightFormat:
         return self._format(self._kept(name) or self.precision.few or self.precision.text, shape)
 
+    def every(self, name: str, shape: tuple[int, int]) -> list[WeightFormat]:
+        """Each format in which a matrix is stored."""
+        users = (self.vision,) if name.startswith("visual.") else (self.text, self.few)
+        return [user(name, shape) for user in users]
+
+    def spare(self, layers: Iterable[str]) -> None:
+        """Store layers in fp16, unless `keep` names another format for them."""
+        self._keep.extend((layer, "fp16") for layer in layers)
+
     def embedding(self) -> np.dtype[Any]:
         """dtype of the embedding's file, which a tied float head reads too: fp16 where the head, or
         the text model, is quantized."""
