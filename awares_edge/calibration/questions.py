@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from awares_edge.errors import InputError
+from awares_edge.evaluation import synthetic
 from awares_edge.schema import parse_json, read_dataclass
 from awares_edge.synth.generate import generate
 from awares_edge.synth.oracle import smallest_crops
@@ -26,11 +27,13 @@ class CalibrationQuestion:
 
     Attributes:
         crops: sent in a second turn; None lets the model choose, () keeps it to the low-res view.
+        answer: the right one; None where it is not known.
     """
 
     image: ImageSource
     question: str
     crops: tuple[str, ...] | None = None
+    answer: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +41,14 @@ class _Row:
     image: str
     question: str
     crops: tuple[str, ...] | None = None
+    answer: str | None = None
 
 
 def read_questions(path: Path) -> list[CalibrationQuestion]:
-    """Read a file of lines {"image": "a.png", "question": "...", "crops": ["3"]}.
+    """Read a file of lines {"image": "a.png", "question": "...", "crops": ["3"], "answer": "42"}.
 
-    Image paths are relative to the file. "crops" may be left out, see `CalibrationQuestion`; other
-    keys are ignored, and so are empty lines.
+    Image paths are relative to the file. "crops" and "answer" may be left out, see
+    `CalibrationQuestion`; other keys are ignored, and so are empty lines.
 
     Raises:
         InputError: no such file, or a line of another form.
@@ -73,6 +77,15 @@ def synthetic_questions(count: int = SYNTHETIC_COUNT, seed: int = 0) -> list[Cal
     return list(islice(_synthetic(seed), count))
 
 
+def held_out_questions(count: int, seed: int = 0) -> list[CalibrationQuestion]:
+    """Questions of the synthetic suite's validation split: tests are reported on another."""
+    return [
+        CalibrationQuestion(image, question.text, answer=question.answer)
+        for _, image, chosen in synthetic.questions("validation", seed, count)
+        for question in chosen
+    ]
+
+
 def _synthetic(seed: int) -> Iterator[CalibrationQuestion]:
     for index in count_from():
         sample = generate("train", seed, index)
@@ -88,6 +101,6 @@ def _synthetic(seed: int) -> Iterator[CalibrationQuestion]:
 
 def _read_line(line: str, where: str, folder: Path) -> CalibrationQuestion:
     body = parse_json(line, where)
-    known = {key: body[key] for key in ("image", "question", "crops") if key in body}
+    known = {key: body[key] for key in ("image", "question", "crops", "answer") if key in body}
     row = read_dataclass(_Row, known, where)
-    return CalibrationQuestion(folder / row.image, row.question, row.crops)
+    return CalibrationQuestion(folder / row.image, row.question, row.crops, row.answer)
