@@ -1,8 +1,8 @@
 """Shows what goes into the matrices of a checkpoint while it answers questions.
 
 The questions go through the product's own loop on transformers (runtime `torch`), with a hook on
-each matrix of the vision tower and of the language model: text and pictures, low-res and crop turns,
-prompt and answer, as the deployed model will see them.
+each matrix of the vision tower and of the language model: text and pictures, low-res and crop
+turns, prompt and answer, as the deployed model will see them.
 """
 
 from __future__ import annotations

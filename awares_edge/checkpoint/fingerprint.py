@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import asdict
 from typing import Protocol
 
@@ -18,20 +17,13 @@ _NAMES = ("name", "license", "base_model")
 
 
 class _Hash(Protocol):
-    def update(self, data: bytes, /) -> None: ...
+    def update(self, data: bytes | memoryview, /) -> None: ...
 
 
-def fingerprint(
-    base: Checkpoint,
-    adapter: Adapter | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> str:
+def fingerprint(base: Checkpoint, adapter: Adapter | None = None) -> str:
     """SHA-256 over the model's shape and every number of its weights, as hexadecimal digits.
 
     How the checkpoint is cut into files, and what its tensors are called there, does not matter.
-
-    Args:
-        progress: called with (tensors hashed, tensors in all).
 
     Raises:
         CheckpointError: a file cannot be read.
@@ -39,11 +31,8 @@ def fingerprint(
     found = hashlib.sha256()
     shape = {key: value for key, value in asdict(base.spec).items() if key not in _NAMES}
     found.update(json.dumps(shape, sort_keys=True).encode())
-    names = list(expected_shapes(base.spec))
-    for done, name in enumerate(names, 1):
+    for name in expected_shapes(base.spec):
         _add(found, name, base.tensor(name))
-        if progress:
-            progress(done, len(names))
     for name, update in sorted(adapter.updates.items()) if adapter else ():
         _add(found, f"{name} down {update.scale!r}", update.down)
         _add(found, f"{name} up", update.up)

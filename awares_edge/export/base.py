@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import NoneType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args, get_origin
@@ -113,7 +113,7 @@ class ExportFormat(ABC):
     calibration: Annotated[
         Path | None,
         Help("File that `awares-edge calibrate weights` measured on this checkpoint."),
-    ] = None
+    ] = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         choices = self.precisions()
@@ -173,7 +173,7 @@ class ExportFormat(ABC):
     def precisions(cls) -> tuple[str, ...]:
         """Names of all precisions, the default first."""
         names = get_args(_strip(_hints(cls, include_extras=True)["precision"]))
-        default = next(field.default for field in fields(cls) if field.name == "precision")
+        default = next(one.default for one in fields(cls) if one.name == "precision")
         return (default, *(name for name in names if name != default))
 
     @classmethod
@@ -181,9 +181,9 @@ class ExportFormat(ABC):
         """All settings but the precision, in the order of their declaration."""
         hints = _hints(cls, include_extras=True)
         return tuple(
-            Setting(field.name, _strip(hint), field.default, get_args(hint)[1])
-            for field in fields(cls)
-            if get_origin(hint := hints[field.name]) is Annotated
+            Setting(one.name, _strip(hint), one.default, get_args(hint)[1])
+            for one in fields(cls)
+            if get_origin(hint := hints[one.name]) is Annotated
         )
 
     @classmethod

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import shutil
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 from awares_edge._version import __version__
@@ -29,7 +28,6 @@ from awares_edge.spec import TOKENIZER_NAME
 from awares_edge.vision.patches import Preprocessing
 
 _WRITING = "writing weights"
-_CHECKING = "comparing with the calibration"
 
 
 def export_checkpoint(
@@ -56,7 +54,7 @@ def export_checkpoint(
         precision: of the weights, instead of the format's.
         adapter: PEFT LoRA folder or repository, to merge on the way.
         profile: protocol that the checkpoint was trained with.
-        progress: called with (what, done, total) as weights are checked, written and hashed.
+        progress: called with (what, done, total) as weights are written and hashed.
         overwrite: replace a bundle that is at `output`.
 
     Raises:
@@ -70,7 +68,7 @@ def export_checkpoint(
     chosen.require()
     model = _Model.open(checkpoint, adapter, profile)
     manifest = model.manifest(chosen, profile)
-    measured = model.measured(chosen.calibration, progress)
+    measured = model.measured(chosen.calibration)
     try:
         with BundleWriter(output, overwrite=overwrite) as writer:
             shutil.copyfile(model.base.root / TOKENIZER_NAME, writer.path(TOKENIZER_NAME))
@@ -119,7 +117,7 @@ class _Model:
         rules, tokens = _preprocessing(base), _tokens(base, profile)
         return cls(base, weights, update, rules, tokens, source, added)
 
-    def measured(self, path: Path | None, progress: Progress | None) -> Measured | None:
+    def measured(self, path: Path | None) -> Measured | None:
         """What a calibration file holds; None without one.
 
         Raises:
@@ -128,8 +126,7 @@ class _Model:
         if path is None:
             return None
         measured = read_measured(path, self.base.spec)
-        count = None if progress is None else partial(progress, _CHECKING)
-        require_same(measured, path, fingerprint(self.base, self.update, count))
+        require_same(measured, path, fingerprint(self.base, self.update))
         return measured
 
     def manifest(self, format: ExportFormat, profile: ProtocolProfile) -> Manifest:

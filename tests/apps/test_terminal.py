@@ -74,7 +74,7 @@ COMMANDS = [
     ["export", "{bundle}", "-o", "out"],
     ["export", "{bundle}", "-o", "{bundle}"],
     ["build-engine", "{bundle}"],
-    ["importance", "{bundle}", "-o", "out.gguf"],
+    ["calibrate", "weights", "{bundle}", "-o", "out.safetensors"],
     ["evaluate", "synth", "--bundle", "{bundle}", "--limit", "2", "--save", "out.jsonl"],
     ["evaluate", "synth", "--bundle", "{bundle}", "--limit", "2", "-o", "results"],
     ["evaluate", "{bundle}", "-o", "results"],
@@ -88,7 +88,7 @@ COMMANDS = [
     ["train", "average", "{bundle}", "{bundle}", "-o", "out"],
     ["train", "nano", "--from", "{bundle}", "-o", "out"],
 ]
-MANIFEST_READERS = [c for c in COMMANDS if c[0] not in ("runtimes", "importance", "train")]
+MANIFEST_READERS = [c for c in COMMANDS if c[0] not in ("runtimes", "calibrate", "train")]
 
 
 def run(command, bundle, capfd):

@@ -27,7 +27,7 @@ OPTIONS = [
     *("--bundle", "--runtime", "--mode", "--protocol", "--max-crops", "--max-rtr", "--crops"),
     *("--on-invalid-call", "--timeout", "--threads", "--context", "--max-new-tokens"),
     *("--save", "--save-view", "--seed", "--split", "--family", "--control", "--format"),
-    *("--precision", "--adapter", "--importance", "--target", "--cache-length", "--memory"),
+    *("--precision", "--adapter", "--calibration", "--target", "--cache-length", "--memory"),
 ]
 VALUES = [
     *("", " ", "0", "1", "-1", "nan", "inf", "1e999", "9" * 30, "all", "0,5", "all,0", "paper"),

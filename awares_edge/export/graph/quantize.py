@@ -68,6 +68,11 @@ class PerChannel(ABC):
     element: ClassVar[int]
     reads: ClassVar[np.dtype[Any]] = FP32
 
+    @property
+    @abstractmethod
+    def rounding(self) -> Rounding | None:
+        """How it rounds; None for a float format."""
+
     @staticmethod
     @abstractmethod
     def round(steps: Array) -> NDArray[Any]:
@@ -131,8 +136,10 @@ class Fp8(PerChannel):
     """fp8 (E4M3, whose largest number is 448), one scale per output channel."""
 
     kind, limit, element = "fp8", 448, TensorProto.FLOAT8E4M3FN
-    # A float format: numbers keep three bits of mantissa beside any outlier.
-    rounding: ClassVar[None] = None
+
+    @property
+    def rounding(self) -> None:
+        """A float format: numbers keep three bits of mantissa beside any outlier."""
 
     @staticmethod
     def round(steps: Array) -> NDArray[Any]:

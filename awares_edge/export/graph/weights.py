@@ -96,7 +96,7 @@ class Rounding:
         block: inputs that share a step in each row; 0 for the whole row.
         input_levels: steps from 0 to the largest magnitude of the inputs; None where they stay
             float.
-        input_block: inputs that share a step; 0 for all.
+        input_block: inputs of a token that share a step; 0 where all tokens share one.
     """
 
     levels: float

@@ -58,18 +58,33 @@ def relative_error(columns: Columns, inputs: Inputs, rounding: Rounding, scales:
     """
     wide = scales.astype(np.float64)
     # Of a typical token: a mean square would be that of the few tokens with huge values.
-    typical = np.square(inputs.mean.astype(np.float64))
-    signal = float(typical @ columns.energy) + _TINY
-    steps = _blocks(np.abs(columns.sample) * scales, rounding.block).max(axis=-1) / rounding.levels
-    power = _blocks(typical / wide**2, rounding.block).sum(axis=-1)
-    noise = float((np.square(steps, dtype=np.float64) @ power).mean())
+    power = np.square(inputs.mean / wide)
+    energy = columns.energy * wide**2
+    weights = np.abs(columns.sample) * scales
+    by_weight = _noise(weights, np.square(weights), rounding.levels, rounding.block)
+    noise = float((by_weight @ power).mean())
     if rounding.input_levels is not None:
-        steps = _blocks(inputs.largest / wide, rounding.input_block).max(axis=-1)
-        power = _blocks(columns.energy * wide**2, rounding.input_block).sum(axis=-1)
-        noise += float(np.square(steps / rounding.input_levels) @ power)
-    return float(np.sqrt(noise / 12 / signal))
+        largest = inputs.largest / wide
+        if rounding.input_block:
+            # Steps are each token's own: a typical token's largest number is below that of all.
+            largest = np.sqrt(largest * inputs.mean / wide)
+        noise += float(_noise(largest, power, rounding.input_levels, rounding.input_block) @ energy)
+    return float(np.sqrt(noise / (float(power @ energy) + _TINY)))
 
 
-def _blocks(values: NDArray[np.floating], block: int) -> NDArray[np.floating]:
-    """The last axis cut into blocks; 0 for one block."""
-    return values.reshape(*values.shape[:-1], -1, block or values.shape[-1])
+def _noise(
+    most: NDArray[np.floating], power: NDArray[np.floating], levels: float, block: int
+) -> NDArray[np.floating]:
+    """Mean squared error of numbers that share a step with their block.
+
+    Args:
+        most: [..., n], largest magnitude of each number.
+        power: [..., n], mean square of each.
+        block: numbers along the last axis that share a step; 0 for all.
+    """
+    count = most.shape[-1]
+    blocks = most.reshape(*most.shape[:-1], -1, block or count)
+    steps = np.repeat(blocks.max(axis=-1), block or count, axis=-1) / levels
+    # What is far below a step is rounded to zero, which costs it whole and no more.
+    noise: NDArray[np.floating] = np.minimum(np.square(steps) / 12, power)
+    return noise

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from awares_edge.checkpoint.tensorfile import Array, Weights
 from awares_edge.export.graph.weights import Matrix, Rounding, WeightFormat
@@ -26,6 +25,8 @@ shape."""
 
 # Shares of an outlier that move into the weights: SmoothQuant's alpha. A scale of 1 is tried too.
 _SHARES = (0.25, 0.5, 0.75, 1.0)
+# Every channel, or outliers alone: 4-bit weights are best left as they are where they can be.
+_LEAST_CHANGES = (1, 3)
 _LEAST, _MOST = -6, 12
 """Limits of a scale, as powers of two."""
 
@@ -124,18 +125,25 @@ def _choose(site: Site, trials: Sequence[_Trial]) -> Array:
     def total(scales: Array) -> float:
         return sum(trial.error(scales[site.scales]) ** 2 for trial in trials)
 
-    return min([best, *(_scales(largest, peak, share) for share in _SHARES)], key=total)
+    tries = (_scales(largest, peak, share, least) for share in _SHARES for least in _LEAST_CHANGES)
+    return min([best, *tries], key=total)
 
 
-def _scales(largest: Array, peak: Array, share: float) -> Array:
-    """SmoothQuant's scales, as powers of two around 1. Channels that are never used keep 1."""
+def _scales(largest: Array, peak: Array, share: float, least: int) -> Array:
+    """SmoothQuant's scales, as powers of two around 1.
+
+    Channels that are never used keep 1, and so do those whose exponent would be below `least`.
+    """
     used = (largest > 0) & (peak > 0)
     if not used.any():
         return np.ones_like(largest)
     exponents = np.zeros(len(largest))
     exponents[used] = share * np.log2(largest[used]) - (1 - share) * np.log2(peak[used])
     exponents[used] -= np.median(exponents[used])
-    return np.exp2(np.clip(np.rint(exponents), _LEAST, _MOST)).astype(np.float32)
+    exponents = np.clip(np.rint(exponents), _LEAST, _MOST)
+    exponents[np.abs(exponents) < least] = 0
+    scales: Array = np.exp2(exponents).astype(np.float32)
+    return scales
 
 
 def _most(site: Site, values: Array) -> Array:
@@ -146,8 +154,7 @@ def _most(site: Site, values: Array) -> Array:
 
 
 def _scaled(inputs: Inputs, scales: Array) -> Inputs:
-    divided: list[NDArray[np.float32]] = [inputs.largest / scales, inputs.mean / scales]
-    return Inputs(*divided, inputs.square / scales**2)
+    return Inputs(inputs.largest / scales, inputs.mean / scales, inputs.square / scales**2)
 
 
 def _cut(text: str, most: int = 1024) -> str:
