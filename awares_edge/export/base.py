@@ -112,7 +112,7 @@ class ExportFormat(ABC):
     precision: str
     calibration: Annotated[
         Path | None,
-        Help("File that `awares-edge calibrate weights` measured on this checkpoint."),
+        Help("Measurement of this checkpoint, a file of `awares-edge calibrate weights`."),
     ] = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:

@@ -6,13 +6,15 @@ One safetensors file. For each matrix three float32 tensors [in], by its name wi
     NAME.mean      mean magnitude of each input: what AWQ searches its scales with
     NAME.square    mean square of each input: llama.cpp's importance matrix, GPTQ's diagonal
 
+With `--sensitivity` also `NAME.drift` [2]: how far the logits of decisions move where this matrix
+alone is stored in int8, in int4. Joined matrices have one, under the name of the first.
+
 The inputs of joined matrices (query, key and value; gate and up) are the same, and each is there
 under its own name. A tied head is stored under the embedding's name.
 """
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from awares_edge.checkpoint.names import EMBEDDING, HEAD, expected_shapes
+from awares_edge.checkpoint.names import EMBEDDING, expected_shapes
 from awares_edge.checkpoint.safetensors_header import read_described
 from awares_edge.checkpoint.tensorfile import Array, Stored
 from awares_edge.errors import CheckpointError, ExportError, InputError
@@ -32,6 +34,10 @@ LEAST_QUESTIONS = 8
 """With fewer, the largest magnitudes say more about the questions than about the model."""
 _FORMAT = "awares-edge-measured"
 _VERSION = "1"
+DRIFT_FORMATS = ("int8", "int4")
+"""Formats whose drift is measured, in the order of the file."""
+DRIFT_BLOCK = 64
+"""Inputs of the 4-bit blocks that drifts are measured with, where it divides a row."""
 _STATISTICS = ("largest", "mean", "square")
 _HASH = Text(64, 64, re.compile("[0-9a-f]+"), "64 hexadecimal digits")
 _LIMITS: Limits = {
@@ -88,10 +94,14 @@ class Measured:
 
     Attributes:
         inputs: by the matrix's name without ".weight", as "text.layers.0.mlp.down_proj".
+        drifts: by that name (the first of joined matrices) and format (`DRIFT_FORMATS`): mean
+            squared difference of decisions' logits over their variance, where this matrix alone is
+            quantized. Empty where it was not measured.
     """
 
     origin: Origin
     inputs: Mapping[str, Inputs] = field(repr=False)
+    drifts: Mapping[str, Mapping[str, float]] = field(default_factory=dict, repr=False)
 
     def save(self, path: Path) -> None:
         """Write the file, whole or not at all.
@@ -106,6 +116,9 @@ class Measured:
             for name, found in self.inputs.items()
             for statistic in _STATISTICS
         }
+        for name, drifts in self.drifts.items():
+            values = [drifts[one] for one in DRIFT_FORMATS]
+            tensors[f"{name}.drift"] = np.array(values, np.float32)
         origin = {key: str(getattr(self.origin, key)) for key in _LIMITS}
         with whole_file(path) as file:
             file.write(save(tensors, {"format": _FORMAT, "version": _VERSION, **origin}))
@@ -122,6 +135,11 @@ def measured_layers(spec: ModelSpec) -> dict[str, int]:
     return {
         name.removesuffix(".weight"): shape[1] for name, shape in shapes.items() if len(shape) == 2
     }
+
+
+def drift_layers(spec: ModelSpec) -> list[str]:
+    """Matrices whose drift is measured: query, key and value are one, under query's name."""
+    return [name for name in measured_layers(spec) if not name.endswith((".k_proj", ".v_proj"))]
 
 
 def read_measured(path: Path, spec: ModelSpec) -> Measured:
@@ -145,9 +163,14 @@ def read_measured(path: Path, spec: ModelSpec) -> Measured:
         ) from error
     lengths = measured_layers(spec)
     expected = {f"{name}.{one}": (n,) for name, n in lengths.items() for one in _STATISTICS}
+    drifts = {f"{name}.drift": (len(DRIFT_FORMATS),) for name in drift_layers(spec)}
+    if stored.keys() & drifts.keys():
+        expected |= drifts
     if {name: tensor.shape for name, tensor in stored.items()} != expected:
         raise ExportError(f"{path} was measured on another model: measure it on this checkpoint")
-    return Measured(origin, {name: _read_inputs(path, stored, name) for name in lengths})
+    inputs = {name: _read_inputs(path, stored, name) for name in lengths}
+    found = {name: _read_drifts(path, stored, name) for name in drift_layers(spec)}
+    return Measured(origin, inputs, found if stored.keys() & drifts.keys() else {})
 
 
 def require_same(measured: Measured, path: Path, checkpoint: str) -> None:
@@ -170,15 +193,26 @@ def layer_name(matrix: str) -> str:
     return matrix.removesuffix(".weight")
 
 
-HEADS = (layer_name(EMBEDDING), layer_name(HEAD))
-
-
 def _read_origin(metadata: Mapping[str, str]) -> Origin:
     body: dict[str, object] = dict(metadata)
     for key in ("questions", "zoomed"):
         text = metadata.get(key, "")
         body[key] = int(text) if text.isascii() and text.isdecimal() and len(text) < 9 else text
     return read_dataclass(Origin, body, "the file's origin", _LIMITS)
+
+
+def _read_drifts(path: Path, stored: Mapping[str, Stored], name: str) -> dict[str, float]:
+    if (tensor := stored.get(f"{name}.drift")) is None:
+        return {}
+    try:
+        values = tensor.rows(0, len(DRIFT_FORMATS))
+    except CheckpointError as error:
+        raise ExportError(
+            f"{path}: the drift of {name} must be finite: measure it again"
+        ) from error
+    if values.min() < 0:
+        raise ExportError(f"{path}: the drift of {name} must not be negative: measure it again")
+    return dict(zip(DRIFT_FORMATS, map(float, values), strict=True))
 
 
 def _read_inputs(path: Path, stored: Mapping[str, Stored], name: str) -> Inputs:
@@ -196,5 +230,4 @@ def _read_inputs(path: Path, stored: Mapping[str, Stored], name: str) -> Inputs:
     slack = 1 + 1e-3
     if (mean > largest * slack).any() or (np.sqrt(square) > largest * slack).any():
         raise ExportError(f"{path}: the statistics of {name} contradict each other")
-    assert math.isfinite(float(largest.max()))
     return Inputs(largest, mean, square)

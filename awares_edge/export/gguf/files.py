@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from awares_edge.bundle.writer import BundleWriter
 from awares_edge.checkpoint import Checkpoint
-from awares_edge.checkpoint.names import EMBEDDING
+from awares_edge.checkpoint.names import EMBEDDING, PATCH_EMBEDDING
 from awares_edge.checkpoint.preprocessor import read_eos, read_preprocessing
 from awares_edge.checkpoint.tensorfile import Weights
 from awares_edge.export.gguf.format import FILE_TYPES, FloatName, GgufPrecision
 from awares_edge.export.gguf.importance import importance_matrix
-from awares_edge.export.gguf.layout import PATCH_EMBEDDING, Kind, text_tensors, vision_tensors
+from awares_edge.export.gguf.layout import Kind, text_tensors, vision_tensors
 from awares_edge.export.gguf.limits import check_model, check_rows
 from awares_edge.export.gguf.metadata import (
     add_general,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from awares_edge.export.graph.builder import Builder
 
 # onnxruntime maps weights that start on a page of their own.
-_ALIGNMENT = 4096
+ALIGNMENT = 4096
 
 FP32: np.dtype[Any] = np.dtype(np.float32)
 FP16: np.dtype[Any] = np.dtype(np.float16)
@@ -178,7 +178,7 @@ def write_matrices(
                 rows = _counted(rows, written)
                 counted.add(matrix.name)
             for name, pieces in zip(names, fmt.encode(rows, matrix.shape), strict=True):
-                file.write(b"\0" * (-file.tell() % _ALIGNMENT))
+                file.write(b"\0" * (-file.tell() % ALIGNMENT))
                 places[name] = _write(file, path.name, pieces)
     return places
 

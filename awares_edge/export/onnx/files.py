@@ -14,6 +14,7 @@ its own, even where the checkpoint ties it to the embedding.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -28,6 +29,7 @@ from awares_edge.export.graph.text import build_text
 from awares_edge.export.graph.vision import build_vision
 from awares_edge.export.graph.weights import FP16, FP32, Written, write_npy
 from awares_edge.export.measured import Measured
+from awares_edge.export.onnx.budget import MB, fit_mix
 from awares_edge.export.onnx.dialect import OnnxBuilder, OnnxText, OnnxVision
 from awares_edge.export.onnx.precisions import Formats
 from awares_edge.export.smoothing import smooth
@@ -49,6 +51,7 @@ def write_files(
     keep: Sequence[str] = (),
     block: int = 64,
     seven_bit: bool = False,
+    budget_mb: float | None = None,
 ) -> Mapping[str, str]:
     """Write graphs and weights into a bundle.
 
@@ -58,6 +61,7 @@ def write_files(
         written: called with the count of numbers in each piece after it is written.
         measured: statistics of the inputs, to smooth outliers with; None for none.
         keep, block, seven_bit: see `Formats`.
+        budget_mb: most MB of all weights, at precision "mixed".
 
     Returns:
         facts for the bundle's provenance.
@@ -76,9 +80,7 @@ def write_files(
     facts: Mapping[str, str] = {}
     embedding = weights.tensor(EMBEDDING)
     if measured is not None:
-        smoothed = smooth(weights, spec, measured, formats.every)
-        formats.spare(kept := smoothed.beyond())
-        weights, facts = smoothed.weights, smoothed.facts(kept)
+        weights, facts = _calibrate(spec, weights, formats, measured, budget_mb)
     graphs = _graphs(spec, weights, formats, FP32)
     table = formats.embedding()
     formats.check_keep()
@@ -90,6 +92,29 @@ def write_files(
         for graph in _graphs(spec, weights, formats, FP16):
             onnx.save_model(graph.model(places), str(writer.path(f"{graph.name}.fp16.onnx")))
     return facts
+
+
+def _calibrate(
+    spec: ModelSpec,
+    weights: Weights,
+    formats: Formats,
+    measured: Measured,
+    budget_mb: float | None,
+) -> tuple[Weights, Mapping[str, str]]:
+    """Choose formats by what was measured; the smoothed weights, and facts for the provenance."""
+    mix: Mapping[str, str] = {}
+    if budget_mb is not None:
+        mix = fit_mix(spec, weights, formats, measured, budget_mb * MB)
+        formats.use(mix)
+    smoothed = smooth(weights, spec, measured, formats.every)
+    # A mix was chosen by what each layer loses.
+    kept = smoothed.beyond() if budget_mb is None else []
+    formats.spare(kept)
+    facts = smoothed.facts(kept)
+    if mix:
+        counts = Counter(mix.values()).most_common()
+        facts["mix"] = ", ".join(f"{count} {kind}" for kind, count in counts)
+    return smoothed.weights, facts
 
 
 def _graphs(

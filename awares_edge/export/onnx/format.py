@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
+from awares_edge.errors import ExportError
 from awares_edge.export.base import ExportFormat, Help, Written
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ class OnnxFormat(ExportFormat):
         keep: exceptions, each "PATTERN=FORMAT"; the first that matches a layer's name wins.
         block: inputs of a 4-bit block.
         seven_bit: keep int8 weights within 64.
+        budget_mb: at "mixed": most MB (1,000,000 bytes) of all weights.
     """
 
     name: ClassVar[str] = "onnx"
@@ -34,7 +36,7 @@ class OnnxFormat(ExportFormat):
     needs: ClassVar[tuple[str, ...]] = ("onnx",)
     extra: ClassVar[str] = "export"
 
-    precision: Literal["fp32", "fp16", "int8", "int4", "int8+int4"] = "fp32"
+    precision: Literal["fp32", "fp16", "int8", "int4", "int8+int4", "mixed"] = "fp32"
     keep: Annotated[
         tuple[str, ...],
         Help("PATTERN=FORMAT: store the layers that match in another format, as lm_head=fp16."),
@@ -45,6 +47,25 @@ class OnnxFormat(ExportFormat):
     seven_bit: Annotated[
         bool, Help("Keep int8 weights within 64, for x86 CPUs known to be without VNNI.")
     ] = False
+
+    budget_mb: Annotated[
+        float | None,
+        Help("At mixed, most MB (1,000,000 bytes) of all weights.", 0.01, 1e6, "MB"),
+    ] = None
+
+    def check(self) -> None:
+        """
+        Raises:
+            ExportError: a budget without "mixed", or "mixed" without a budget or a calibration.
+        """
+        mixed = self.precision == "mixed"
+        if mixed and (self.budget_mb is None or self.calibration is None):
+            raise ExportError(
+                "mixed needs a budget in MB and a calibration file, which `awares-edge calibrate "
+                "weights --sensitivity` measures"
+            )
+        if not mixed and self.budget_mb is not None:
+            raise ExportError(f"a budget has no use at {self.precision}: export at mixed")
 
     @property
     def calibrated(self) -> bool:
@@ -71,4 +92,5 @@ class OnnxFormat(ExportFormat):
             keep=self.keep,
             block=self.block,
             seven_bit=self.seven_bit,
+            budget_mb=self.budget_mb,
         )

@@ -79,6 +79,12 @@ class DynamicInt8:
         yield [values]
         yield [scales]
 
+    def round_trip(self, rows: Array) -> Array:
+        """Rows float32 [n, in] as they are after they were stored."""
+        steps, scales = scale_rows(rows, FP32, self.limit)
+        found: Array = to_integers(steps, -self.limit, self.limit) * scales[:, None]
+        return found
+
     def multiply(
         self, graph: Builder, value: str, matrix: Matrix, bias: str | None, dtype: np.dtype[Any]
     ) -> str:
@@ -137,6 +143,15 @@ class BlockInt4:
                 packed = nibbles[:, 0::2] | np.left_shift(nibbles[:, 1::2], np.uint8(4))
                 scales.append(scale.reshape(-1, blocks))
                 yield packed.reshape(len(part), blocks, -1)
+
+    def round_trip(self, rows: Array) -> Array:
+        """Rows float32 [n, in] as they are after they were stored."""
+        found, step = np.empty_like(rows), max(1, _FIT_NUMBERS // rows.shape[1])
+        for start in range(0, len(rows), step):
+            part = rows[start : start + step]
+            values, scales = fit_int4(part.reshape(-1, self.block))
+            found[start : start + step] = (values * scales[:, None]).reshape(part.shape)
+        return found
 
     def multiply(
         self, graph: Builder, value: str, matrix: Matrix, bias: str | None, dtype: np.dtype[Any]
