@@ -21,8 +21,9 @@ class OnnxFormat(ExportFormat):
     """Graphs for the `onnx` runtime (onnxruntime).
 
     Attributes:
-        precision: of the weights. At int8, int4 and int8+int4 the device quantizes the inputs of
-            int8 layers by itself.
+        precision: of the weights. At int8, int4 and int8+int4 the device, a CPU, quantizes the
+            inputs of int8 layers by itself. fp16 and int4-fp16 (4-bit language model, fp16 vision)
+            are for GPUs.
         calibration: where given, outliers are smoothed, and layers that would still lose too much
             are stored in fp16.
         keep: exceptions, each "PATTERN=FORMAT"; the first that matches a layer's name wins.
@@ -36,7 +37,7 @@ class OnnxFormat(ExportFormat):
     needs: ClassVar[tuple[str, ...]] = ("onnx",)
     extra: ClassVar[str] = "export"
 
-    precision: Literal["fp32", "fp16", "int8", "int4", "int8+int4", "mixed"] = "fp32"
+    precision: Literal["fp32", "fp16", "int8", "int4", "int8+int4", "int4-fp16", "mixed"] = "fp32"
     keep: Annotated[
         tuple[str, ...],
         Help("PATTERN=FORMAT: store the layers that match in another format, as lm_head=fp16."),
