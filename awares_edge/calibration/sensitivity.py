@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from awares_edge.api import load
 from awares_edge.calibration.observe import linear_layers, network_of, put_weights
@@ -28,10 +29,10 @@ from awares_edge.export.measured import DRIFT_BLOCK, Measured, layer_name
 from awares_edge.export.onnx.formats import BlockInt4, DynamicInt8
 from awares_edge.export.smoothing import smooth
 from awares_edge.export.smoothing.sites import find_sites
-from awares_edge.runtimes.base import Logits
 from awares_edge.spec import ModelSpec
 
 Format: TypeAlias = DynamicInt8 | BlockInt4
+Floats: TypeAlias = NDArray[np.float32]
 
 QUESTIONS = 8
 """How many questions are asked for each matrix and format."""
@@ -89,13 +90,13 @@ def formats_for(inner: int) -> dict[str, Format]:
     return formats
 
 
-def decision_logits(model: Model, questions: Sequence[CalibrationQuestion]) -> Logits:
+def decision_logits(model: Model, questions: Sequence[CalibrationQuestion]) -> Floats:
     """The first logits of each reply, float32 [replies, vocabulary]: behind the low-res view and,
     where a question names crops, behind the crops."""
-    rows: list[Logits] = []
+    rows: list[Floats] = []
     opening = assistant_opening(model)
 
-    def note(session: WatchedSession, logits: Logits) -> Logits:
+    def note(session: WatchedSession, logits: Floats) -> Floats:
         if tuple(session.ids[-len(opening) :]) == opening:
             rows.append(logits[-1].copy())
         return logits
@@ -109,7 +110,7 @@ def decision_logits(model: Model, questions: Sequence[CalibrationQuestion]) -> L
     return np.stack(rows)
 
 
-def drift(logits: Logits, exact: Logits) -> float:
+def drift(logits: Floats, exact: Floats) -> float:
     """Mean over rows of the squared difference, over the variance of the exact row."""
     wide = exact.astype(np.float64)
     centred = wide - wide.mean(axis=1, keepdims=True)
