@@ -1,4 +1,4 @@
-"""What outlier channels do to quantized bundles, with and without calibration (docs/calibration.md).
+"""What outlier channels do to quantized bundles, calibrated or not (docs/calibration.md).
 
     python benchmarks/outliers.py --work-dir DIR --questions 2000
     python benchmarks/outliers.py --work-dir DIR --questions 1000 --plain --budgets 3.2 4 5
