@@ -124,7 +124,10 @@ def drift(bundle, exact):
     return np.linalg.norm(conversation(bundle) - exact) / np.linalg.norm(exact)
 
 
-@pytest.mark.parametrize(("precision", "gain"), [("int8", 5), ("int4", 1.5), ("int8+int4", 1.5)])
+@pytest.mark.parametrize(
+    ("precision", "gain"),
+    [("int8", 5), ("int4", 1.5), ("int8+int4", 1.5), ("int4-fp16", 1.2)],
+)
 def test_an_export_with_the_file_undoes_planted_outliers(
     plain, export, file, precision, gain, tmp_path
 ):
