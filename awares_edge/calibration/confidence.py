@@ -1,4 +1,4 @@
-"""Fits how far the probability of an answer is to be trusted, by kind of answer.
+"""Fits how far the probability of an answer can be trusted, by kind of answer.
 
 The log-odds of an answer are divided by one temperature: the one that makes the answers' being
 right or wrong most likely. It changes no order, so it changes no AUROC.

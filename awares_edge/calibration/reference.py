@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from awares_edge.api import load
 from awares_edge.bundle.store import Bundle
 from awares_edge.calibration.outcomes import Progress, decisions
@@ -15,11 +17,12 @@ from awares_edge.calibration.questions import CalibrationQuestion
 from awares_edge.checkpoint.checkpoint import Checkpoint
 from awares_edge.checkpoint.source import find_source
 from awares_edge.controller.model import Model
-from awares_edge.errors import InputError
+from awares_edge.errors import ImageError, InputError
 from awares_edge.files import whole_file
 from awares_edge.protocol.profile import ProtocolProfile
 from awares_edge.schema import Items, Limits, Text, parse_json, read_dataclass
 from awares_edge.spec import MANIFEST_NAME, ModelSpec
+from awares_edge.vision.load import ImageSource
 
 _FORMAT = "awares-edge-decisions"
 _MAX_BYTES = 16 << 20
@@ -39,7 +42,7 @@ class Reference:
     Attributes:
         model_sha256: hash of the model's shape.
         profile_sha256: hash of the profile.
-        questions_sha256: hash of the questions.
+        questions_sha256: hash of the questions and their pictures.
         calls: by question: whether it calls; None where there is nothing to decide.
     """
 
@@ -85,6 +88,7 @@ def ask_reference(
 
     Raises:
         InputError: it is of another model, another profile, or other questions.
+        ImageError: a picture cannot be used.
         BundleError, CheckpointError, RuntimeUnavailable: it cannot be loaded.
     """
     path, profile = Path(place), bundle.manifest.protocol
@@ -155,7 +159,7 @@ def _reference(
         _FORMAT,
         _sha256(asdict(_shape(manifest.model))),
         _profile_sha256(manifest.protocol),
-        _sha256([asked.question for asked in questions]),
+        _sha256([[asked.question, _picture_sha256(asked.image)] for asked in questions]),
         calls,
     )
 
@@ -180,6 +184,16 @@ def _shape(spec: ModelSpec) -> ModelSpec:
 def _profile_sha256(profile: ProtocolProfile) -> str:
     # Names and sources change nothing that a model is shown.
     return _sha256(asdict(replace(profile, name="", checkpoints=(), about="")))
+
+
+def _picture_sha256(image: ImageSource) -> str:
+    """Hash of a file as it is, so that decoders may differ; of other pictures, of their pixels."""
+    if not isinstance(image, (str, Path)):
+        return hashlib.sha256(np.asarray(image).tobytes()).hexdigest()
+    try:
+        return hashlib.sha256(Path(image).read_bytes()).hexdigest()
+    except OSError as error:
+        raise ImageError(f"cannot read {image}: {error.strerror or error}") from error
 
 
 def _sha256(value: object) -> str:

@@ -8,7 +8,8 @@ from time import monotonic, perf_counter
 from awares_edge.controller.choosing import Choice, Chooser, read_call
 from awares_edge.controller.confidence import answer_log_probability, withhold
 from awares_edge.controller.decision import Decision, decide
-from awares_edge.controller.decoding import Generated, Limits, TurnDecoder
+from awares_edge.controller.decoding import TurnDecoder
+from awares_edge.controller.generated import Generated, Limits
 from awares_edge.controller.options import AskOptions
 from awares_edge.controller.plan import plan_question
 from awares_edge.controller.policies import (

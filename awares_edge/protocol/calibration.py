@@ -1,7 +1,7 @@
-"""What was fitted on a model's own replies: when it looks closer, and how far it is to be trusted.
+"""What was fitted on a model's own replies: when it looks closer, and how far it can be trusted.
 
-Quantization moves logits. One number on the first decision puts the rate of calls back, and one
-number a kind of answer turns the probability of an answer into the share of such answers that is
+Quantization changes logits. One number on the first decision restores the rate of calls, and one
+number a kind of answer turns the probability of an answer into the share of such answers that are
 right. A bundle's manifest holds them (`awares-edge calibrate`, docs/calibration.md).
 """
 

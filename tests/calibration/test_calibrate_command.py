@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from awares_edge.calibration.reference import ask_reference, read_reference
 from awares_edge.calibration.stored import store
 from awares_edge.errors import BundleError, InputError
 from awares_edge.spec import MANIFEST_NAME
+from tests.bundle.test_version1 import OLD
 
 MARGINS = np.arange(-100, 100) + 0.5
 
@@ -102,6 +104,18 @@ def test_temperatures_are_stored_beside_the_bias(bundle, known, capsys):
     assert (fitted.closed_temperature, fitted.confidence_questions) == (1.0, 101)
     # 80% are right, and the confidence says so.
     assert fitted.confidence(-0.05, "word") == pytest.approx(0.8, abs=0.001)
+
+
+def test_a_bundle_of_format_version_1_gets_the_present_one(bundle):
+    path = bundle / MANIFEST_NAME
+    path.write_text(OLD)
+    opened = Bundle.open(bundle, verify=False)
+    assert opened.manifest.calibration is None
+    store(opened, decision_bias=1.0)
+    assert json.loads(path.read_text())["version"] == 2
+    again = Bundle.open(bundle, verify=False).manifest
+    assert again.calibration.decision_bias == 1.0
+    assert again.protocol_sha256 == opened.manifest.protocol_sha256
 
 
 def test_another_profile_is_asked_without_the_calibration(bundle):
@@ -196,8 +210,11 @@ def test_decisions_of_a_bundle_are_saved_and_read_back(bundle, asked, tmp_path):
     assert set(found.calls) == {True, False}
     found.save(tmp_path / "reference.json")
     assert read_reference(tmp_path / "reference.json", opened, asked) == found
-    with pytest.raises(InputError, match="was measured on other questions"):
-        read_reference(tmp_path / "reference.json", opened, asked[1:])
+    # The same questions about other pictures are others too.
+    blank = [replace(one, image=Image.new("RGB", (224, 224))) for one in asked]
+    for others in (asked[1:], blank):
+        with pytest.raises(InputError, match="was measured on other questions"):
+            read_reference(tmp_path / "reference.json", opened, others)
 
 
 def test_a_reference_of_another_model_or_profile_is_refused(bundle, asked, tmp_path):

@@ -41,7 +41,7 @@ A line of the file: `{"image": "a.png", "question": "What ...?", "answer": "42"}
 
 def fit_confidence(
     bundle: BundleArgument,
-    data: QuestionsArgument = None,
+    questions: QuestionsArgument = None,
     limit: LimitOption = 1000,
     seed: SeedOption = 0,
     device: DeviceOption = None,
@@ -50,9 +50,9 @@ def fit_confidence(
     json: JsonOption = False,
 ) -> None:
     """Fit the confidence of answers: how likely they are right, by kind of answer."""
-    opened, questions = open_inputs(bundle, data, limit, seed, apply)
-    ask = partial(ask_all, questions)
-    answered = run_model("asking", opened, len(questions), device, threads, ask)
+    opened, asked = open_inputs(bundle, questions, limit, seed, apply)
+    ask = partial(ask_all, asked)
+    answered = run_model("asking", opened, len(asked), device, threads, ask)
     reports = report_kinds(answered)
     fitted = {
         f"{kind}_temperature": report.temperature

@@ -48,7 +48,7 @@ no accuracy is shown.
 
 def fit_decisions(
     bundle: BundleArgument,
-    data: QuestionsArgument = None,
+    questions: QuestionsArgument = None,
     reference: Annotated[
         str | None,
         typer.Option(
@@ -73,6 +73,35 @@ def fit_decisions(
     json: JsonOption = False,
 ) -> None:
     """Fit the bias on the decision to zoom: to a reference, to visual tokens, or to a deadline."""
+    _check_options(reference, target_rtr, deadline_ms, save_reference)
+    opened, asked = open_inputs(bundle, questions, limit, seed, apply)
+    check_enough(len(asked))
+    # Asked first: a reference of another model is refused at once.
+    saved = _ask_reference(reference, opened, asked, device, threads) if reference else None
+    if saved and save_reference:
+        saved.save(save_reference)
+    ask = partial(measure, asked)
+    measured = run_model("asking both ways", opened, len(asked), device, threads, ask)
+    found = Decisions([one for one in measured if one])
+    rate = saved.call_rate([one is not None for one in measured]) if saved else None
+    goal = Goal(rate, target_rtr, deadline_ms)
+    bias, stored = goal.fit(found), opened.manifest.calibration or NOT_CALIBRATED
+    if apply:
+        store(opened, decision_bias=bias, decision_goal=str(goal), decision_questions=len(found))
+    if json:
+        result = _decisions(found, goal, stored.decision_bias, bias)
+        print_json({**result, "undecided": len(measured) - len(found), "applied": apply})
+        return
+    _print_decisions(found, goal, stored.decision_bias, bias)
+    say_applied(bundle, apply)
+
+
+def _check_options(
+    reference: str | None,
+    target_rtr: float | None,
+    deadline_ms: float | None,
+    save_reference: Path | None,
+) -> None:
     if sum(goal is not None for goal in (reference, target_rtr, deadline_ms)) != 1:
         raise InputError("give one of --reference, --target-rtr and --deadline-ms")
     check_goal(target_rtr, "--target-rtr")
@@ -81,32 +110,6 @@ def fit_decisions(
         raise InputError("--save-reference needs --reference")
     if save_reference:
         check_output(save_reference)
-    opened, questions = open_inputs(bundle, data, limit, seed, apply)
-    check_enough(len(questions))
-    # Asked first: a reference of another model is refused at once.
-    saved = _ask_reference(reference, opened, questions, device, threads) if reference else None
-    if saved and save_reference:
-        saved.save(save_reference)
-    ask = partial(measure, questions)
-    measured = run_model("asking both ways", opened, len(questions), device, threads, ask)
-    found = Decisions([one for one in measured if one])
-    rate = saved.call_rate([one is not None for one in measured]) if saved else None
-    goal = Goal(rate, target_rtr, deadline_ms)
-    bias, stored = goal.fit(found), opened.manifest.calibration or NOT_CALIBRATED
-    if apply:
-        store(opened, decision_bias=bias, decision_goal=str(goal), decision_questions=len(found))
-    if json:
-        undecided = len(measured) - len(found)
-        print_json(
-            {
-                **_decisions(found, goal, stored.decision_bias, bias),
-                "undecided": undecided,
-                "applied": apply,
-            }
-        )
-        return
-    _print_decisions(found, goal, stored.decision_bias, bias)
-    say_applied(bundle, apply)
 
 
 def _ask_reference(

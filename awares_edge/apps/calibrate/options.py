@@ -40,7 +40,7 @@ ApplyOption: TypeAlias = Annotated[
 
 
 def open_inputs(
-    bundle: Path, data: Path | None, limit: int, seed: int, apply: bool
+    bundle: Path, questions: Path | None, limit: int, seed: int, apply: bool
 ) -> tuple[Bundle, list[CalibrationQuestion]]:
     """The verified bundle and the questions to ask it.
 
@@ -52,13 +52,13 @@ def open_inputs(
         opened = Bundle.open(bundle, progress=progress)
     if apply:
         check_storable(opened)
-    if data is None:
+    if questions is None:
         return opened, held_out_questions(limit, seed)
-    questions = read_questions(data)
-    if len(questions) > limit:
-        chosen = np.random.default_rng(seed).choice(len(questions), limit, replace=False)
-        questions = [questions[i] for i in sorted(chosen)]
-    return opened, questions
+    found = read_questions(questions)
+    if len(found) > limit:
+        chosen = np.random.default_rng(seed).choice(len(found), limit, replace=False)
+        found = [found[i] for i in sorted(chosen)]
+    return opened, found
 
 
 def run_model(

@@ -95,9 +95,10 @@ def test_steered_replies_follow_turn_by_turn():
 
 @pytest.mark.parametrize("bias", [-1e4, 1e4])
 def test_steered_replies_are_written_whatever_a_bundle_was_calibrated_to(bias):
-    model = awares_edge.scripted(["a"] * 2, protocol="nano")
+    model = awares_edge.scripted(["a"] * 3, protocol="nano")
     model.calibration = Calibration("", "", decision_bias=bias)
-    replies = [(*model.tokenizer.encode("GET_CROPS: ['8']"), 258), (65, 258)]
+    said = ("GET_CROPS: ['8']", "A")
+    replies = [(*model.tokenizer.encode(one), model.special.im_end) for one in said]
     image = noise_picture(np.random.default_rng(0), 224)
     for script, text, crops in ((replies, "A", ["8"]), (replies[1:], "A", [])):
         watched, _ = watch(model, Steer(model, script))
