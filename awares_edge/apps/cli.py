@@ -17,7 +17,6 @@ from awares_edge.apps import (
     demo,
     evaluate,
     export,
-    importance,
     inspect,
     mcp,
     parity,
@@ -47,7 +46,6 @@ app.command("ask", epilog=ask.EPILOG)(ask.ask)
 app.command("chat", epilog=chat.EPILOG)(chat.chat)
 app.command("export", epilog=export.EPILOG)(export.export)
 app.command("build-engine", epilog=build_engine.EPILOG)(build_engine.build_engine)
-app.command("importance", epilog=importance.EPILOG)(importance.importance)
 app.command("inspect", epilog=inspect.EPILOG)(inspect.inspect)
 app.command("runtimes", epilog=runtimes.EPILOG)(runtimes.runtimes)
 app.command("score", epilog=score.EPILOG)(score.score)

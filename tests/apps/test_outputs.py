@@ -17,7 +17,7 @@ FILES = {
     "demo": ["demo", "-o"],
     "save": ["evaluate", "synth", "--limit", "2", "--save"],
     "picture": ["evaluate", "synth", "--limit", "2", "--picture"],
-    "importance": ["importance", NANO, "-o"],
+    "weights": ["calibrate", "weights", NANO, "-o"],
     "reference": ["calibrate", "decisions", NANO, "--reference", NANO, "--save-reference"],
     "curate": ["train", "curate", "bundle", "--count", "2", "-o"],
 }
@@ -29,7 +29,7 @@ FOLDERS = {
     "grpo": ["train", "grpo", NANO, "rows.jsonl", "-o"],
     "average": ["train", "average", NANO, NANO, "-o"],
 }
-NEEDS = {"importance": "gguf", "picture": "matplotlib", "export": "onnx", "overwrite": "onnx"}
+NEEDS = {"weights": "torch", "picture": "matplotlib", "export": "onnx", "overwrite": "onnx"}
 
 
 @pytest.fixture(autouse=True)

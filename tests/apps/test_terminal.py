@@ -77,7 +77,7 @@ COMMANDS = [
     ["export", "{bundle}", "-o", "out"],
     ["export", "{bundle}", "-o", "{bundle}"],
     ["build-engine", "{bundle}"],
-    ["importance", "{bundle}", "-o", "out.gguf"],
+    ["calibrate", "weights", "{bundle}", "-o", "out.safetensors"],
     ["calibrate", "decisions", "{bundle}", "--reference", "{bundle}/none", "--limit", "100"],
     ["calibrate", "confidence", "{bundle}", "--limit", "2"],
     ["evaluate", "synth", "--bundle", "{bundle}", "--limit", "2", "--save", "out.jsonl"],
@@ -93,7 +93,7 @@ COMMANDS = [
     ["train", "average", "{bundle}", "{bundle}", "-o", "out"],
     ["train", "nano", "--from", "{bundle}", "-o", "out"],
 ]
-MANIFEST_READERS = [c for c in COMMANDS if c[0] not in ("runtimes", "importance", "train")]
+MANIFEST_READERS = [c for c in COMMANDS if c[0] not in ("runtimes", "train") and "weights" not in c]
 
 
 def run(command, bundle, capfd):
