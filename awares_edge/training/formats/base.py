@@ -99,8 +99,9 @@ class ShareGpt(Format):
 
     name = "sharegpt"
     reserved = ("<image>", "<video>", "<audio>")
-    next_step = "llamafactory-cli train with dataset_dir: {folder}, media_dir: {folder}, " + (
-        "dataset: awares, image_max_pixels: 12845056"
+    next_step = (
+        "llamafactory-cli train, with dataset: awares, dataset_dir: {folder}, "
+        "media_dir: {folder}, image_max_pixels: 12845056"
     )
     _ROLES: ClassVar[dict[str, str]] = {"user": "human", "assistant": "gpt"}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import BinaryIO
 
 from PIL import Image
 
-from awares_edge.errors import ImageError, QuestionError
+from awares_edge.errors import ImageError, InputError, QuestionError
 from awares_edge.files import whole_folder
 from awares_edge.protocol import ProtocolProfile
 from awares_edge.training.errors import TrainingError
@@ -61,6 +62,8 @@ def convert(
         TrainingError: no row can be used; nothing is written.
     """
     check_profile(profile)
+    if os.path.lexists(out):
+        raise InputError(f"{out} exists: choose another folder")
     report = report or ConversionReport()
     with whole_folder(out) as staging:
         (staging / _IMAGES).mkdir()
