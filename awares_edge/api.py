@@ -57,7 +57,7 @@ def load(
     profile = get_profile(protocol) if protocol else None
     options = RuntimeOptions(device, threads, context, dtype)
     if dtype is not None and (runtime is None or get_runtime(runtime).reads != "checkpoint"):
-        raise InputError("a dtype is for checkpoints alone: leave it out, or use the torch runtime")
+        raise InputError("a dtype is only for checkpoints: leave it out, or use the torch runtime")
     if runtime is not None and get_runtime(runtime).reads != "bundle":
         return _load_checkpoint(path, get_runtime(runtime), profile, options)
     root = embedded_bundle() if path is None else Path(path)

@@ -10,6 +10,11 @@ EMBEDDING_NAME = "embedding.npy"
 GRAPH_SUFFIX = ".onnx"
 
 
+def half_graph(name: str) -> str:
+    """File of a graph that computes in fp16, for GPUs."""
+    return f"{name}.fp16{GRAPH_SUFFIX}"
+
+
 @dataclass(frozen=True, slots=True)
 class VisionSpec:
     """Shape of the vision tower.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -61,6 +62,17 @@ QWEN_3B = Shape(
     vision_intermediate=3420,
     full_attention=(7, 15, 23, 31),
     context=4096,
+)
+# The published 7B model's.
+QWEN_7B = replace(
+    QWEN_3B,
+    layers=28,
+    hidden=3584,
+    heads=28,
+    kv_heads=4,
+    intermediate=18_944,
+    vocabulary=152_064,
+    tied=False,
 )
 
 

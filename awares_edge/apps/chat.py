@@ -145,7 +145,7 @@ def _lines() -> Iterator[str]:
     if sys.stdin is None:
         return
     if isinstance(sys.stdin, io.TextIOWrapper):
-        # Bytes that are no text make a question that is refused, not a stream that fails.
+        # Bytes that are not text make a question that is refused, not a stream that fails.
         sys.stdin.reconfigure(errors="surrogateescape")
     prompt = ""
     if sys.stdin.isatty():

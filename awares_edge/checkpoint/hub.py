@@ -72,7 +72,7 @@ def download(
             be reached and the files are not in the cache, or the disk is full.
     """
     require(
-        f"{repository} is no folder here, and downloading it from the Hugging Face hub",
+        f"{repository} is not a folder here, and downloading it from the Hugging Face hub",
         {"huggingface_hub": "huggingface-hub"},
     )
     from huggingface_hub import errors, snapshot_download

@@ -131,7 +131,7 @@ class TurnDecoder:
                 back, and the token that began it is barred there.
 
         Yields:
-            pieces of text that are no part of a call, and last the `Generated`.
+            pieces of text that are not part of a call, and last the `Generated`.
         """
         reply, barred = self._reply, False
         while True:

@@ -109,7 +109,7 @@ class JsonGrammar:
         return mask
 
     def _go_to(self, ids: list[int]) -> bool:
-        """Bring the matcher to `ids`; False where they are no beginning of an answer."""
+        """Bring the matcher to `ids`; False where no answer begins with them."""
         pairs = enumerate(zip(self._ids, ids, strict=False))
         same = next((i for i, (a, b) in pairs if a != b), min(len(self._ids), len(ids)))
         if same < len(self._ids):

@@ -56,7 +56,7 @@ class Refusal(AwaresError):
 def json_response(
     body: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None
 ) -> Response:
-    """ASCII alone: text with half a surrogate pair, as JSON can spell it, has no UTF-8."""
+    """Only ASCII: text with half a surrogate pair, as JSON can spell it, has no UTF-8."""
     return Response(json.dumps(body), status, headers, "application/json")
 
 

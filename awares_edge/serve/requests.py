@@ -18,7 +18,7 @@ from awares_edge.serve.refusals import Refusal, unsupported
 
 
 class _Body(BaseModel):
-    # Strict: "16" is not a number. A float without a fraction is no whole number either.
+    # Strict: "16" is not a number. Nor is a float without a fraction a whole number.
     model_config = ConfigDict(strict=True, extra="ignore")
 
 

@@ -24,8 +24,6 @@ _LOG_CHARACTERS = 4000
 
 def obstacle(stage: Stage, device: str, outcomes: Mapping[str, Outcome]) -> str:
     """Why a stage cannot run here; empty where it can."""
-    if stage.absent:
-        return stage.absent
     if lacking := missing(stage.packages):
         return f"not installed: {', '.join(lacking)}"
     if stage.name != RUNTIMES_STAGE:

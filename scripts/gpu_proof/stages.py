@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ NANO = str(ROOT / "checkpoints" / "nano")
 EMBEDDED = str(ROOT / "awares_edge" / "assets" / "nano")
 
 _TORCH = ("torch", "transformers", "safetensors")
+_ONNX = ("onnx", "ml_dtypes")
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,6 @@ class Stage:
         packages: it needs these to be importable.
         after: stages that it needs the files of.
         makes: the file or folder that it leaves in the work folder.
-        absent: why this version of the package cannot run it.
     """
 
     name: str
@@ -67,7 +67,6 @@ class Stage:
     packages: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
     makes: str = ""
-    absent: str = field(default="")
 
 
 RUNTIMES_STAGE = "runtimes"
@@ -101,8 +100,13 @@ def _conformance(size: Size) -> list[Stage]:
 
 
 def _parity(size: Size) -> list[Stage]:
-    reference, gguf = "WORK/nano-cpu.parity", "WORK/nano-gguf"
-    candidates = {"torch": (NANO, ""), "onnx": (EMBEDDED, ""), "llamacpp": (gguf, "nano-gguf")}
+    reference = "WORK/nano-cpu.parity"
+    candidates = [
+        ("torch", "torch", NANO, ""),
+        ("onnx", "onnx", EMBEDDED, ""),
+        ("onnx-int4-fp16", "onnx", "WORK/nano-int4-fp16", "export-nano-int4-fp16"),
+        ("llamacpp", "llamacpp", "WORK/nano-gguf", "export-nano-gguf"),
+    ]
     return [
         Stage(
             "cpu-reference",
@@ -113,20 +117,11 @@ def _parity(size: Size) -> list[Stage]:
             packages=_TORCH,
             makes="nano-cpu.parity",
         ),
-        Stage(
-            "nano-gguf",
-            "preparation",
-            "export",
-            {"checkpoint": NANO, "bundle": gguf, "format": "gguf", "precision": "f16",
-             "protocol": "nano"},
-            60,
-            runtime="llamacpp",
-            packages=("gguf",),
-            makes="nano-gguf",
-        ),
+        _export("nano-gguf", NANO, "gguf", "f16", "nano", "llamacpp", ("gguf",)),
+        _export("nano-int4-fp16", NANO, "onnx", "int4-fp16", "nano", "onnx", _ONNX),
         *(
             Stage(
-                f"parity-{runtime}",
+                f"parity-{name}",
                 "parity",
                 "parity",
                 {"reference": reference, "candidate": candidate, "device": size.device},
@@ -134,9 +129,30 @@ def _parity(size: Size) -> list[Stage]:
                 runtime=runtime,
                 after=("cpu-reference", *([made] if made else [])),
             )
-            for runtime, (candidate, made) in candidates.items()
+            for name, runtime, candidate, made in candidates
         ),
-    ]  # fmt: skip
+    ]
+
+
+def _export(
+    name: str,
+    checkpoint: str,
+    format: str,
+    precision: str,
+    protocol: str,
+    runtime: str,
+    packages: tuple[str, ...],
+    after: tuple[str, ...] = (),
+) -> Stage:
+    """The export of a checkpoint to the bundle WORK/{name}."""
+    arguments = {
+        "checkpoint": checkpoint, "bundle": f"WORK/{name}", "format": format,
+        "precision": precision, "protocol": protocol,
+    }  # fmt: skip
+    return Stage(
+        f"export-{name}", "preparation", "export", arguments, 150,
+        runtime=runtime, packages=packages, after=after, makes=name,
+    )  # fmt: skip
 
 
 def _nano(size: Size) -> list[Stage]:
@@ -145,13 +161,11 @@ def _nano(size: Size) -> list[Stage]:
         profile.stage("transformers-fp32", NANO, "torch", mode="reference"),
         profile.stage("torch-fp32", NANO, "torch"),
         profile.stage("onnx-fp16", EMBEDDED, "onnx"),
-        profile.stage("llamacpp-f16", "WORK/nano-gguf", "llamacpp", after=("nano-gguf",)),
+        profile.stage("llamacpp-f16", "WORK/nano-gguf", "llamacpp", after=("export-nano-gguf",)),
     ]
 
 
 def _large(size: Size) -> list[Stage]:
-    from awares_edge.export.onnx.format import OnnxFormat
-
     made, checkpoint = ("large-checkpoint",), "WORK/large-checkpoint"
     profile = _Profile("large", "paper", size, 90)
     stages = [
@@ -169,29 +183,17 @@ def _large(size: Size) -> list[Stage]:
             "transformers-bf16", checkpoint, "torch", made, mode="reference", dtype="bfloat16"
         ),
         profile.stage("torch-bf16", checkpoint, "torch", made, dtype="bfloat16"),
-        profile.stage("torch-fp16", checkpoint, "torch", made, dtype="float16"),
     ]
-    for precision in ("fp16", "int4"):
-        absent = "" if precision in OnnxFormat.precisions() else "not built in this version"
+    for precision in ("fp16", "int4-fp16"):
         bundle = f"large-onnx-{precision}"
         stages += [
-            Stage(
-                f"export-{bundle}",
-                "preparation",
-                "export",
-                {"checkpoint": checkpoint, "bundle": f"WORK/{bundle}", "format": "onnx",
-                 "precision": precision, "protocol": "paper"},
-                150,
-                runtime="onnx",
-                packages=("onnx", "ml_dtypes"),
-                after=made,
-                makes=bundle,
-                absent=absent,
-            ),
+            _export(bundle, checkpoint, "onnx", precision, "paper", "onnx", _ONNX, made),
             profile.stage(
-                f"onnx-{precision}", f"WORK/{bundle}", "onnx", (f"export-{bundle}",), absent=absent
+                f"onnx-{precision}", f"WORK/{bundle}", "onnx", (f"export-{bundle}",)
             ),
         ]  # fmt: skip
+    # Last: the least missed where the time runs out.
+    stages.append(profile.stage("torch-fp16", checkpoint, "torch", made, dtype="float16"))
     return stages
 
 
@@ -213,7 +215,6 @@ class _Profile:
         *,
         mode: str = "awares",
         dtype: str | None = None,
-        absent: str = "",
     ) -> Stage:
         size = self.size
         arguments = {
@@ -230,5 +231,4 @@ class _Profile:
             self.limit_s,
             runtime=runtime,
             after=after,
-            absent=absent,
         )

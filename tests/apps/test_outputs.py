@@ -1,4 +1,4 @@
-"""Every option that names an output: regular files alone, refused before the work begins."""
+"""Every option that names an output: only regular files, refused before the work begins."""
 
 import os
 from pathlib import Path

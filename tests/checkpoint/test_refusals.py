@@ -1,4 +1,4 @@
-"""What is no complete Qwen2.5-VL checkpoint is refused before anything is made of it."""
+"""An incomplete Qwen2.5-VL checkpoint is refused before anything is loaded."""
 
 import json
 import pickle

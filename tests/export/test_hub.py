@@ -163,7 +163,7 @@ def test_the_client_is_named_where_it_is_missing(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(extras, "find_spec", lambda n: None if n == "huggingface_hub" else find(n))
     assert main(["export", "some/folder", "-o", str(tmp_path / "b")]) == 2
     error = capsys.readouterr().err
-    assert "some/folder is no folder here" in error
+    assert "some/folder is not a folder here" in error
     assert error.endswith("needs huggingface_hub: pip install huggingface-hub\n")
 
 

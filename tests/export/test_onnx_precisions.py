@@ -16,13 +16,13 @@ from awares_edge.export.onnx.formats import BlockInt4, DynamicInt8
 from awares_edge.export.onnx.precisions import PRECISIONS, Formats
 from awares_edge.protocol.profiles import get_profile
 from awares_edge.runtimes.base import ImageSegment, TextSegment
-from awares_edge.runtimes.onnx import OnnxRuntime
+from awares_edge.runtimes.onnx import OnnxRuntime, graphs
 from awares_edge.runtimes.torch_reference import TorchRuntime
 from tests.export.test_onnx_export import FUSED, STANDARD, check_order, operators
 from tests.support.checkpoints import make_checkpoint
 from tests.support.pairs import noise_patches
 
-QUANTIZED = ("int8", "int4", "int8+int4")
+QUANTIZED = ("int8", "int4", "int8+int4", "int4-fp16")
 PRODUCTS = {("com.microsoft", "DynamicQuantizeMatMul"), ("com.microsoft", "MatMulNBits")}
 PROMPT = TextSegment((3, 1, 4, 1, 5))
 
@@ -87,7 +87,7 @@ class TestGraphs:
         is wired wrongly."""
         exact, ours = conversation(export("fp32")), conversation(export(precision))
         error = np.abs(ours - exact).max() / exact.std()
-        assert 0 < error < {"int8": 0.2, "int4": 1.2, "int8+int4": 0.9}[precision]
+        assert 0 < error < {"int8": 0.2, "int4": 1.2, "int8+int4": 0.9, "int4-fp16": 1.2}[precision]
 
     def test_the_embedding_is_stored_in_fp16(self, export, precision):
         table = np.load(export(precision).path("embedding.npy"), mmap_mode="r")
@@ -99,6 +99,28 @@ class TestGraphs:
         again = tmp_path / "again"
         export_checkpoint(checkpoint, again, precision=precision, profile=get_profile("paper"))
         assert Bundle.open(again).manifest == export(precision).manifest
+
+
+class TestGraphsForGpus:
+    @pytest.mark.parametrize("name", ["vision", "text"])
+    def test_other_tools_accept_them(self, export, name):
+        path = export("int4-fp16").path(f"{name}.fp16.onnx")
+        onnx.checker.check_model(str(path), full_check=True)
+        graph = onnx.load(path, load_external_data=False).graph
+        used = check_order(graph, {"", *(value.name for value in graph.input)})
+        assert {value.name for value in graph.initializer} <= used
+
+    def test_4_bit_products_take_and_give_fp16(self, export, monkeypatch):
+        """onnxruntime's CPU kernels compute the graphs for GPUs too, only slowly."""
+        bundle = export("int4-fp16")
+        wide = conversation(bundle)
+        monkeypatch.setattr(graphs, "graph_file", lambda name, device: f"{name}.fp16.onnx")
+        half = conversation(bundle)
+        assert 0 < np.abs(half - wide).max() / wide.std() < 0.05
+
+    def test_int8_layers_are_refused(self, export):
+        with pytest.raises(ExportError, match="int8 layers compute only on CPUs"):
+            export("int4-fp16", keep=("text.layers.0.*=int8",))
 
 
 def test_progress_counts_a_matrix_of_two_forms_once(checkpoint, tmp_path):

@@ -108,7 +108,7 @@ def mutated(random, text, words):
 
 
 def check_shown(call, text):
-    """Text that is certain stays certain and is no part of a call; where the call begins."""
+    """Text that is certain stays certain and is not part of a call; where the call begins."""
     start = call.call_start(text)
     ends = [*range(0, min(len(text), 80), 4), len(text)]
     certain = [call.certain(text[:end]) for end in ends]

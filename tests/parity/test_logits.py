@@ -11,7 +11,7 @@ from tests.support.pairs import make_pair, noise_patches, segments
 BOUND = 2e-5
 """Largest |difference| of logits, as a share of the logits' standard deviation."""
 
-# A low-res view, then two crops whose sides are no multiples of the 112-pixel windows.
+# A low-res view, then two crops whose sides are not multiples of the 112-pixel windows.
 TURN_1 = [(5, 6, 7, 8), noise_patches(140, 196, 1), tuple(range(20, 33))]
 CALL = (40, 41, 42, 43, 44)
 TURN_2 = [(9, 10), noise_patches(252, 168, 2), (11, 12), noise_patches(84, 308, 3), (13, 14, 15)]

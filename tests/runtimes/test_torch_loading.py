@@ -51,5 +51,5 @@ def test_a_dtype_that_is_none(checkpoint):
 
 @pytest.mark.parametrize("runtime", [None, "onnx", "null"])
 def test_a_dtype_for_what_is_not_a_checkpoint(runtime):
-    with pytest.raises(InputError, match="for checkpoints alone"):
+    with pytest.raises(InputError, match="only for checkpoints"):
         awares_edge.load(runtime=runtime, dtype="float16")

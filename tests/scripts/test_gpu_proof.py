@@ -98,7 +98,6 @@ class TestObstacles:
             ({"runtime": "torch"}, "torch cannot use cuda here (it offers cpu)"),
             ({"runtime": "llamacpp"}, "not installed: a_package"),
             ({"packages": ("no_such_package", "json")}, "not installed: no_such_package"),
-            ({"absent": "not built in this version"}, "not built in this version"),
             ({"after": ("made",)}, ""),
             ({"after": ("made", "broken")}, "broken failed"),
             ({"after": ("skipped",)}, "skipped was not executed"),

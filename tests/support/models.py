@@ -56,7 +56,7 @@ def _onnx(factory, device) -> Iterator[Loaded]:
 
     checkpoint = _checkpoint(factory)
     bundle = factory.mktemp("onnx") / "bundle"
-    # onnxruntime has the cached attention in CUDA at float16 alone.
+    # onnxruntime has the cached attention in CUDA only at float16.
     precision, tolerance = ("fp32", 2e-5) if device == "cpu" else ("fp16", _FP16)
     export_checkpoint(checkpoint, bundle, precision=precision, profile=PROFILES["paper"])
     with awares_edge.load(bundle, device=device, threads=1, context=4096) as model:

@@ -65,7 +65,7 @@ def evaluate(
     """Measure a model on questions with known answers: accuracy, visual tokens, calls, latency."""
     if compare or merge:
         if what or (compare and merge):
-            raise InputError("--compare and --merge ask nothing: give one of them alone")
+            raise InputError("--compare and --merge ask nothing: give only one of them")
         if compare:
             return compare_folders(*compare, json=json)
         return merge_folders(merge or [], output, json=json)

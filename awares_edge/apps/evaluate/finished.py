@@ -59,7 +59,7 @@ def _print_comparison(c: Comparison) -> None:
     say(f"{c.suite} ({modes}), {c.questions:,} questions, {c.left_out} left out", style="bold")
     interval = "" if c.difference_ci is None else "  [{:+.4f}, {:+.4f}]".format(*c.difference_ci)
     say(f"  {c.first:.4f} → {c.second:.4f}  {c.difference:+.4f}{interval}")
-    say(f"  right in the first alone {c.only_first}, in the second alone {c.only_second}")
+    say(f"  right only in the first {c.only_first}, only in the second {c.only_second}")
     say(f"  McNemar p = {c.p:.3g}")
 
 

@@ -11,7 +11,7 @@ from typing import Protocol
 from awares_edge.evaluation.machine import SYSTEM
 
 _SAMPLES_A_SECOND = 50
-# Rails that are no power of their own.
+# Rails that do not measure power of their own.
 _SKIPPED_RAILS = ("NC", "sum of shunt voltages")
 # Rails that hold all the others.
 _TOTAL_RAILS = ("VDD_IN", "POM_5V_IN")

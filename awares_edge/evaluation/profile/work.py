@@ -18,7 +18,14 @@ from awares_edge.spec import MANIFEST_NAME, ModelSpec, VisionSpec
 _WEIGHT_BYTES = {
     # fp16 is widened when it is loaded. A 4-bit block of 64 has a float32 scale; at int8+int4 the
     # steps of decoding read the 4-bit weights.
-    "onnx": {"fp32": 4.0, "fp16": 4.0, "int8": 1.0, "int4": 0.5625, "int8+int4": 0.5625},
+    "onnx": {
+        "fp32": 4.0,
+        "fp16": 4.0,
+        "int8": 1.0,
+        "int4": 0.5625,
+        "int8+int4": 0.5625,
+        "int4-fp16": 0.5625,
+    },
     "torch": {"float32": 4.0, "float16": 2.0, "bfloat16": 2.0},
 }
 

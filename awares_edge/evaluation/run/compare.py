@@ -28,7 +28,7 @@ class Comparison:
         left_out: that failed in one of them.
         first, second: mean scores.
         difference: of the means, second less first, with its 95% interval over the pairs.
-        only_first, only_second: questions that one run alone got right.
+        only_first, only_second: questions that only one run got right.
         p: two-sided exact p-value of McNemar's test.
     """
 

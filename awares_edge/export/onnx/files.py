@@ -3,13 +3,14 @@
     embedding.npy            the embedding, [vocabulary, hidden]; a tied float head reads it too
     vision.data, text.data   all other matrices
     vision.onnx, text.onnx   graphs that compute in fp32
-    vision.fp16.onnx, ...    at fp16 also graphs that compute in fp16, over the same matrices
+    vision.fp16.onnx, ...    at fp16 and int4-fp16 also graphs that compute in fp16, over the same
+                             matrices
 
 fp16 on a CPU is a storage format: most CPUs have no fp16 arithmetic, so there onnxruntime widens
 the matrices once, when it loads them, and computes in fp32. A GPU takes the fp16 graphs.
 
-int8 and int4 are for CPUs. Their embedding is stored in fp16; an int8 or int4 head has weights of
-its own, even where the checkpoint ties it to the embedding.
+int8, int4 and int8+int4 are for CPUs. Where the language model is quantized, the embedding is
+stored in fp16, and the head has its own weights, even where the checkpoint ties it.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from awares_edge.export.graph.vision import build_vision
 from awares_edge.export.graph.weights import FP16, FP32, Written, write_npy
 from awares_edge.export.onnx.dialect import OnnxBuilder, OnnxText, OnnxVision
 from awares_edge.export.onnx.precisions import Formats
-from awares_edge.spec import EMBEDDING_NAME, ModelSpec
+from awares_edge.spec import EMBEDDING_NAME, ModelSpec, half_graph
 
 FEW_TOKENS = 2
 """Most tokens of a call that 4-bit weights compute faster than int8 ones."""
@@ -74,9 +75,9 @@ def write_files(
     for graph in graphs:
         places = graph.write_weights(writer.path(f"{graph.name}.data"), written, places)
         onnx.save_model(graph.model(places), str(writer.path(f"{graph.name}.onnx")))
-    if precision == "fp16":
+    if formats.precision.gpu:
         for graph in _graphs(spec, weights, formats, FP16):
-            onnx.save_model(graph.model(places), str(writer.path(f"{graph.name}.fp16.onnx")))
+            onnx.save_model(graph.model(places), str(writer.path(half_graph(graph.name))))
 
 
 def _graphs(

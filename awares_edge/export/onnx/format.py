@@ -18,8 +18,9 @@ class OnnxFormat(ExportFormat):
     """Graphs for the `onnx` runtime (onnxruntime).
 
     Attributes:
-        precision: of the weights. At int8, int4 and int8+int4 the device quantizes the inputs of
-            int8 layers by itself.
+        precision: of the weights. At int8, int4 and int8+int4 the device, a CPU, quantizes the
+            inputs of int8 layers by itself. fp16 and int4-fp16 (4-bit language model, fp16 vision)
+            are for GPUs.
         keep: exceptions, each "PATTERN=FORMAT"; the first that matches a layer's name wins.
         block: inputs of a 4-bit block.
         seven_bit: keep int8 weights within 64.
@@ -30,7 +31,7 @@ class OnnxFormat(ExportFormat):
     needs: ClassVar[tuple[str, ...]] = ("onnx",)
     extra: ClassVar[str] = "export"
 
-    precision: Literal["fp32", "fp16", "int8", "int4", "int8+int4"] = "fp32"
+    precision: Literal["fp32", "fp16", "int8", "int4", "int8+int4", "int4-fp16"] = "fp32"
     keep: Annotated[
         tuple[str, ...],
         Help("PATTERN=FORMAT: store the layers that match in another format, as lm_head=fp16."),

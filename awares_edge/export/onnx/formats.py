@@ -6,6 +6,7 @@ Both keep their numbers as they are stored: onnxruntime packs them for the CPU w
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from awares_edge.checkpoint.tensorfile import Array
 from awares_edge.export.graph.builder import Builder
 from awares_edge.export.graph.quantize import onnx_dtype, scale_rows, to_integers
 from awares_edge.export.graph.weights import FP32, Matrix, TensorType
+from awares_edge.runtimes.threads import cores
 
 _MICROSOFT = "com.microsoft"
 _INT8_COMPUTE = 4
@@ -110,30 +112,37 @@ class BlockInt4:
     def encode(
         self, rows: Iterator[NDArray[Any]], shape: tuple[int, int]
     ) -> Iterator[Iterable[NDArray[Any]]]:
-        blocks = shape[1] // self.block
         scales: list[NDArray[Any]] = []
-        yield self._values(rows, blocks, scales)
+        yield self._values(rows, shape, scales)
         yield scales
 
     def _values(
-        self, rows: Iterator[NDArray[Any]], blocks: int, scales: list[NDArray[Any]]
+        self, rows: Iterator[NDArray[Any]], shape: tuple[int, int], scales: list[NDArray[Any]]
     ) -> Iterator[NDArray[Any]]:
-        for piece in rows:
-            step = max(1, _FIT_NUMBERS // (blocks * self.block))
-            for start in range(0, len(piece), step):
-                part = piece[start : start + step]
-                values, scale = fit_int4(part.reshape(-1, self.block))
-                nibbles = (values + np.int8(8)).view(np.uint8)
-                packed = nibbles[:, 0::2] | np.left_shift(nibbles[:, 1::2], np.uint8(4))
-                scales.append(scale.reshape(-1, blocks))
-                yield packed.reshape(len(part), blocks, -1)
+        step = max(1, _FIT_NUMBERS // shape[1])
+        # numpy lets go of the interpreter's lock: threads compute at the same time.
+        with ThreadPoolExecutor(cores()) as pool:
+            for piece in rows:
+                parts = [piece[start : start + step] for start in range(0, len(piece), step)]
+                for packed, scale in pool.map(self._fit, parts):
+                    scales.append(scale)
+                    yield packed
+
+    def _fit(self, rows: Array) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        """Packed numbers [n, in / block, block / 2] and scales [n, in / block] of rows [n, in]."""
+        values, scales = fit_int4(rows.reshape(-1, self.block))
+        nibbles = (values + np.int8(8)).view(np.uint8)
+        packed = nibbles[:, 0::2] | np.left_shift(nibbles[:, 1::2], np.uint8(4))
+        return packed.reshape(len(rows), -1, self.block // 2), scales.reshape(len(rows), -1)
 
     def multiply(
         self, graph: Builder, value: str, matrix: Matrix, bias: str | None, dtype: np.dtype[Any]
     ) -> str:
-        del dtype  # graphs of this format compute in fp32
         out, inner = matrix.shape
-        inputs = (value, *graph.matrix(matrix, self), *(("", "", bias) if bias else ()))
+        values, scales = graph.matrix(matrix, self)
+        if dtype != FP32:
+            scales = graph.cast(scales, dtype)  # must have the input's dtype
+        inputs = (value, values, scales, *(("", "", bias) if bias else ()))
         return graph.op(
             "MatMulNBits",
             *inputs,

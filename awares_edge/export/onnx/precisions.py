@@ -27,19 +27,22 @@ class Precision:
     Attributes:
         vision, text: of the two graphs.
         few: of the language model where a call has one or two tokens; None for `text`.
+        gpu: the bundle also has graphs that compute in fp16.
     """
 
     vision: str
     text: str
     few: str | None = None
+    gpu: bool = False
 
 
 PRECISIONS = {
     "fp32": Precision("fp32", "fp32"),
-    "fp16": Precision("fp16", "fp16"),
+    "fp16": Precision("fp16", "fp16", gpu=True),
     "int8": Precision("int8", "int8"),
     "int4": Precision("int8", "int4"),
     "int8+int4": Precision("int8", "int8", few="int4"),
+    "int4-fp16": Precision("fp16", "int4", gpu=True),
 }
 """By name; the first is the default. 4-bit products are slower than float ones for more than a few
 tokens, so the vision tower, whose calls have hundreds, is stored in int8 at int4 too."""
@@ -62,7 +65,7 @@ class Formats:
             to zero, so this layer is stored in fp16 unless `keep` says otherwise.
 
     Raises:
-        ExportError: no such format or block.
+        ExportError: no such format or block, or int8 layers in a precision for GPUs.
     """
 
     def __init__(
@@ -79,6 +82,10 @@ class Formats:
         self.precision = PRECISIONS[precision]
         self._keep = [_exception(item) for item in keep]
         self._unused = {pattern for pattern, _ in self._keep}
+        if self.precision.gpu and any(name == "int8" for _, name in self._keep):
+            raise ExportError(
+                f"int8 layers compute only on CPUs: keep layers of {precision} in fp32, fp16, int4"
+            )
         if self.precision.vision not in _FLOATS:
             self._keep.append((f"visual.blocks.{depth - 1}.mlp.down_proj", "fp16"))
         self._block = block
@@ -126,6 +133,8 @@ class Formats:
             block = next((b for b in (128, 64, 32) if b <= self._block and shape[1] % b == 0), 0)
             if block:
                 return BlockInt4(block)
+            if self.precision.gpu:
+                return Float(FP16)
         return self._int8
 
 

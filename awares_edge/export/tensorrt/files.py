@@ -5,7 +5,7 @@
     text.onnx, .data       the language model
     tensorrt-plan.json     what `awares-edge build-engine` builds from them on the target
 
-Engines are no part of a bundle: they belong to one TensorRT version on one kind of GPU.
+Engines are not part of a bundle: they belong to one TensorRT version on one kind of GPU.
 """
 
 from __future__ import annotations

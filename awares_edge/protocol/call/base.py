@@ -91,7 +91,7 @@ class CallSyntax(Protocol):
         ...
 
     def certain(self, text: str) -> int:
-        """How many characters of `text` are no part of a call, whatever is generated next."""
+        """How many characters of `text` are not part of a call, whatever is generated next."""
         ...
 
     def parse(self, reply: str) -> Call:

@@ -152,7 +152,7 @@ def _damaged_call(marker: str) -> re.Pattern[str]:
     prefixes = sorted({n[:end] for n in names for end in range(1, len(n))}, key=len, reverse=True)
     letters = re.escape("".join(sorted(set(marker))))
     begin = "|".join(["\\[['\"]", *map(re.escape, dict.fromkeys(pieces))])
-    # A name of these letters alone would make two ways to read a text, and thousands to read two.
+    # A name of only these letters would make two ways to read a text, and thousands to read two.
     words = [name for name in names if not set(name) <= set(marker)]
     go_on = "|".join([rf"""[{letters}\s\d:,'"\[\]()]""", *words])
     return re.compile(rf"\s*(?:[{letters}\[]|(?:{begin})(?:{go_on})*(?:{'|'.join(prefixes)})?)")

@@ -13,8 +13,19 @@ from awares_edge.runtimes.onnx import cpu
 from awares_edge.runtimes.onnx.devices import providers
 from awares_edge.runtimes.onnx.graph_checks import check_graph
 from awares_edge.runtimes.onnx.prepacked import GRAPHS, PackedCache, worthwhile
+from awares_edge.spec import GRAPH_SUFFIX, half_graph
 
 _ERRORS_ONLY = 3
+
+
+def for_gpus(bundle: Bundle) -> bool:
+    """Whether a bundle has graphs for GPUs: onnxruntime's cached attention in CUDA is fp16's."""
+    return all(half_graph(name) in bundle.manifest.files for name in GRAPHS)
+
+
+def graph_file(name: str, device: Device) -> str:
+    """The file of a graph that a device computes."""
+    return f"{name}{GRAPH_SUFFIX}" if device.on_cpu else half_graph(name)
 
 
 def load_graphs(
@@ -29,8 +40,7 @@ def load_graphs(
     Raises:
         BundleError: a graph cannot be loaded, or is not the manifest's model's.
     """
-    half = bundle.manifest.precision == "fp16" and not device.on_cpu
-    own = {name: bundle.path(f"{name}.fp16.onnx" if half else f"{name}.onnx") for name in GRAPHS}
+    own = {name: bundle.path(graph_file(name, device)) for name in GRAPHS}
     packed: dict[str, Path] = {}
     if prepacked and device.on_cpu and worthwhile(bundle):
 

@@ -30,7 +30,7 @@ from awares_edge.bundle.schema import read_dataclass
 from awares_edge.bundle.store import Bundle, hash_file
 from awares_edge.errors import BundleError
 from awares_edge.files import place_folder, staging_folder
-from awares_edge.runtimes.caches import cache_folder, digest
+from awares_edge.runtimes.caches import cache_folder, digest, is_private
 from awares_edge.runtimes.onnx import cpu
 
 GRAPHS = ("text", "vision")
@@ -121,7 +121,7 @@ class PackedCache:
         missing, damaged, or might have been written by another user."""
         root = self.folder / key.name
         try:
-            if not (_private(self.folder) and _private(root)):
+            if not (is_private(self.folder) and is_private(root)):
                 return {}
             _require_regular(root / _INDEX)
             index = json.loads((root / _INDEX).read_text(encoding="utf-8"))
@@ -170,13 +170,6 @@ def _unchanged(bundle: Bundle) -> bool:
     and what is packed now will be taken for the bundle with these hashes later."""
     files = bundle.manifest.files
     return all(hash_file(bundle.path(name)) == files[name] for name in _sources(bundle))
-
-
-def _private(folder: Path) -> bool:
-    """Whether this is a folder of this user that no other can write to."""
-    status = folder.lstat()
-    mine = not hasattr(os, "getuid") or status.st_uid == os.getuid()
-    return stat.S_ISDIR(status.st_mode) and mine and not status.st_mode & 0o022
 
 
 def _hash(path: Path) -> str:

@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from awares_edge.bundle.store import Bundle
+from awares_edge.errors import RuntimeUnavailable
 from awares_edge.runtimes.base import EncodedImage, Runtime
 from awares_edge.runtimes.devices import Device
 from awares_edge.runtimes.embedding import Embedding
 from awares_edge.runtimes.onnx.devices import choose
 from awares_edge.runtimes.onnx.graph_checks import check_features, running
-from awares_edge.runtimes.onnx.graphs import load_graphs
+from awares_edge.runtimes.onnx.graphs import for_gpus, load_graphs
 from awares_edge.runtimes.onnx.session import OnnxSession
 from awares_edge.runtimes.onnx.text import TextGraph
 from awares_edge.runtimes.options import choose_context
@@ -68,8 +69,8 @@ class OnnxRuntime(Runtime):
         """Load a bundle's graphs.
 
         Args:
-            device: "cpu", "cuda", "cuda:1", "tensorrt", ...; None for CUDA where it starts, else
-                the CPU.
+            device: "cpu", "cuda", "cuda:1", "tensorrt", ...; None for CUDA where it starts and the
+                bundle has graphs for it, else the CPU.
             threads: CPU threads of one call; None for one for each core that this process may use.
             context: most KV cells of a session; None for what the checkpoint declares.
             prepacked: keep a quantized bundle's weights, as packed for this CPU, in the user's
@@ -78,10 +79,16 @@ class OnnxRuntime(Runtime):
         Raises:
             BundleError: the graphs cannot be loaded.
             InputError: no such device, or numbers out of range.
-            RuntimeUnavailable: the installed onnxruntime cannot use the device.
+            RuntimeUnavailable: the installed onnxruntime, or the bundle, cannot use the device.
         """
         context = choose_context(context, bundle.manifest.model.context)
-        return cls(bundle, choose(device), choose_threads(threads), context, prepacked)
+        place = choose("cpu" if device is None and not for_gpus(bundle) else device)
+        if not (place.on_cpu or for_gpus(bundle)):
+            raise RuntimeUnavailable(
+                f"a bundle of precision {bundle.manifest.precision} computes only on the CPU: "
+                f"export the checkpoint at fp16 or int4-fp16 for {place}"
+            )
+        return cls(bundle, place, choose_threads(threads), context, prepacked)
 
     def encode_image(self, patches: Patches) -> EncodedImage:
         feed = {"pixel_values": patches.pixels, **self._tables(patches.grid)}

@@ -19,7 +19,7 @@ from awares_edge.bundle.schema import read_dataclass
 from awares_edge.bundle.store import Bundle, hash_file
 from awares_edge.errors import BundleError
 from awares_edge.files import whole_folder
-from awares_edge.runtimes.caches import cache_folder, digest
+from awares_edge.runtimes.caches import cache_folder, digest, is_private
 from awares_edge.runtimes.tensorrt.device import Gpu
 from awares_edge.runtimes.tensorrt.plan import Plan
 from awares_edge.runtimes.tensorrt.product import TensorRT
@@ -72,10 +72,13 @@ class EngineCache:
     def find(self, key: EngineKey) -> dict[str, Path] | None:
         """Engine files by graph name; None where there are none for this key.
 
-        Each file is compared with the hash that was stored with it.
+        Each file is compared with the hash that was stored with it, and a folder that another user
+        might have written is not used: an engine is code.
         """
         root = self.folder / key.name
         try:
+            if not (is_private(self.folder) and is_private(root)):
+                return None
             index = json.loads((root / _INDEX).read_text(encoding="utf-8"))
             if index.get("version") != _VERSION:
                 return None
@@ -103,9 +106,10 @@ class EngineCache:
         Returns:
             their folder.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         target = self.folder / key.name
         with whole_folder(target) as temporary:
+            temporary.chmod(0o700)  # whatever the umask: see `find`
             hashes = {}
             for name, blob in engines:
                 path = temporary / f"{name}.engine"

@@ -107,6 +107,21 @@ def test_a_gpu_whose_provider_starts_comes_first(pretend):
     assert usable_devices() == ["cuda", "cpu"]
 
 
+class TestBundlesWithoutGraphsForGpus:
+    """fp32 and int8: onnxruntime has no CUDA kernels for them."""
+
+    @pytest.fixture(autouse=True)
+    def cuda(self, monkeypatch):
+        monkeypatch.setattr(devices, "usable", lambda device: device.kind in ("cpu", "cuda"))
+
+    def test_without_a_name_the_cpu_is_taken(self, bundle):
+        assert OnnxRuntime.load(bundle, threads=1).device == "cpu"
+
+    def test_a_gpu_is_refused(self, bundle):
+        with pytest.raises(RuntimeUnavailable, match="precision fp32 computes only on the CPU"):
+            OnnxRuntime.load(bundle, device="cuda")
+
+
 def test_what_a_provider_cannot_compute_goes_to_the_next():
     at = {"device_id": "1"}
     assert devices.providers(Device("cpu")) == ["CPUExecutionProvider"]

@@ -1,6 +1,7 @@
 """Plans, and built engines on disk: a stale one is built again, never loaded."""
 
 import json
+import os
 from dataclasses import fields, replace
 
 import pytest
@@ -56,6 +57,22 @@ class TestCache:
             (folder / "engines.json").write_text('{"version": 1, "key": []}')
         else:
             (folder / "engines.json").unlink()
+        assert cache.find(KEY) is None
+
+    def test_a_new_folder_belongs_to_this_user_whatever_the_umask(self, tmp_path):
+        before = os.umask(0)
+        try:
+            cache = EngineCache(tmp_path / "cache")
+            cache.store(KEY, ENGINES.items())
+        finally:
+            os.umask(before)
+        assert cache.find(KEY)
+
+    @pytest.mark.parametrize("which", ["cache", "engines"])
+    def test_a_folder_that_others_can_write_to_is_not_used(self, tmp_path, which):
+        cache = EngineCache(tmp_path / "cache")
+        folder = cache.store(KEY, ENGINES.items())
+        (cache.folder if which == "cache" else folder).chmod(0o777)
         assert cache.find(KEY) is None
 
     def test_storing_again_replaces(self, tmp_path):
