@@ -6,7 +6,10 @@ from collections.abc import Generator, Iterator, Sequence
 from time import monotonic, perf_counter
 
 from awares_edge.controller.choosing import Choice, Chooser, read_call
-from awares_edge.controller.decoding import Generated, Limits, TurnDecoder
+from awares_edge.controller.confidence import answer_log_probability, withhold
+from awares_edge.controller.decision import Decision, decide
+from awares_edge.controller.decoding import TurnDecoder
+from awares_edge.controller.generated import Generated, Limits
 from awares_edge.controller.options import AskOptions
 from awares_edge.controller.plan import plan_question
 from awares_edge.controller.policies import (
@@ -38,7 +41,9 @@ _ANSWER_ROOM = 16
 
 def answer_question(views: PictureViews, question: str, options: AskOptions) -> Iterator[Event]:
     """Answer one question behind what the view's session holds."""
-    return _Question(views, question, options).run()
+    events = _Question(views, question, options).run()
+    least = options.policies.abstain_below
+    return events if least is None else withhold(events, least)
 
 
 class _Question:
@@ -50,6 +55,8 @@ class _Question:
         call, call_text: the last call and its text.
         crops: the regions that were sent for this question.
         calls_left: how often the model may still look closer.
+        bias: of the decision at the first token; None where there is none.
+        decision: that decision, once it is made.
     """
 
     def __init__(self, views: PictureViews, question: str, options: AskOptions) -> None:
@@ -63,7 +70,7 @@ class _Question:
         most = options.max_new_tokens or self.profile.limits.max_new_tokens
         self.limits = Limits(most, deadline, options.cancel)
         plan = plan_question(views, options)
-        self.view, self.calls_left = plan.view, plan.calls
+        self.view, self.calls_left, self.bias = plan.view, plan.calls, plan.bias
         self.view_tokens = views.tokens(views.size(plan.view))
         self.full_tokens = views.tokens(views.source.size)
         self.policies = list(plan.policies)
@@ -72,6 +79,7 @@ class _Question:
         self.speech = Speech(self.profile)
         self.call, self.call_text = Call("none"), ""
         self.crops: list[ZoomedCrop] = []
+        self.decision: Decision | None = None
 
     def run(self) -> Generator[Event, None, None]:
         logits = self._ask()
@@ -127,12 +135,16 @@ class _Question:
         return logits
 
     def _decoder(self, logits: Logits) -> TurnDecoder:
+        first = len(self.turns) == 1
+        if first and self.bias is not None:
+            self.decision = decide(logits, self.model.call, self.bias)
         return TurnDecoder(
             self.transcript.session,
             self.model.tokenizer,
             self.model.special,
             self.model.call,
             logits=logits,
+            decision=self.decision if first else None,
             limits=self.limits,
             trace=self.turns[-1],
             stop=self.profile.limits.stop,
@@ -228,7 +240,8 @@ class _Question:
         runtime, crops = self.model.runtime, tuple(self.crops)
         low = self.views.size("low") if self.view == "low" else None
         tokens = sum(crop.tokens for crop in crops)
-        reasoning = self.speech.reasoning
+        reasoning, decision = self.speech.reasoning, self.decision
+        likely = answer_log_probability(self.model.tokenizer, reply.ids, reply.scores, text)
         return Answer(
             text=text,
             mode=self.options.mode,
@@ -247,6 +260,10 @@ class _Question:
             protocol=self.profile.name,
             reasoning=reasoning,
             reasoning_tokens=len(self.model.tokenizer.encode(reasoning)) if reasoning else 0,
+            confidence=self.model.calibration.confidence(likely, text),
+            log_probability=likely,
+            decision_margin=None if decision is None else decision.margin,
+            decision_bias=0.0 if decision is None else decision.bias,
         )
 
     def _describe(self, shown: Shown, turn: int) -> ZoomedCrop:

@@ -51,7 +51,14 @@ def in_mode(model: Model, mode: str) -> Model:
     if share is None:
         return model
     runtime = model.runtime.pruned(share)
-    return Model(runtime, model.tokenizer, model.special, model.protocol, model.preprocessing)
+    return Model(
+        runtime,
+        model.tokenizer,
+        model.special,
+        model.protocol,
+        model.preprocessing,
+        model.calibration,
+    )
 
 
 def _kept_share(mode: str) -> float | None:
