@@ -16,13 +16,21 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import robustness_granularity, robustness_labels  # noqa: E402
+from benchmarks import (  # noqa: E402
+    robustness_granularity,
+    robustness_labels,
+    robustness_shift,
+)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     studies = parser.add_subparsers(dest="study", required=True)
-    modules = {"judge-errors": robustness_labels, "granularity": robustness_granularity}
+    modules = {
+        "judge-errors": robustness_labels,
+        "granularity": robustness_granularity,
+        "shift": robustness_shift,
+    }
     for name, module in modules.items():
         study = studies.add_parser(name, help=(module.__doc__ or "").splitlines()[0])
         module.add_arguments(study)
