@@ -8,11 +8,14 @@
     ├── ExportError           an export that cannot be made as asked
     ├── BundleError           a bundle: missing, corrupt, tampered with, of another version
     ├── RuntimeUnavailable    a runtime or an extra that is not installed here
+    ├── QueueFull             a live question too many: as many wait as may
     ├── SessionError          a session used wrongly: closed, rewound into its future
     │   └── ContextOverflow   more tokens than the KV cache holds
     └── Interrupted           an answer that was stopped; the session stays usable
         ├── Cancelled         by the caller
-        └── DeadlineExceeded  by the clock
+        ├── DeadlineExceeded  by the clock
+        ├── FrameTooOld       a live question whose frame was too old to begin
+        └── FrameSuperseded   a live question, by one about a newer frame
 
 Each message is one line that says what to do. The command line prints it and exits with 2.
 """
@@ -52,6 +55,10 @@ class RuntimeUnavailable(AwaresError):
     """A runtime, device or optional package is not usable here."""
 
 
+class QueueFull(AwaresError):
+    """As many live questions wait as may: ask again later."""
+
+
 class SessionError(AwaresError):
     """A session was used in a way its state does not allow."""
 
@@ -78,3 +85,11 @@ class Cancelled(Interrupted):
 
 class DeadlineExceeded(Interrupted):
     """The deadline passed before the answer was complete."""
+
+
+class FrameTooOld(Interrupted):
+    """A live question was not begun, because its frame was too old."""
+
+
+class FrameSuperseded(Interrupted):
+    """A live question was not begun, because one about a newer frame came."""
