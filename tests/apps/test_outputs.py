@@ -27,6 +27,7 @@ FOLDERS = {
     "overwrite": ["export", NANO, "--overwrite", "-o"],
     "sft": ["train", "sft", NANO, "rows.jsonl", "-o"],
     "grpo": ["train", "grpo", NANO, "rows.jsonl", "-o"],
+    "convert": ["train", "convert", "rows.jsonl", "--format", "trl", "-o"],
     "average": ["train", "average", NANO, NANO, "-o"],
 }
 NEEDS = {"weights": "torch", "picture": "matplotlib", "export": "onnx", "overwrite": "onnx"}

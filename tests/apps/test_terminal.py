@@ -88,6 +88,7 @@ COMMANDS = [
     ["evaluate", "--compare", "{bundle}", "{bundle}"],
     ["evaluate", "--merge", "{bundle}", "-o", "results"],
     ["train", "curate", "{bundle}", "-o", "out.jsonl", "--count", "2"],
+    ["train", "convert", "{bundle}/none.jsonl", "--format", "trl", "-o", "out"],
     ["train", "sft", "{bundle}", "{bundle}/none.jsonl", "-o", "out"],
     ["train", "grpo", "{bundle}", "{bundle}/none.jsonl", "-o", "out"],
     ["train", "average", "{bundle}", "{bundle}", "-o", "out"],
