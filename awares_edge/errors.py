@@ -9,11 +9,14 @@
     ├── BundleError           a bundle: missing, corrupt, tampered with, of another version
     ├── RuntimeUnavailable    a runtime or an extra that is not installed here
     ├── EndpointError         a server that is asked: out of reach, refusing, or not answering right
+    ├── QueueFull             a live question too many: as many wait as may
     ├── SessionError          a session used wrongly: closed, rewound into its future
     │   └── ContextOverflow   more tokens than the KV cache holds
     └── Interrupted           an answer that was stopped; the session stays usable
         ├── Cancelled         by the caller
-        └── DeadlineExceeded  by the clock
+        ├── DeadlineExceeded  by the clock
+        ├── FrameTooOld       a live question whose frame was too old to begin
+        └── FrameSuperseded   a live question, by one about a newer frame
 
 Each message is one line that says what to do. The command line prints it and exits with 2.
 """
@@ -57,6 +60,10 @@ class EndpointError(AwaresError):
     """A server cannot be reached, refuses a request, or gives no usable answer."""
 
 
+class QueueFull(AwaresError):
+    """As many live questions wait as may: ask again later."""
+
+
 class SessionError(AwaresError):
     """A session was used in a way its state does not allow."""
 
@@ -83,3 +90,11 @@ class Cancelled(Interrupted):
 
 class DeadlineExceeded(Interrupted):
     """The deadline passed before the answer was complete."""
+
+
+class FrameTooOld(Interrupted):
+    """A live question was not begun, because its frame was too old."""
+
+
+class FrameSuperseded(Interrupted):
+    """A live question was not begun, because one about a newer frame came."""

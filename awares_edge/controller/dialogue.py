@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
+from awares_edge.controller.decision import Decision
 from awares_edge.controller.shown import Shown
 from awares_edge.controller.trace import TurnTrace, View
 from awares_edge.protocol.regions import Region
@@ -41,6 +43,14 @@ class ShownBefore(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Likelihood:
+    """How likely an answer is; see `Answer` for both."""
+
+    log_probability: float
+    confidence: float
+
+
 class Dialogue(ShownBefore, Protocol):
     """The conversation about one picture, while one question is answered.
 
@@ -52,6 +62,19 @@ class Dialogue(ShownBefore, Protocol):
         """Visual tokens of the view in context."""
         ...
 
+    @property
+    def decision(self) -> Decision | None:
+        """The decision at the first token, once it is made; None where that is not known."""
+        ...
+
+    def bias(self) -> float | None:
+        """The bias of the decision at the first token; None where that token does not decide.
+
+        Raises:
+            InputError: the caller gives one, and there is no such decision here.
+        """
+        ...
+
     def begin(self, view: View, question: str, trace: TurnTrace) -> int:
         """Ask the question; how many earlier exchanges were dropped to make room.
 
@@ -60,8 +83,14 @@ class Dialogue(ShownBefore, Protocol):
         """
         ...
 
-    def follow(self, trace: TurnTrace, *, allow_call: bool) -> Iterator[str | Said]:
-        """Generate a turn: pieces of text that are no part of a call, and last the reply."""
+    def follow(
+        self, trace: TurnTrace, *, allow_call: bool, bias: float | None
+    ) -> Iterator[str | Said]:
+        """Generate a turn: pieces of text that are not part of a call, and last the reply.
+
+        Args:
+            bias: of the decision at its first token; None where there is none.
+        """
         ...
 
     def follow_without_call(self) -> Iterator[str | Said]:
@@ -94,6 +123,10 @@ class Dialogue(ShownBefore, Protocol):
 
     def tell_error(self, problem: str, trace: TurnTrace) -> None:
         """Say what is wrong with the call in the last reply."""
+        ...
+
+    def likelihood(self, answer: str) -> Likelihood | None:
+        """How likely the answer in the last reply is; None where that is not known."""
         ...
 
     def finish(self) -> None:

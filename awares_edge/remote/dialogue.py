@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from awares_edge.controller.cuts import PictureCuts
-from awares_edge.controller.decoding import OTHER_TAGS, Limits, common_prefix
+from awares_edge.controller.decoding import OTHER_TAGS, common_prefix
+from awares_edge.controller.generated import Limits
 from awares_edge.controller.options import AskOptions
 from awares_edge.controller.shown import Shown
 from awares_edge.controller.trace import TurnTrace, View
@@ -113,6 +114,13 @@ class RemoteDialogue:
         size = shown.region.size
         return any(one.box == shown.box and one.region.size == size for one in self.shown())
 
+    @property
+    def decision(self) -> None:
+        """Not known: a server shows no logits."""
+
+    def bias(self) -> None:
+        """Not known either; options that need logits were refused before."""
+
     def begin(self, view: View, question: str, trace: TurnTrace) -> int:
         self._view, self._question = view, question
         self._limits.check("")
@@ -128,7 +136,13 @@ class RemoteDialogue:
             ]
         return 0
 
-    def follow(self, trace: TurnTrace, *, allow_call: bool) -> Iterator[str | Heard]:
+    def follow(
+        self,
+        trace: TurnTrace,
+        *,
+        allow_call: bool,
+        bias: float | None,  # noqa: ARG002
+    ) -> Iterator[str | Heard]:
         self._trace, self._shown_text = trace, ""
         heard = yield from self._listen({})
         if not allow_call and self._syntax.call_start(heard.text) is not None:
@@ -180,6 +194,9 @@ class RemoteDialogue:
 
     def tell_error(self, problem: str, trace: TurnTrace) -> None:  # noqa: ARG002
         self._reply_with(messages.error(self._profile, problem))
+
+    def likelihood(self, answer: str) -> None:
+        """Not known without logits."""
 
     def finish(self) -> None:
         self._conversation.messages.append(messages.said(self._reply.text))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from time import perf_counter
 from typing import Any, Literal
 
-from awares_edge.controller.decoding import Limits
+from awares_edge.controller.generated import Limits
 from awares_edge.controller.options import AskOptions
 from awares_edge.controller.trace import (
     COUNTS,
@@ -50,6 +50,8 @@ _FIELDS: FieldLimits = {
     "visual_tokens.crops": _TOKENS,
     "visual_tokens.full": Whole(1, 1 << 40),
     "pixel_ratio": Real(0, 1e9),
+    "confidence": Real(0, 1),
+    "withheld": _LONG,
     "policies": Items(0, 1024),
     **dict.fromkeys(COUNTS, _TURNS),
     **{f"{name}[]": _TOKENS for name in COUNTS},
@@ -93,6 +95,11 @@ class _Told:
     runtime: str
     precision: str
     protocol: str
+    confidence: float | None
+    log_probability: float | None
+    decision_margin: float | None
+    decision_bias: float
+    withheld: str | None = None
     reasoning: str = ""
     reasoning_tokens: int | None = 0
 
@@ -151,6 +158,8 @@ def _request(options: AskOptions) -> dict[str, Any]:
         "max_crops": policies.max_crops,
         "too_many_crops": policies.too_many_crops,
         "max_rtr": policies.max_rtr,
+        "abstain_below": policies.abstain_below,
+        "decision_bias": options.decision_bias,
     }
 
 
@@ -202,6 +211,11 @@ def _answer(
         runtime=found.runtime,
         precision=found.precision,
         protocol=found.protocol,
+        confidence=found.confidence,
+        log_probability=found.log_probability,
+        decision_margin=found.decision_margin,
+        decision_bias=found.decision_bias,
+        withheld=found.withheld,
         reasoning=found.reasoning,
         reasoning_tokens=found.reasoning_tokens,
     )
