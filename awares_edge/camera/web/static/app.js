@@ -7,7 +7,7 @@ import { $, el, press, pressed } from "./dom.js";
 import { bindKeys } from "./keys.js";
 import { runLive } from "./live.js";
 import { logIn } from "./login.js";
-import { Pictures } from "./pictures.js";
+import { markLive, Pictures } from "./pictures.js";
 import { Setup } from "./setup.js";
 import { sumsOf, Trends } from "./trends.js";
 
@@ -47,6 +47,7 @@ function showModel({ name, runtime, precision, device, protocol }) {
 
 function showStage(asked) {
   $("live").hidden = asked;
+  $("live-marks").toggleAttribute("hidden", asked);
   $("asked").hidden = !asked;
   press($("show-live"), !asked);
   press($("show-asked"), asked);
@@ -58,7 +59,8 @@ const askedIsShown = () => pressed($("show-asked"));
 function showLost() {
   const off = state.camera !== "live";
   $("link").classList.toggle("off", off);
-  $("link").lastElementChild.textContent = linkText(off);
+  $("link").querySelector("[role=status]").textContent = linkText(off);
+  $("fps").textContent = !off && trends.fps ? ` · ${trends.fps.toFixed(0)} fps` : "";
   $("lost").textContent = state.text ?? "";
   $("lost").hidden = !off || askedIsShown();
 }
@@ -66,7 +68,7 @@ function showLost() {
 function linkText(off) {
   if (state.camera === undefined) return "connecting …";
   if (off) return state.camera === "away" ? "server away" : `camera ${state.camera}`;
-  return trends.fps ? `live · ${trends.fps.toFixed(0)} fps` : "live";
+  return "live";
 }
 
 function show(id) {
@@ -82,6 +84,14 @@ function show(id) {
 }
 
 const newestId = () => Math.max(0, ...exchanges.keys());
+
+/** While a question is continuous, what it looked at last is drawn over the live view. */
+function showLiveMarks() {
+  const newest = exchanges.get(newestId());
+  const stands = Boolean(state.question) && newest?.continuous;
+  if (!stands) markLive($("live-marks"), null);
+  else if (newest.state !== "running" || newest.regions.length) markLive($("live-marks"), newest);
+}
 
 function showButtons() {
   const busy = Boolean(state.asking || state.question);
@@ -120,6 +130,7 @@ const handlers = {
     }
     if (exchange.id === shown || (following && exchange.id > (shown ?? 0) && !waits(exchange))) show(exchange.id);
     if (exchange.state !== "running" && before?.state !== exchange.state) ended(exchange);
+    showLiveMarks();
   },
   state(event) {
     state = event;
@@ -127,6 +138,7 @@ const handlers = {
     showPresets(event.suggestions.length ? event.suggestions : PRESETS);
     showLost();
     showButtons();
+    showLiveMarks();
   },
   model: showModel,
   stats(event) {
