@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 from awares_edge.camera.camera import MAX_AGE_MS
 from awares_edge.camera.prepare import Preparation
+from awares_edge.errors import InputError
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,3 +34,15 @@ class StationOptions:
     history: int = 200
     may_be_still: bool = False
     prepare: Preparation | None = None
+
+    def __post_init__(self) -> None:
+        """
+        Raises:
+            InputError: a number is out of its range.
+        """
+        if not 0 <= self.every < math.inf:
+            raise InputError("every must be at least 0 seconds, and finite")
+        if not 0 < self.max_age_ms < math.inf:
+            raise InputError("max_age_ms must be above 0, and finite")
+        if self.history < 1:
+            raise InputError("history must be at least 1")

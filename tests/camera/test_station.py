@@ -354,3 +354,18 @@ def test_old_exchanges_are_forgotten():
             one.answered(count)
         assert [e.answer for e in one.station.history()] == ["two", "three"]
         assert one.station.exchange(1) is None
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"every": -1},
+        {"every": float("nan")},
+        {"max_age_ms": 0},
+        {"max_age_ms": float("inf")},
+        {"history": 0},
+    ],
+)
+def test_numbers_out_of_range_are_refused(wrong):
+    with pytest.raises(InputError, match=next(iter(wrong))):
+        StationOptions(**wrong)

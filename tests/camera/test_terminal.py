@@ -2,6 +2,7 @@
 
 import io
 import json
+import signal
 
 import pytest
 from PIL import Image
@@ -11,7 +12,8 @@ from awares_edge.apps import camera, options
 from awares_edge.apps.cli import main
 from awares_edge.camera import station as stations
 from awares_edge.synth import generate
-from tests.camera.fakes import DrivenSource, SteadySource, noise
+from tests.camera.fakes import DrivenSource, SteadySource, noise, wait_until
+from tests.faults.conftest import finish, start
 
 CALL = "GET_CROPS: ['3']"
 
@@ -170,3 +172,24 @@ def test_ctrl_c_ends_it_with_the_sum(see, monkeypatch):
     out, err = see("-q", "What?", replies=["42", "43"])
     assert out == "42\n"
     assert "1 answer, 0 zoomed" in err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("number", "code", "last"),
+    [(signal.SIGINT, 0, "kept"), (signal.SIGTERM, 143, "awares-edge: terminated")],
+    ids=["Ctrl-C", "SIGTERM"],
+)
+def test_a_signal_ends_the_real_process_cleanly(number, code, last, tmp_path):
+    folder = tmp_path / "set"
+    arguments = ["--terminal", "--threads", "1", "-q", "How many objects are there?"]
+    process = start(["camera", *arguments, "--record", folder], tmp_path)
+    assert process.stdout.readline().strip() in (b"3", b"4", b"5")
+    wait_until((folder / "questions.jsonl").exists)
+    process.send_signal(number)
+    ended = finish(process).check(code)
+    assert ended.err.splitlines()[-1].endswith(last)
+    rows = [json.loads(line) for line in (folder / "questions.jsonl").read_text().splitlines()]
+    assert {path.name for path in (folder / "frames").iterdir()} == {
+        row["image"].removeprefix("frames/") for row in rows
+    }

@@ -82,6 +82,7 @@ class GStreamerSource(Source):
                 stdout=subprocess.DEVNULL,
                 stderr=self._errors,
                 pass_fds=(writer,),
+                start_new_session=True,  # Ctrl-C is for this process
             )
         except OSError as error:
             raise CameraError(f"{LAUNCH} cannot be started: {error.strerror}") from error

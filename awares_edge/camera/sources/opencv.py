@@ -27,7 +27,8 @@ _OPEN_MS, _READ_MS = 5000, 1500
 # Over UDP, frames of a busy network are torn; buffered, they are old.
 _STREAM_OPTIONS = "rtsp_transport;tcp|fflags;nobuffer|flags;low_delay"
 _OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"  # read when a capture is opened
-_LOG_LEVEL = "OPENCV_FFMPEG_LOGLEVEL"
+# Quiet, and a V4L2 camera that hangs is given up after 2 s instead of 10.
+_SETTINGS = {"OPENCV_FFMPEG_LOGLEVEL": "-8", "OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT": "2"}
 _opening = threading.Lock()  # the options are the process's
 
 
@@ -209,11 +210,12 @@ def without_password(url: str) -> str:
 
 def _require() -> None:
     require("this source", NEEDS)
+    for name, value in _SETTINGS.items():
+        os.environ.setdefault(name, value)
     import cv2
 
     # What is wrong is said by `CameraStatus`, not on stderr, again and again.
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    os.environ.setdefault(_LOG_LEVEL, "-8")
 
 
 def _to_rgb(pixels: Any) -> Pixels:
