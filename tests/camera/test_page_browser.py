@@ -130,6 +130,15 @@ class TestAsking:
             tab.wait_for_selector("#continuous[aria-pressed=false]")
             assert still.station.state().question == ""
 
+    def test_a_question_that_stands_already_is_shown(self, browser):
+        with page_served(*["yes"] * 50, station={"every": 7.0}) as served:
+            served.station.ask("Is it there?", continuous=True)
+            with visiting(browser, served) as tab:
+                answered(live(tab), "yes")
+                tab.wait_for_selector("#continuous[aria-pressed=true]")
+                assert tab.input_value("#question") == "Is it there?"
+                assert tab.input_value("#interval") == "7"
+
     def test_a_continuous_question_marks_the_live_view(self, browser, still):
         still.script(*[CALL, "EXIT"] * 100)
         with visiting(browser, still) as tab:

@@ -177,6 +177,15 @@ function choose(id) {
   showStage(true);
 }
 
+/** The pause that the command line named is offered, and chosen at first. */
+function offerInterval(seconds) {
+  const select = $("interval");
+  const known = [...select.options].some((option) => Number(option.value) === seconds);
+  if (!seconds || known) return;
+  select.append(el("option", { value: seconds }, `${seconds} s`));
+  select.value = seconds;
+}
+
 async function refresh() {
   await trying(async () => {
     const all = await getJson("/api/state");
@@ -184,6 +193,8 @@ async function refresh() {
     $("record").disabled = !all.records;
     $("record").title = all.records ? "Save frames with answers (R)" : "Start with --record FOLDER to save frames with answers";
     document.title = `${all.model.name} · awares-edge camera`;
+    offerInterval(all.every);
+    $("question").value ||= all.state.question;
     exchanges.clear();
     clearEntries();
     for (const exchange of all.exchanges) {
