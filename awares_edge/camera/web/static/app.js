@@ -65,9 +65,19 @@ function showLost() {
   $("lost").hidden = !off || askedIsShown();
 }
 
+const AWAY = { away: "server away", locked: "locked" };
+
+/** Without its token the page shows nothing; without its server, what it had. */
+function unreachable() {
+  const locked = $("login").open;
+  const text = locked ? "this page needs its token" : "the server cannot be reached: trying again";
+  state = { ...state, camera: locked ? "locked" : "away", text };
+  showLost();
+}
+
 function linkText(off) {
   if (state.camera === undefined) return "connecting …";
-  if (off) return state.camera === "away" ? "server away" : `camera ${state.camera}`;
+  if (off) return AWAY[state.camera] ?? `camera ${state.camera}`;
   return "live";
 }
 
@@ -265,15 +275,17 @@ bindKeys([
   [["?"], "this help", () => $("help").showModal()],
 ]);
 
-whenRefused(() => logIn(refresh));
+whenRefused(() => {
+  logIn(refresh);
+  unreachable();
+});
 if (location.hash.startsWith("#token=")) await logIn();
 showLost();
 followEvents(
   (event) => handlers[event.kind]?.(event),
   (connected) => {
-    if (connected) return refresh();
-    state = { ...state, camera: "away", text: "the server cannot be reached: trying again" };
-    showLost();
+    if (connected) refresh();
+    else unreachable();
   },
 );
 runLive(() => false);
