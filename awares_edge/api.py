@@ -10,6 +10,7 @@ from awares_edge.bundle.store import Bundle, Progress
 from awares_edge.controller.model import Model
 from awares_edge.errors import BundleError, InputError
 from awares_edge.protocol import ProtocolProfile, get_profile
+from awares_edge.protocol.calibration import NOT_CALIBRATED, Calibration
 from awares_edge.protocol.profiles import DEFAULT_PROFILE, published_profile
 from awares_edge.protocol.tokenizer import SpecialTokens, TextTokenizer
 from awares_edge.runtimes.base import Runtime
@@ -97,18 +98,21 @@ def assemble(
     profile: ProtocolProfile,
     preprocessing: Preprocessing | None = None,
     tokens: SpecialTokens | None = None,
+    calibration: Calibration | None = None,
 ) -> Model:
     """A model of its parts, wherever they were read.
 
     Args:
         preprocessing: None for Qwen2.5-VL's own rules.
         tokens: None for the conversation format's, with the ends that the tokenizer knows.
+        calibration: what was fitted for these parts; None for nothing.
 
     Raises:
         BundleError: the tokenizer lacks a token of the conversation format.
     """
     tokens = tokens or tokenizer.special_tokens()
-    return Model(runtime, tokenizer, tokens, profile, preprocessing or Preprocessing())
+    fitted = calibration or NOT_CALIBRATED
+    return Model(runtime, tokenizer, tokens, profile, preprocessing or Preprocessing(), fitted)
 
 
 def _load_bundle(
@@ -125,7 +129,9 @@ def _load_bundle(
     tokenizer = _read_tokenizer(bundle)
     loaded = entry.backend.load(bundle, options)
     chosen = profile or manifest.protocol
-    return assemble(loaded, tokenizer, chosen, manifest.preprocessing, manifest.tokens)
+    # It was fitted under the bundle's own profile.
+    fitted = manifest.calibration if chosen == manifest.protocol else None
+    return assemble(loaded, tokenizer, chosen, manifest.preprocessing, manifest.tokens, fitted)
 
 
 def _read_tokenizer(bundle: Bundle) -> TextTokenizer:

@@ -42,7 +42,8 @@ def test_commands_and_options_exist(page):
         if command is root:
             # `awares-edge: message` and option lists of the program itself.
             continue
-        options = {name for p in command.params for name in p.opts} | {"--help", "--debug"}
+        options = {name for p in command.params for name in (*p.opts, *p.secondary_opts)}
+        options |= {"--help", "--debug"}
         for word in words:
             if re.fullmatch(r"-{1,2}[a-z][a-z-]*", word):
                 assert word in options, line

@@ -23,7 +23,7 @@ def test_a_limit_is_the_constant(said, names):
 MODULES = (
     *("bundle.limits", "bundle.store", "bundle.graph_files", "bundle.arrays"),
     *("protocol.profiles", "protocol.call.json_object", "protocol.call.json_prefix"),
-    *("apps.protocols", "protocol.tokenizer_file", "vision.limits", "vision.source"),
+    *("lines", "protocol.tokenizer_file", "vision.limits", "vision.source"),
     *("camera.web.models", "camera.web.options"),
     *("checkpoint.safetensors_header", "checkpoint.json_object", "checkpoint.module_pattern"),
     *("remote.http", "remote.exchange", "remote.events", "remote.servers"),

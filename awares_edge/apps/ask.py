@@ -12,8 +12,10 @@ import typer
 
 from awares_edge.apps.console import note, print_json, show_answer
 from awares_edge.apps.options import (
+    AbstainOption,
     BundleOption,
     ContextOption,
+    DecisionBiasOption,
     DeviceOption,
     EndpointModel,
     EndpointUrl,
@@ -129,6 +131,8 @@ def ask(
         str | None,
         typer.Option(help="Zoom here without asking the model: crop ids, such as 0,5 or all."),
     ] = None,
+    decision_bias: DecisionBiasOption = None,
+    abstain_below: AbstainOption = None,
     max_new_tokens: Annotated[
         int | None,
         typer.Option(min=1, help="Most tokens of one turn. Default: as the protocol says."),
@@ -172,8 +176,9 @@ def ask(
         max_new_tokens=max_new_tokens,
         max_calls=max_calls,
         timeout=timeout,
-        policies=Policies(invalid, max_crops, too_many, max_rtr),
+        policies=Policies(invalid, max_crops, too_many, max_rtr, abstain_below),
         crops=() if crops is None else _crop_ids(crops),
+        decision_bias=decision_bias,
     )
     if save_view:
         check_output(save_view)

@@ -14,8 +14,10 @@ import typer
 from awares_edge.apps.ask import ModeName
 from awares_edge.apps.console import note, show_answer, warn
 from awares_edge.apps.options import (
+    AbstainOption,
     BundleOption,
     ContextOption,
+    DecisionBiasOption,
     DeviceOption,
     EndpointModel,
     EndpointUrl,
@@ -27,6 +29,7 @@ from awares_edge.apps.options import (
 from awares_edge.apps.replies import follow, summarize
 from awares_edge.controller.askable import OpenPicture
 from awares_edge.controller.options import AskOptions
+from awares_edge.controller.policies import Policies
 from awares_edge.controller.trace import Answer, Mode
 from awares_edge.errors import AwaresError, ContextOverflow, SessionError
 from awares_edge.files import check_output
@@ -64,6 +67,8 @@ def chat(
         ),
     ] = ModeName.awares,
     protocol: ProtocolOption = None,
+    decision_bias: DecisionBiasOption = None,
+    abstain_below: AbstainOption = None,
     max_new_tokens: Annotated[
         int | None,
         typer.Option(min=1, help="Most tokens of one turn. Default: as the protocol says."),
@@ -76,7 +81,13 @@ def chat(
 ) -> None:
     """Talk about one picture: each question sees those before it, their answers and crops."""
     chosen_mode: Mode = mode.value
-    options = AskOptions(mode=chosen_mode, max_new_tokens=max_new_tokens, follow_up=True)
+    options = AskOptions(
+        mode=chosen_mode,
+        max_new_tokens=max_new_tokens,
+        follow_up=True,
+        policies=Policies(abstain_below=abstain_below),
+        decision_bias=decision_bias,
+    )
     chosen = ModelOptions(bundle, runtime, protocol, device, threads, context, endpoint, model_name)
     pixels = load_image(image)
     with (

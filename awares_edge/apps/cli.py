@@ -12,6 +12,7 @@ from awares_edge._version import __version__
 from awares_edge.apps import (
     ask,
     build_engine,
+    calibrate,
     camera,
     chat,
     demo,
@@ -56,6 +57,7 @@ app.command("parity", epilog=parity.EPILOG)(parity.parity)
 app.command("profile", epilog=profile.EPILOG)(profile.profile)
 app.command("evaluate", epilog=evaluate.EPILOG, no_args_is_help=True)(evaluate.evaluate)
 app.add_typer(protocols.app)
+app.add_typer(calibrate.app)
 app.command("serve", epilog=serve.EPILOG)(serve.serve)
 app.command("mcp", epilog=mcp.EPILOG)(mcp.mcp)
 app.add_typer(train.app)

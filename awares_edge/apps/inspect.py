@@ -71,11 +71,28 @@ def _summary(root: Path, manifest: Manifest) -> Table:
         "calls": f"at most {protocol.limits.max_calls}, such as "
         f"{' '.join(protocol.call.examples()[0].split())}",
         "protocol hash": manifest.protocol_sha256,
+        **_calibration(manifest),
     }
     # Not one mapping: provenance must not replace a row of ours.
     for name, value in (*rows.items(), *manifest.provenance.items()):
         table.add_row(cell(name), cell(value))
     return table
+
+
+def _calibration(manifest: Manifest) -> dict[str, str]:
+    fitted = manifest.calibration
+    rows = {}
+    if fitted and fitted.decision_goal:
+        rows["decision bias"] = (
+            f"{fitted.decision_bias:+.3f}, fitted to {fitted.decision_goal} "
+            f"on {fitted.decision_questions:,} questions"
+        )
+    if fitted and fitted.confidence_questions:
+        rows["temperatures"] = (
+            f"text {fitted.text_temperature:.2f}, yes/no, counts and colours "
+            f"{fitted.closed_temperature:.2f}, fitted on {fitted.confidence_questions:,} questions"
+        )
+    return rows
 
 
 def _files(manifest: Manifest) -> Table:

@@ -115,6 +115,20 @@ EndpointModel: TypeAlias = Annotated[
         help="Name of the model on --endpoint. Default: its only one.",
     ),
 ]
+DecisionBiasOption: TypeAlias = Annotated[
+    float | None,
+    typer.Option(
+        help="Above 0 the model zooms more often, below 0 less often. "
+        "Default: the bundle's calibrated bias."
+    ),
+]
+AbstainOption: TypeAlias = Annotated[
+    float | None,
+    typer.Option(
+        metavar="CONFIDENCE",
+        help='Answer "unsure" where the confidence is below this, 0 to 1.',
+    ),
+]
 JsonOption: TypeAlias = Annotated[
     bool, typer.Option("--json", help="Print one JSON object and nothing else.")
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Annotated, Any, TypeAlias
 
@@ -13,13 +13,12 @@ from rich.table import Table
 from awares_edge.apps.console import cell, note, out, print_json, printable, say
 from awares_edge.apps.options import JsonOption
 from awares_edge.errors import InputError
+from awares_edge.lines import bounded_lines, parse_line, too_long
 from awares_edge.protocol.profile import ProtocolProfile
 from awares_edge.protocol.profiles import PROFILES, get_profile
 from awares_edge.protocol.prompt import MAX_QUESTION
 from awares_edge.protocol.reading import Part, example_conversation, read_reply
-from awares_edge.schema import parse_json
 
-MAX_LINE = 1 << 20
 """Longest line of `protocols read`, in bytes."""
 _MAX_SIDE = 1 << 20
 _MAX_PICTURES = 64
@@ -95,7 +94,9 @@ def read(profile: NameArgument) -> None:
     """Read replies from standard input, one JSON object a line, and say what they ask for."""
     chosen = get_profile(profile)
     total = bad = 0
-    for number, line in _lines():
+    if sys.stdin.isatty():
+        note("reading JSON lines from standard input; end with Ctrl-D")
+    for number, line in bounded_lines(sys.stdin.buffer):
         total += 1
         try:
             result = read_reply(chosen, **_request(line))
@@ -150,34 +151,16 @@ def _show_part(part: Part) -> None:
     print(printable(part.text, keep="\n\t"))
 
 
-def _lines() -> Iterator[tuple[int, bytes]]:
-    """(number, line) of standard input; blank lines are left out, long ones are cut."""
-    number, stream = 0, sys.stdin.buffer
-    if sys.stdin.isatty():
-        note("reading JSON lines from standard input; end with Ctrl-D")
-    while line := stream.readline(MAX_LINE + 1):
-        number += 1
-        rest = line
-        while len(rest) > MAX_LINE and not rest.endswith(b"\n"):
-            rest = stream.readline(MAX_LINE + 1)
-        if line.strip():
-            yield number, line
-
-
-def _request(line: bytes) -> dict[str, Any]:
+def _request(line: bytes | None) -> dict[str, Any]:
     """Arguments of `read_reply`.
 
     Raises:
         InputError: the line is not such an object.
     """
-    if len(line) > MAX_LINE:
-        raise InputError(f"the line is over {MAX_LINE} bytes")
-    try:
-        text = line.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError("the line is not UTF-8 text") from error
+    if line is None:
+        raise too_long("the line")
     fields: dict[str, Any] = {}
-    for key, value in parse_json(text, "the line").items():
+    for key, value in parse_line(line, "the line").items():
         name = _ALIASES.get(key, key)
         if name in fields:
             raise InputError(f"the line has {name!r} twice")

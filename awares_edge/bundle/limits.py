@@ -30,6 +30,7 @@ _AREA = Whole(1, 1 << 24)
 _WORD = Text(1, 32, re.compile(r"[a-z0-9_.+-]+"), "a short lower-case name")
 _NAME = re.compile(r"(?!(?:.*/)?\.{1,2}(?:/|$))[\w+.-]+(?:/[\w+.-]+)*", re.ASCII)
 _FILE = Text(1, 255, _NAME, "a file name inside the bundle")
+_SHA256 = Text(64, 64, re.compile("[0-9a-f]+"), "64 hexadecimal digits")
 
 LIMITS: Limits = {
     "runtime": _WORD,
@@ -76,7 +77,15 @@ LIMITS: Limits = {
     "files": Items(0, MAX_FILES),
     "files.keys": _FILE,
     "files[].bytes": Whole(0, 1 << 44),
-    "files[].sha256": Text(64, 64, re.compile("[0-9a-f]+"), "64 hexadecimal digits"),
+    "files[].sha256": _SHA256,
+    "calibration.protocol_sha256": _SHA256,
+    "calibration.files_sha256": _SHA256,
+    "calibration.decision_bias": Real(-1e4, 1e4),
+    "calibration.decision_goal": Text(0, 256),
+    "calibration.decision_questions": Whole(0, 1 << 32),
+    "calibration.text_temperature": Real(0.01, 100),
+    "calibration.closed_temperature": Real(0.01, 100),
+    "calibration.confidence_questions": Whole(0, 1 << 32),
     "provenance": Items(0, 64),
     "provenance.keys": Text(1, 64),
     "provenance[]": Text(0, 4096),

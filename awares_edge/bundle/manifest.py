@@ -12,6 +12,7 @@ from awares_edge.bundle.rules import check_rules
 from awares_edge.bundle.schema import parse_json, read_dataclass
 from awares_edge.bundle.version1 import upgrade_profile
 from awares_edge.errors import BundleError
+from awares_edge.protocol.calibration import Calibration
 from awares_edge.protocol.profile import ProtocolProfile
 from awares_edge.protocol.tokenizer import SpecialTokens
 from awares_edge.spec import MANIFEST_NAME, TOKENIZER_NAME, ModelSpec
@@ -37,6 +38,7 @@ class Manifest:
         runtime: name of the runtime the files are for.
         precision: of the weights ("fp32", "fp16", ...).
         provenance: where it came from: checkpoint, adapter, tool versions.
+        calibration: what was fitted for these files under this profile; None for nothing.
     """
 
     runtime: str
@@ -47,6 +49,7 @@ class Manifest:
     tokens: SpecialTokens
     files: dict[str, FileEntry]
     provenance: dict[str, str] = field(default_factory=dict)
+    calibration: Calibration | None = None
 
     def to_json(self) -> str:
         """Canonical text: the same bundle gives the same bytes on every machine.
@@ -55,6 +58,8 @@ class Manifest:
             BundleError: a value that `from_json` would refuse.
         """
         body: dict[str, Any] = {"format": FORMAT, "version": FORMAT_VERSION, **asdict(self)}
+        if self.calibration is None:
+            del body["calibration"]
         text = json.dumps(body, indent=1, sort_keys=True, ensure_ascii=True) + "\n"
         self.from_json(text)
         return text
@@ -83,7 +88,27 @@ class Manifest:
             body["protocol"] = upgrade_profile(body.get("protocol"))
         manifest = read_dataclass(cls, body, "manifest", LIMITS)
         check_rules(manifest)
+        if not manifest.calibration_fits():
+            raise BundleError(
+                f"the calibration in {MANIFEST_NAME} is of another checkpoint or profile: remove "
+                "it from the manifest, and calibrate this bundle"
+            )
         return manifest
+
+    def calibration_fits(self) -> bool:
+        """Whether the calibration, if there is one, was fitted for these files and this profile."""
+        fitted = self.calibration
+        return fitted is None or (
+            TOKENIZER_NAME in self.files
+            and (fitted.protocol_sha256, fitted.files_sha256)
+            == (self.protocol_sha256, self.files_sha256)
+        )
+
+    @property
+    def files_sha256(self) -> str:
+        """One hash over all files."""
+        listed = {name: entry.sha256 for name, entry in self.files.items()}
+        return hashlib.sha256(json.dumps(listed, sort_keys=True).encode()).hexdigest()
 
     @property
     def protocol_sha256(self) -> str:

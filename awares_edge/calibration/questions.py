@@ -10,14 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from awares_edge.errors import InputError
-from awares_edge.schema import parse_json, read_dataclass
+from awares_edge.evaluation import synthetic
+from awares_edge.lines import MAX_HELD, numbered_lines, parse_line, place
+from awares_edge.schema import read_dataclass
 from awares_edge.synth.generate import generate
 from awares_edge.synth.oracle import smallest_crops
 from awares_edge.vision.load import ImageSource
 
 SYNTHETIC_COUNT = 24
-_MAX_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +26,13 @@ class CalibrationQuestion:
 
     Attributes:
         crops: sent in a second turn; None lets the model choose, () keeps it to the low-res view.
+        answer: the right one; None where it is not known.
     """
 
     image: ImageSource
     question: str
     crops: tuple[str, ...] | None = None
+    answer: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,29 +40,21 @@ class _Row:
     image: str
     question: str
     crops: tuple[str, ...] | None = None
+    answer: str | None = None
 
 
 def read_questions(path: Path) -> list[CalibrationQuestion]:
-    """Read a file of lines {"image": "a.png", "question": "...", "crops": ["3"]}.
+    """Read a file of lines {"image": "a.png", "question": "...", "crops": ["3"], "answer": "42"}.
 
-    Image paths are relative to the file. "crops" may be left out, see `CalibrationQuestion`; other
-    keys are ignored, and so are empty lines.
+    Image paths are relative to the file. "crops" and "answer" may be left out, see
+    `CalibrationQuestion`; other keys are ignored, and so are empty lines.
 
     Raises:
-        InputError: no such file, or a line of another form.
+        InputError: the file cannot be read, or a line is not as above.
     """
-    try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise InputError(f"{path} has over {_MAX_BYTES >> 20} MiB: give fewer questions")
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 text") from error
     return [
-        _read_line(line, f"{path}, line {number}", path.parent)
-        for number, line in enumerate(lines, 1)
-        if line.strip()
+        _read_line(line, place(path, number), path.parent)
+        for number, line in numbered_lines(path, most_bytes=MAX_HELD)
     ]
 
 
@@ -71,6 +65,15 @@ def synthetic_questions(count: int = SYNTHETIC_COUNT, seed: int = 0) -> list[Cal
     answered from the low-res view, and one about small text, answered from the crops that hold it.
     """
     return list(islice(_synthetic(seed), count))
+
+
+def held_out_questions(count: int, seed: int = 0) -> list[CalibrationQuestion]:
+    """Questions of the synthetic suite's validation split: tests are reported on another."""
+    return [
+        CalibrationQuestion(image, question.text, answer=question.answer)
+        for _, image, chosen in synthetic.questions("validation", seed, count)
+        for question in chosen
+    ]
 
 
 def _synthetic(seed: int) -> Iterator[CalibrationQuestion]:
@@ -86,8 +89,8 @@ def _synthetic(seed: int) -> Iterator[CalibrationQuestion]:
                 yield CalibrationQuestion(sample.picture, chosen.text, crops)
 
 
-def _read_line(line: str, where: str, folder: Path) -> CalibrationQuestion:
-    body = parse_json(line, where)
-    known = {key: body[key] for key in ("image", "question", "crops") if key in body}
+def _read_line(line: bytes, where: str, folder: Path) -> CalibrationQuestion:
+    body = parse_line(line, where)
+    known = {key: body[key] for key in ("image", "question", "crops", "answer") if key in body}
     row = read_dataclass(_Row, known, where)
-    return CalibrationQuestion(folder / row.image, row.question, row.crops)
+    return CalibrationQuestion(folder / row.image, row.question, row.crops, row.answer)

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from awares_edge.controller.decoding import Generated, Limits, TurnDecoder
+from awares_edge.controller.confidence import answer_log_probability
+from awares_edge.controller.decision import Decision, decide, why_undecided
+from awares_edge.controller.decoding import TurnDecoder
+from awares_edge.controller.dialogue import Sureness
+from awares_edge.controller.generated import Generated, Limits
 from awares_edge.controller.options import AskOptions
 from awares_edge.controller.shown import Shown
 from awares_edge.controller.trace import TurnTrace, View
 from awares_edge.controller.views import PictureViews
+from awares_edge.errors import InputError
 from awares_edge.protocol.regions import Region
 from awares_edge.runtimes.base import ImageSegment, Segment, TextSegment
 
@@ -28,6 +33,7 @@ class CachedDialogue:
         self._options = options
         self._limits = limits
         self._question = ""
+        self.decision: Decision | None = None
 
     @property
     def view_tokens(self) -> int:
@@ -38,6 +44,14 @@ class CachedDialogue:
 
     def holds(self, shown: Shown) -> bool:
         return self._transcript.holds(shown)
+
+    def bias(self) -> float | None:
+        own = self._options.decision_bias
+        if reason := why_undecided(self._model.protocol, self._model.call):
+            if own is not None:
+                raise InputError(f"{reason}: leave decision_bias out")
+            return None
+        return self._model.calibration.decision_bias if own is None else own
 
     def begin(self, view: View, question: str, trace: TurnTrace) -> int:
         self._question = question
@@ -51,8 +65,12 @@ class CachedDialogue:
         self._prefill(segments, trace, question=True)
         return dropped
 
-    def follow(self, trace: TurnTrace, *, allow_call: bool) -> Iterator[str | Generated]:
-        self._decoder = self._decode(trace)
+    def follow(
+        self, trace: TurnTrace, *, allow_call: bool, bias: float | None = None
+    ) -> Iterator[str | Generated]:
+        decision = None if bias is None else decide(self._logits, self._model.call, bias)
+        self.decision = decision or self.decision
+        self._decoder = self._decode(trace, decision)
         return self._remember(self._decoder.run(allow_call=allow_call))
 
     def follow_without_call(self) -> Iterator[str | Generated]:
@@ -93,6 +111,11 @@ class CachedDialogue:
         segments = [TextSegment(self._model.prompt.error(problem))]
         self._prefill(self._transcript.behind(self._reply, segments), trace)
 
+    def sureness(self, answer: str) -> Sureness:
+        reply = self._reply
+        likely = answer_log_probability(self._model.tokenizer, reply.ids, reply.scores, answer)
+        return Sureness(self._model.calibration.confidence(likely, answer), likely)
+
     def finish(self) -> None:
         self._transcript.finish(self._reply)
 
@@ -114,13 +137,14 @@ class CachedDialogue:
             self._logits = self._transcript.append(segments, question=question)
         trace.prefill_tokens += sum(segment.cells for segment in segments)
 
-    def _decode(self, trace: TurnTrace) -> TurnDecoder:
+    def _decode(self, trace: TurnTrace, decision: Decision | None = None) -> TurnDecoder:
         return TurnDecoder(
             self._transcript.session,
             self._model.tokenizer,
             self._model.special,
             self._model.call,
             logits=self._logits,
+            decision=decision,
             limits=self._limits,
             trace=trace,
             stop=self._model.protocol.limits.stop,

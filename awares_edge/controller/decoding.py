@@ -7,21 +7,19 @@ the decisions are the model's own, and cost one step a decision instead of one a
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from itertools import islice, takewhile
-from time import monotonic
 
 import numpy as np
 
+from awares_edge.controller.confidence import TokenScores
+from awares_edge.controller.decision import Decision
+from awares_edge.controller.generated import Generated, Limits
 from awares_edge.controller.grammar import AnswerGrammar
-from awares_edge.controller.options import AskOptions
 from awares_edge.controller.reply import Reply
 from awares_edge.controller.trace import TurnTrace
-from awares_edge.errors import Cancelled, DeadlineExceeded, SessionError
+from awares_edge.errors import SessionError
 from awares_edge.protocol.call import CallTokens
-from awares_edge.protocol.profile import ProtocolProfile
 from awares_edge.protocol.tokenizer import SpecialTokens, TextTokenizer
 from awares_edge.runtimes.base import Logits, Session, TextSegment
 
@@ -32,71 +30,13 @@ OTHER_TAGS = ("<think>", "<answer>")
 """Tags that a model may write instead of a call; what they share with its start is not barred."""
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """When to stop, whatever the model wants.
-
-    Attributes:
-        max_new_tokens: most tokens of one turn.
-        deadline: `time.monotonic()` at which to give up; None for never.
-        cancel: give up as soon as this is set.
-    """
-
-    max_new_tokens: int
-    deadline: float | None = None
-    cancel: threading.Event | None = None
-
-    @classmethod
-    def of(cls, options: AskOptions, profile: ProtocolProfile) -> Limits:
-        """The limits of a question that is asked now."""
-        deadline = None if options.timeout is None else monotonic() + options.timeout
-        most = options.max_new_tokens or profile.limits.max_new_tokens
-        return cls(most, deadline, options.cancel)
-
-    def check(self, partial: str) -> None:
-        """Raise if the time is up or the caller has cancelled."""
-        if self.cancel is not None and self.cancel.is_set():
-            raise Cancelled("the question was cancelled", partial)
-        if self.deadline is not None and monotonic() >= self.deadline:
-            raise DeadlineExceeded(
-                "the deadline passed before the answer was complete: allow more time", partial
-            )
-
-
-@dataclass(frozen=True, slots=True)
-class Generated:
-    """What one turn generated.
-
-    Attributes:
-        ids: generated tokens, without the end token.
-        text: their text.
-        ended: whether the model ended it (False: a limit did).
-        end_cached: whether the end token is in the cache already (it is after a drafted call).
-        uncached: last generated tokens that are not in the cache yet.
-        call_barred: whether a call was taken back because none was allowed.
-        stopped: whether a stop string ended it.
-    """
-
-    ids: tuple[int, ...]
-    text: str
-    ended: bool = False
-    end_cached: bool = False
-    uncached: tuple[int, ...] = ()
-    call_barred: bool = False
-    stopped: bool = False
-
-    @property
-    def finished(self) -> bool:
-        """Whether the model or a stop string ended it."""
-        return self.ended or self.stopped
-
-
 class TurnDecoder:
     """Decodes one turn.
 
     Args:
         session: its cache ends where the turn begins.
         logits: float32 [vocabulary] of what follows.
+        decision: the bias of the first token; None for none.
         trace: where tokens and times of the turn are counted.
         stop: texts that end the turn, as the end token does.
         use_drafts: whether to append a call's fixed text in one step.
@@ -112,6 +52,7 @@ class TurnDecoder:
         call: CallTokens,
         *,
         logits: Logits,
+        decision: Decision | None = None,
         limits: Limits,
         trace: TurnTrace,
         stop: tuple[str, ...] = (),
@@ -133,9 +74,11 @@ class TurnDecoder:
         self._grammar = grammar
         self._start = session.mark()
         self._logits = logits
+        self._decision = decision
         self._reply = Reply(tokenizer, call.syntax, logits)
         self._counted = 0
         self._uncached: tuple[int, ...] = ()
+        self._scores = TokenScores()
 
     def run(self, *, allow_call: bool) -> Iterator[str | Generated]:
         """Generate until the model stops or a limit does.
@@ -185,6 +128,7 @@ class TurnDecoder:
             uncached=self._uncached,
             call_barred=call_barred,
             stopped=not reply.ended and self._stopped(),
+            scores=self._scores.first(count),
         )
 
     def _generate(self, allow_call: bool) -> Iterator[str]:
@@ -192,7 +136,8 @@ class TurnDecoder:
         reply = self._reply
         while not reply.ended:
             self._limits.check(reply.text)
-            token = self._choose(self._logits)
+            token, among = self._choose(self._logits)
+            self._scores.note(len(reply.ids), token, among)
             if token in self._special.eos:
                 reply.ended = True
                 return
@@ -238,9 +183,11 @@ class TurnDecoder:
         reply.followed_by(rows[0])
         accepted = 0
         for row, drafted in zip(rows, draft, strict=False):
-            if self._choose(row) != drafted:
+            token, among = self._choose(row)
+            if token != drafted:
                 break
             accepted += 1
+            self._scores.note(len(reply.ids), drafted, among)
             if drafted in self._special.eos:
                 reply.ended = reply.end_cached = True
             else:
@@ -261,8 +208,14 @@ class TurnDecoder:
         self._uncached = ()
         self._counted = min(self._counted, place.token)
 
-    def _choose(self, logits: Logits) -> int:
-        """The most likely token that is allowed here."""
+    def _choose(self, own: Logits) -> tuple[int, Logits]:
+        """The most likely token that is allowed here, and the logits that it is scored by.
+
+        Those are the model's own, before a bias, so that an answer in place of a call that the
+        model preferred is unlikely; of a grammar's tokens they are those that it allows.
+        """
+        at_first = self._decision is not None and not self._reply.ids
+        logits = self._decision.biased(own) if self._decision and at_first else own
         token = int(logits.argmax())
         if not np.isfinite(logits[token]):
             raise SessionError(
@@ -273,23 +226,25 @@ class TurnDecoder:
         if self._grammar is not None and not self._in_call(self._reply.text):
             return self._choose_answer(self._grammar, logits, token, barred)
         if barred:
-            return next((t for t in _descending(logits, token) if t not in barred), token)
-        if self._constrain and self._must_change(token):
-            return _likeliest(logits, token, self._continues_call)
-        return token
+            token = next((t for t in _descending(logits, token) if t not in barred), token)
+        elif self._constrain and self._must_change(token):
+            token = _likeliest(logits, token, self._continues_call)
+        return token, own
 
     def _choose_answer(
         self, grammar: AnswerGrammar, logits: Logits, token: int, barred: set[int]
-    ) -> int:
+    ) -> tuple[int, Logits]:
         """The most likely token of the grammar, unless the model goes for a call."""
         if token not in barred and self._opens_call(token):
-            return token
+            return token, logits
         allowed = grammar.allowed(self._reply.ids)
         allowed[list(barred)] = False
         if allowed.any():
-            return int(np.where(allowed, logits, -np.inf).argmax())
+            held = np.where(allowed, logits, np.float32(-np.inf))
+            return int(held.argmax()), held
         # The reply began as a call, so it cannot become an answer: keep to the call.
-        return _likeliest(logits, token, lambda t: t not in barred and self._opens_call(t))
+        kept = _likeliest(logits, token, lambda t: t not in barred and self._opens_call(t))
+        return kept, logits
 
     def _opens_call(self, token: int) -> bool:
         """Whether the reply is empty or begins a call, and still does so with `token`."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
+from awares_edge.controller.decision import Decision
 from awares_edge.controller.shown import Shown
 from awares_edge.controller.trace import TurnTrace, View
 from awares_edge.protocol.regions import Region
@@ -27,6 +29,19 @@ class Said(Protocol):
     def call_barred(self) -> bool:
         """Whether a call was taken back because none was allowed."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Sureness:
+    """How sure a model is of its answer; None where that is not known.
+
+    Attributes:
+        confidence: how likely the answer is right, 0 to 1.
+        log_probability: of its tokens, before calibration.
+    """
+
+    confidence: float | None = None
+    log_probability: float | None = None
 
 
 class ShownBefore(Protocol):
@@ -52,6 +67,19 @@ class Dialogue(ShownBefore, Protocol):
         """Visual tokens of the view in context."""
         ...
 
+    def bias(self) -> float | None:
+        """What is added to the logit of a call at the first token; None where it decides nothing.
+
+        Raises:
+            InputError: the question has a bias, and nothing that it could apply to.
+        """
+        ...
+
+    @property
+    def decision(self) -> Decision | None:
+        """What the first token of the first turn decided; None where it decided nothing."""
+        ...
+
     def begin(self, view: View, question: str, trace: TurnTrace) -> int:
         """Ask the question; how many earlier exchanges were dropped to make room.
 
@@ -60,8 +88,14 @@ class Dialogue(ShownBefore, Protocol):
         """
         ...
 
-    def follow(self, trace: TurnTrace, *, allow_call: bool) -> Iterator[str | Said]:
-        """Generate a turn: pieces of text that are no part of a call, and last the reply."""
+    def follow(
+        self, trace: TurnTrace, *, allow_call: bool, bias: float | None = None
+    ) -> Iterator[str | Said]:
+        """Generate a turn: pieces of text that are no part of a call, and last the reply.
+
+        Args:
+            bias: of the decision at the first token; None where there is none.
+        """
         ...
 
     def follow_without_call(self) -> Iterator[str | Said]:
@@ -94,6 +128,10 @@ class Dialogue(ShownBefore, Protocol):
 
     def tell_error(self, problem: str, trace: TurnTrace) -> None:
         """Say what is wrong with the call in the last reply."""
+        ...
+
+    def sureness(self, answer: str) -> Sureness:
+        """How sure the model is of the answer that it gave in its last reply."""
         ...
 
     def finish(self) -> None:

@@ -7,6 +7,7 @@ from weakref import WeakSet
 
 from awares_edge.controller.askable import About
 from awares_edge.controller.gate import Gate
+from awares_edge.protocol.calibration import NOT_CALIBRATED, Calibration
 from awares_edge.protocol.call import CallTokens
 from awares_edge.protocol.profile import ProtocolProfile
 from awares_edge.protocol.prompt import PromptBuilder
@@ -22,6 +23,7 @@ class LoadedModel:
         runtime: what computes.
         protocol: the profile in force.
         preprocessing: how pixels become patches.
+        calibration: what was fitted for this model; `NOT_CALIBRATED` where nothing was.
         gate: open while the model may be used; each step of a question passes it.
     """
 
@@ -32,12 +34,14 @@ class LoadedModel:
         special: SpecialTokens,
         protocol: ProtocolProfile,
         preprocessing: Preprocessing,
+        calibration: Calibration = NOT_CALIBRATED,
     ) -> None:
         self.runtime = runtime
         self.tokenizer = tokenizer
         self.special = special
         self.protocol = protocol
         self.preprocessing = preprocessing
+        self.calibration = calibration
         self.prompt = PromptBuilder(tokenizer, special, protocol)
         self.call = CallTokens.build(tokenizer, special, protocol.call)
         self.gate = Gate("this model is closed: load it again")

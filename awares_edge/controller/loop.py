@@ -11,6 +11,7 @@ from time import perf_counter
 
 from awares_edge.controller.askable import About
 from awares_edge.controller.choosing import Choice, Chooser, read_call
+from awares_edge.controller.confidence import withhold
 from awares_edge.controller.cuts import PictureCuts
 from awares_edge.controller.dialogue import Dialogue, Said
 from awares_edge.controller.options import AskOptions
@@ -44,7 +45,9 @@ def answer_question(
     Args:
         about: what computes, for the answer.
     """
-    return _Question(cuts, dialogue, about, question, options).run()
+    events = _Question(cuts, dialogue, about, question, options).run()
+    least = options.policies.abstain_below
+    return events if least is None else withhold(events, least)
 
 
 class _Question:
@@ -56,6 +59,7 @@ class _Question:
         call, call_text: the last call and its text.
         crops: the regions that were sent for this question.
         calls_left: how often the model may still look closer.
+        bias: of the decision at the first token; None where there is none.
     """
 
     def __init__(
@@ -74,7 +78,9 @@ class _Question:
         self.question = question
         self.options = options
         plan = plan_question(cuts, options)
+        bias = dialogue.bias()
         self.view, self.calls_left = plan.view, plan.calls
+        self.bias = bias if plan.calls else None
         self.view_tokens = cuts.tokens(cuts.size(plan.view))
         self.full_tokens = cuts.tokens(cuts.source.size)
         self.policies = list(plan.policies)
@@ -94,7 +100,11 @@ class _Question:
             if forced:
                 reply, forced = self._forced_call(), False
             else:
-                events = self.dialogue.follow(self.turns[-1], allow_call=self.calls_left > 0)
+                events = self.dialogue.follow(
+                    self.turns[-1],
+                    allow_call=self.calls_left > 0,
+                    bias=self.bias if len(self.turns) == 1 else None,
+                )
                 reply = yield from self._follow(events)
                 if not self._read_call(reply):
                     break
@@ -184,7 +194,8 @@ class _Question:
         crops = tuple(self.crops)
         low = self.cuts.size("low") if self.view == "low" else None
         tokens = sum(crop.tokens for crop in crops)
-        reasoning = self.speech.reasoning
+        reasoning, decision = self.speech.reasoning, self.dialogue.decision
+        sure = self.dialogue.sureness(text)
         return Answer(
             text=text,
             mode=self.options.mode,
@@ -203,6 +214,10 @@ class _Question:
             protocol=self.profile.name,
             reasoning=reasoning,
             reasoning_tokens=self.dialogue.count(reasoning) if reasoning else 0,
+            confidence=sure.confidence,
+            log_probability=sure.log_probability,
+            decision_margin=None if decision is None else decision.margin,
+            decision_bias=0.0 if decision is None else decision.bias,
         )
 
     def _describe(self, shown: Shown, turn: int) -> ZoomedCrop:

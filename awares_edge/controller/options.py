@@ -11,6 +11,9 @@ from awares_edge.controller.policies import Policies
 from awares_edge.controller.trace import Mode
 from awares_edge.errors import InputError
 
+MAX_DECISION_BIAS = 10_000
+"""Far above any logit: the model always calls, or never."""
+
 
 @dataclass(frozen=True, slots=True)
 class AskOptions:
@@ -31,6 +34,9 @@ class AskOptions:
         constrain: hold a tool call to its grammar once it has begun. Decisions that make a valid
             call are the same without; what would become an invalid call is mended.
         grammar: what the answer is held to; None for free text. Needs `constrain`.
+        decision_bias: added to the logit of the token that begins a call, at the first token of
+            the first turn: above 0 more calls, below 0 fewer. None for the bundle's calibrated
+            bias. Only for protocols whose replies begin with the call, as AwaRes' do.
     """
 
     mode: Mode = "awares"
@@ -43,6 +49,7 @@ class AskOptions:
     crops: tuple[str, ...] = ()
     constrain: bool = True
     grammar: AnswerGrammar | None = None
+    decision_bias: float | None = None
 
     def __post_init__(self) -> None:
         if self.mode not in get_args(Mode):
@@ -55,5 +62,22 @@ class AskOptions:
             raise InputError("timeout must be above 0 seconds")
         if self.grammar is not None and not self.constrain:
             raise InputError("an answer grammar needs constrain=True")
-        if self.crops and self.mode not in ("awares", "progressive"):
+        if self.grammar is not None and self.policies.abstain_below is not None:
+            raise InputError(
+                "an answer that is withheld would break the answer grammar: leave abstain_below "
+                "out, and read the answer's confidence"
+            )
+        bias = self.decision_bias
+        if bias is not None and not (_is_number(bias) and abs(bias) <= MAX_DECISION_BIAS):
+            raise InputError(
+                f"decision_bias must be between -{MAX_DECISION_BIAS:,} and {MAX_DECISION_BIAS:,}"
+            )
+        if self.crops and self.mode in ("full", "low"):
             raise InputError(f"mode {self.mode!r} sends no crops: leave them out")
+        if bias is not None and (self.crops or self.mode in ("full", "low")):
+            why = "crops are given" if self.crops else f"mode {self.mode!r} never zooms"
+            raise InputError(f"{why}, so the model does not decide: leave decision_bias out")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

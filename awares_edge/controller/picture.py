@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from PIL import Image
 
 from awares_edge.controller.cached import CachedDialogue
-from awares_edge.controller.decoding import Limits
 from awares_edge.controller.gate import Gate
+from awares_edge.controller.generated import Limits
 from awares_edge.controller.loaded import LoadedModel
 from awares_edge.controller.loop import answer_question
 from awares_edge.controller.options import AskOptions

@@ -25,6 +25,7 @@ NARROW_VIEW = "narrow-view"
 NARROW_CROP = "narrow-crop"
 CALL_BARRED = "call-barred"
 FORCED_CROPS = "forced-crops"
+ABSTAIN = "abstain"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +41,15 @@ class Policies:
         too_many_crops: what becomes of a call for more.
         max_rtr: most visual tokens of an answer, as a share of the whole picture's at full
             resolution; crops that exceed it are left out, last first. None for no limit.
+        abstain_below: an answer with a lower confidence becomes "unsure" (`Answer.withheld` keeps
+            it), and a stream shows no text before it is known. None to give every answer.
     """
 
     invalid_call: InvalidCallPolicy = "protocol"
     max_crops: int | None = None
     too_many_crops: TooManyPolicy = "keep-first"
     max_rtr: float | None = None
+    abstain_below: float | None = None
 
     def __post_init__(self) -> None:
         _check_choice("invalid_call", self.invalid_call, InvalidCallPolicy)
@@ -55,6 +59,9 @@ class Policies:
             raise InputError("max_crops must be an integer of at least 1; mode 'low' never zooms")
         if share is not None and not (_is_number(share) and 0 < share < math.inf):
             raise InputError("max_rtr must be a finite number above 0")
+        least = self.abstain_below
+        if least is not None and not (_is_number(least) and 0 <= least <= 1):
+            raise InputError("abstain_below must be between 0 and 1")
 
 
 def _check_choice(name: str, value: object, choices: Any) -> None:

@@ -104,6 +104,17 @@ class Answer:
         policies: what was decided on the model's behalf, as "policy:outcome".
         finish: "stop" (the model ended it) or "length" (token limit or full context).
         total_ms: wall time of the question, milliseconds.
+        confidence: how likely the answer is right, 0 to 1: the probability of its tokens, at the
+            bundle's calibrated temperature. Under an answer grammar: among what it allows. None
+            where a server does not say.
+        log_probability: of the answer's tokens, natural logarithm, before calibration; None where
+            a server does not say.
+        decision_margin: logit of the token that begins a call, less the largest other one, at the
+            first token of the first turn and before the bias; None where that token decides
+            nothing: no call was possible, or the model thinks first.
+        decision_bias: what was added to that token's logit.
+        withheld: the answer, where it was less sure than `Policies.abstain_below` and `text` says
+            "unsure" instead; None where it was given.
     """
 
     text: str
@@ -123,6 +134,11 @@ class Answer:
     protocol: str
     reasoning: str = ""
     reasoning_tokens: int | None = 0
+    confidence: float | None = 1.0
+    log_probability: float | None = 0.0
+    decision_margin: float | None = None
+    decision_bias: float = 0.0
+    withheld: str | None = None
 
     @property
     def rtr(self) -> float:
@@ -145,10 +161,14 @@ class Answer:
         return {
             "answer": self.text,
             **self._reasoning(),
+            **({} if self.withheld is None else {"withheld": self.withheld}),
+            "confidence": _rounded(self.confidence),
             "mode": self.mode,
             "crops": [crop.id for crop in self.crops],
             "boxes": [list(crop.box) for crop in self.crops],
             "call_status": self.call_status,
+            "decision_margin": _rounded(self.decision_margin),
+            "decision_bias": _rounded(self.decision_bias),
             "visual_tokens": {"low": tokens.low, "crops": tokens.crops, "full": tokens.full},
             "rtr": round(self.rtr, 6),
             "pixel_ratio": round(self.pixel_ratio, 6),
@@ -163,6 +183,10 @@ class Answer:
             "precision": self.precision,
             "protocol": self.protocol,
         }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)
 
 
 @dataclass(frozen=True, slots=True)

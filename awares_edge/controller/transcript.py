@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from awares_edge.controller.decoding import Generated
+from awares_edge.controller.generated import Generated
 from awares_edge.controller.loaded import LoadedModel
 from awares_edge.controller.shown import Shown
 from awares_edge.controller.trace import TurnTrace

@@ -53,7 +53,14 @@ def in_mode(model: Askable, mode: str) -> Askable:
     if not isinstance(model, Model):
         raise InputError(f"mode {mode!r} needs a model on this machine, not one behind an endpoint")
     runtime = model.runtime.pruned(share)
-    return Model(runtime, model.tokenizer, model.special, model.protocol, model.preprocessing)
+    return Model(
+        runtime,
+        model.tokenizer,
+        model.special,
+        model.protocol,
+        model.preprocessing,
+        model.calibration,
+    )
 
 
 def _kept_share(mode: str) -> float | None:

@@ -10,8 +10,8 @@ from typing import Any
 
 from awares_edge.errors import InputError
 from awares_edge.evaluation.benchmarks.base import Benchmark, Scored, texts
-from awares_edge.evaluation.lines import numbered_lines
 from awares_edge.evaluation.scorers import Scorer
+from awares_edge.lines import numbered_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,7 @@ def score_file(
 
 
 def _score_line(line: bytes, benchmark: Benchmark, scorer: Scorer) -> Scored:
+    # Not `parse_line`: other programs write NaN, in fields that are not read here.
     try:
         row = json.loads(line)
     except (ValueError, RecursionError) as error:

@@ -130,6 +130,7 @@ def watch(model: Model, observer: Observer) -> tuple[Model, WatchedRuntime]:
         model.special,
         model.protocol,
         model.preprocessing,
+        model.calibration,
     )
     return watched, runtime
 

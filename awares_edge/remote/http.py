@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from time import monotonic
 
-from awares_edge.controller.decoding import Limits
+from awares_edge.controller.generated import Limits
 from awares_edge.errors import SessionError
 from awares_edge.remote.address import Address, is_idle
 from awares_edge.remote.exchange import Exchange, StatusError

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Generator
 from typing import Any
 
-from awares_edge.controller.decoding import Limits
+from awares_edge.controller.generated import Limits
 from awares_edge.errors import Interrupted
 from awares_edge.remote.chunks import ChunkReader, Piece
 from awares_edge.remote.events import chunks

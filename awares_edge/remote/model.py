@@ -10,7 +10,7 @@ from PIL import Image
 
 from awares_edge.controller.askable import About
 from awares_edge.controller.cuts import PictureCuts
-from awares_edge.controller.decoding import Limits
+from awares_edge.controller.generated import Limits
 from awares_edge.controller.loop import answer_question
 from awares_edge.controller.options import AskOptions
 from awares_edge.controller.shown import Shown

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from time import perf_counter
 from typing import Any, Literal
 
-from awares_edge.controller.decoding import Limits
+from awares_edge.controller.generated import Limits
 from awares_edge.controller.options import AskOptions
 from awares_edge.controller.trace import (
     COUNTS,
@@ -51,6 +51,10 @@ _FIELDS: FieldLimits = {
     "visual_tokens.full": Whole(1, 1 << 40),
     "pixel_ratio": Real(0, 1e9),
     "policies": Items(0, 1024),
+    "confidence": Real(0, 1),
+    "decision_margin": Real(-1e9, 1e9),
+    "decision_bias": Real(-1e9, 1e9),
+    "withheld": _LONG,
     **dict.fromkeys(COUNTS, _TURNS),
     **{f"{name}[]": _TOKENS for name in COUNTS},
 }
@@ -95,6 +99,10 @@ class _Told:
     protocol: str
     reasoning: str = ""
     reasoning_tokens: int | None = 0
+    confidence: float | None = None
+    decision_margin: float | None = None
+    decision_bias: float = 0.0
+    withheld: str | None = None
 
 
 def check_options(options: AskOptions) -> None:
@@ -151,6 +159,8 @@ def _request(options: AskOptions) -> dict[str, Any]:
         "max_crops": policies.max_crops,
         "too_many_crops": policies.too_many_crops,
         "max_rtr": policies.max_rtr,
+        "abstain_below": policies.abstain_below,
+        "decision_bias": options.decision_bias,
     }
 
 
@@ -204,6 +214,11 @@ def _answer(
         protocol=found.protocol,
         reasoning=found.reasoning,
         reasoning_tokens=found.reasoning_tokens,
+        confidence=found.confidence,
+        log_probability=None,
+        decision_margin=found.decision_margin,
+        decision_bias=found.decision_bias,
+        withheld=found.withheld,
     )
 
 

@@ -51,7 +51,8 @@ class Looker:
 
         Returns:
             answer; size of what was looked at; crops that the model zoomed into, with boxes in
-            pixels of the whole picture; rtr, the share of visual tokens that were spent.
+            pixels of the whole picture; confidence, how likely the answer is right; rtr, the share
+            of visual tokens that were spent.
 
         Raises:
             AwaresError: the picture, the region or the question cannot be used.
@@ -70,6 +71,7 @@ class Looker:
             "answer": answer.text,
             "size": list(size),
             "crops": crops(moved),
+            "confidence": None if answer.confidence is None else round(answer.confidence, 4),
             "rtr": round(answer.rtr, 4),
             "ms": round(answer.total_ms, 1),
         }

@@ -93,6 +93,8 @@ class Asking(_Body):
     max_crops: Count | None = None
     too_many_crops: TooManyPolicy = "keep-first"
     max_rtr: Annotated[float, Field(gt=0)] | None = None
+    abstain_below: Annotated[float, Field(ge=0, le=1)] | None = None
+    decision_bias: Annotated[float, Field(ge=-1e4, le=1e4)] | None = None
 
     def options(self, **more: Any) -> AskOptions:
         """These options, with those of the server.
@@ -100,12 +102,19 @@ class Asking(_Body):
         Raises:
             InputError: they contradict one another.
         """
-        policies = Policies(self.invalid_call, self.max_crops, self.too_many_crops, self.max_rtr)
+        policies = Policies(
+            self.invalid_call,
+            self.max_crops,
+            self.too_many_crops,
+            self.max_rtr,
+            abstain_below=self.abstain_below,
+        )
         return AskOptions(
             mode=self.mode,
             max_calls=self.max_calls,
             crops=tuple(self.crops),
             policies=policies,
+            decision_bias=self.decision_bias,
             **more,
         )
 

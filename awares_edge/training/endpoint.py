@@ -12,7 +12,7 @@ from typing import Any
 
 from PIL import Image
 
-from awares_edge.controller.decoding import Limits
+from awares_edge.controller.generated import Limits
 from awares_edge.errors import DeadlineExceeded, EndpointError
 from awares_edge.remote.address import Address
 from awares_edge.remote.exchange import StatusError, TooLong

@@ -25,6 +25,7 @@ from typing import Any, Literal, TypeVar, cast
 from PIL import Image
 
 from awares_edge.errors import ImageError
+from awares_edge.lines import bounded_lines, parse_line, place, too_long
 from awares_edge.protocol import CROP_NAMES
 from awares_edge.protocol.crops import WHOLE
 from awares_edge.synth.generate import SPLITS, Split, generate
@@ -34,9 +35,7 @@ from awares_edge.vision import load_image
 
 SYNTH = "synth:"
 Skip = Callable[[str], None]
-"""Called with each bad row's file, line and reason."""
-MAX_LINE = 1 << 20
-"""Longest line in characters; longer ones are bad rows."""
+"""Called with each bad row's file, line and reason: "rows.jsonl, line 3: no answer"."""
 T = TypeVar("T")
 
 
@@ -138,37 +137,16 @@ def _read(path: Path, skip: Skip, parse: Callable[[dict[str, Any]], T]) -> Itera
         raise TrainingError(f"no such file: {path}")
 
     def parsed() -> Iterator[T]:
-        for number, line in enumerate(_lines(path), 1):
-            if not line.strip():
-                continue
-            try:
-                yield parse(_object(line))
-            except ValueError as error:
-                skip(f"{path.name}:{number}: {error}")
+        with path.open("rb") as file:
+            for number, line in bounded_lines(file):
+                try:
+                    if line is None:
+                        raise too_long("the row")
+                    yield parse(parse_line(line, "the row"))
+                except ValueError as error:
+                    skip(f"{place(path.name, number)}: {error}")
 
     return parsed()
-
-
-def _lines(path: Path) -> Iterator[str]:
-    """Lines of the file; a line that is too long is cut."""
-    with path.open(encoding="utf-8-sig", errors="replace") as file:
-        while line := file.readline(MAX_LINE + 1):
-            rest = line
-            while len(rest) > MAX_LINE and not rest.endswith("\n"):
-                rest = file.readline(MAX_LINE + 1)
-            yield line
-
-
-def _object(line: str) -> dict[str, Any]:
-    if len(line) > MAX_LINE:
-        raise ValueError(f"over {MAX_LINE:,} characters")
-    try:
-        value = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise ValueError("not JSON (cut off?)") from error
-    if not isinstance(value, dict):
-        raise ValueError("not a JSON object")
-    return value
 
 
 def _row(value: dict[str, Any]) -> Row:

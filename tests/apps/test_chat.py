@@ -51,6 +51,15 @@ def test_a_question_sees_those_before_it(talk):
     assert "policy already-shown:answer" in err
 
 
+def test_unsure_answers_are_withheld_and_the_decision_can_be_moved(talk):
+    replies = [["42", "GET_CROPS: ['3']"], "blue"]
+    out, err = talk("What?", replies=replies, arguments=["--abstain-below", "1"])
+    assert out == "unsure\n"
+    assert "policy abstain:" in err
+    out, _ = talk("What?", replies=replies, arguments=["--decision-bias", "1.5"])
+    assert out == "blue\n"
+
+
 def test_until_they_are_forgotten(talk):
     call = "GET_CROPS: ['3']"
     out, err = talk("What?", "/forget", "And?", replies=[call, "42", call, "blue"])

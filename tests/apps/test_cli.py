@@ -145,6 +145,22 @@ def test_modes_and_policies_reach_the_loop(picture, replies, capsys):
     assert json.loads(capsys.readouterr().out)["rtr"] == 1.0
 
 
+def test_an_unsure_answer_is_withheld_and_the_decision_can_be_moved(picture, replies, capsys):
+    replies("42")
+    assert main(["ask", str(picture), "?", "--abstain-below", "1"]) == 0
+    printed = capsys.readouterr()
+    assert printed.out == "unsure\n"
+    assert "policy abstain:" in printed.err
+    replies(["42", "GET_CROPS: ['3']"], "7")
+    assert main(["ask", str(picture), "?", "--decision-bias", "1.5", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["answer"], answer["decision_margin"], answer["decision_bias"]) == (
+        "7",
+        -1.0,
+        1.5,
+    )
+
+
 def test_a_view_shows_picture_low_res_and_crops(picture, replies, tmp_path, capsys):
     replies("GET_CROPS: ['3']", "42")
     view = tmp_path / "new" / "view.png"
@@ -165,6 +181,11 @@ def test_a_view_shows_picture_low_res_and_crops(picture, replies, tmp_path, caps
         (["ask", "{picture}", "?", "--protocol", "x"], "no protocol profile 'x'"),
         (["ask", "{picture}", "?", "--json", "--stream"], "leave --stream out"),
         (["ask", "{picture}", "?", "--max-rtr", "-1"], "max_rtr must be a finite number above 0"),
+        (["ask", "{picture}", "?", "--decision-bias", "nan"], "decision_bias must be between"),
+        (
+            ["ask", "{picture}", "?", "--abstain-below", "2"],
+            "abstain_below must be between 0",
+        ),
         (["ask", "{picture}", "?", "--timeout", "0"], "timeout must be above 0"),
         (["ask", "{picture}", "?", "--crops", "all,0"], "--crops 'all,0' does not name crops"),
         (["ask", "{picture}", "?", "--crops", ""], "--crops '' does not name crops"),

@@ -11,7 +11,7 @@ from PIL import Image
 import awares_edge
 from awares_edge.apps import options
 from awares_edge.apps.cli import main
-from awares_edge.apps.protocols import MAX_LINE
+from awares_edge.lines import MAX_LINE
 from awares_edge.protocol import PROFILES
 
 MINE = """
@@ -140,7 +140,7 @@ GOOD = {"text": "red", "image_size": [64, 64]}
         (b"[" * 100_000, "not valid JSON"),
         (b"[]", "must hold a JSON object"),
         (b'{"text": "\xff", "image_size": [1, 1]}', "not UTF-8"),
-        (b'{"text": "' + b"a" * MAX_LINE + b'"}', "over 1048576 bytes"),
+        (b'{"text": "' + b"a" * MAX_LINE + b'"}', "over 1,048,576 bytes"),
         (b'{"text": "a", "text": "b"}', "twice"),
         ({"text": "a"}, "lacks the field 'image_size'"),
         ({"image_size": [1, 1]}, "lacks the field 'text'"),

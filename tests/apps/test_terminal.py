@@ -10,6 +10,7 @@ import pytest
 import awares_edge
 from awares_edge.apps import console
 from awares_edge.apps.cli import main
+from awares_edge.calibration.stored import store
 from awares_edge.spec import MANIFEST_NAME
 
 HOSTILE = "evil\x1b[2J\x1b]8;;http://x\x07\x9b[bold red]\n\r\u202eexe.\u2066\u2028[/]:smile:"
@@ -28,6 +29,7 @@ def hostile_bundle(tmp_path):
     """The embedded bundle with hostile text wherever its manifest takes text."""
     root = tmp_path / "bundle"
     shutil.copytree(awares_edge.embedded_bundle(), root)
+    store(awares_edge.Bundle.open(root), decision_bias=1.0, decision_goal=HOSTILE)
     path = root / MANIFEST_NAME
     body = json.loads(path.read_text())
     body["model"].update(name=HOSTILE, license=HOSTILE)
@@ -57,6 +59,7 @@ def test_inspect_shows_names_as_they_are_spelled(hostile_bundle, capsys):
     assert SHOWN in printed.out + printed.err
     if code == 0:  # a reader may also refuse such names
         assert f"{SHOWN} ({SHOWN})" in printed.out
+        assert f"+1.000, fitted to {SHOWN} on" in printed.out
         # Provenance adds rows and replaces none.
         assert str(hostile_bundle) in printed.out
 
@@ -77,6 +80,8 @@ COMMANDS = [
     ["export", "{bundle}", "-o", "{bundle}"],
     ["build-engine", "{bundle}"],
     ["importance", "{bundle}", "-o", "out.gguf"],
+    ["calibrate", "decisions", "{bundle}", "--reference", "{bundle}/none", "--limit", "100"],
+    ["calibrate", "confidence", "{bundle}", "--limit", "2"],
     ["evaluate", "synth", "--bundle", "{bundle}", "--limit", "2", "--save", "out.jsonl"],
     ["evaluate", "synth", "--bundle", "{bundle}", "--limit", "2", "-o", "results"],
     ["evaluate", "{bundle}", "-o", "results"],

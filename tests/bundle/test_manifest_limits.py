@@ -12,6 +12,7 @@ from awares_edge.bundle.limits import LIMITS
 from awares_edge.bundle.schema import parse_json
 from awares_edge.errors import BundleError
 from awares_edge.protocol import PROFILES, SpecialTokens
+from awares_edge.protocol.calibration import Calibration
 from awares_edge.protocol.sizes import Fit
 from awares_edge.spec import MANIFEST_NAME, TOKENIZER_NAME, ModelSpec, VisionSpec
 from awares_edge.vision import Preprocessing
@@ -82,6 +83,7 @@ def test_a_value_beyond_its_limit_is_refused_and_named(limit):
     fit = asdict(Fit("floor", 3136, 50_176))
     for table in ("source", "first_view", "region"):
         body["protocol"][table]["fit"] = dict(fit)
+    body["calibration"] = asdict(Calibration("0" * 64, "0" * 64))
     *outer, name = limit.removesuffix(".keys").split(".")
     inner = body
     for key in outer:

@@ -10,7 +10,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from awares_edge.controller.decoding import Generated, Limits, TurnDecoder
+from awares_edge.controller.decoding import TurnDecoder
+from awares_edge.controller.generated import Generated, Limits
 from awares_edge.controller.trace import TurnTrace
 from awares_edge.protocol import PROFILES, CallTokens
 from awares_edge.runtimes.base import Session, TextSegment

@@ -192,7 +192,7 @@ def test_own_questions_name_pictures_beside_the_file(tmp_path):
         ({"image": "a.png", "question": "?"}, "'answer' must be a list of texts, not missing"),
         ({"image": "a.png", "question": "?", "answers": [1]}, "it holds int"),
         ({"image": "a\0.png", "question": "?", "answer": "x"}, "'image' must be a path"),
-        ({"image": "a", "question": "\ud800", "answer": "x"}, "not valid UTF-8"),
+        ({"image": "a", "question": "\ud800", "answer": "x"}, "not valid Unicode"),
     ],
 )
 def test_a_malformed_line_is_reported(line, reason, tmp_path):

@@ -28,6 +28,7 @@ OPTIONS = [
     *("--on-invalid-call", "--timeout", "--threads", "--context", "--max-new-tokens"),
     *("--save", "--save-view", "--seed", "--split", "--family", "--control", "--format"),
     *("--precision", "--adapter", "--importance", "--target", "--cache-length", "--memory"),
+    *("--decision-bias", "--abstain-below"),
 ]
 VALUES = [
     *("", " ", "0", "1", "-1", "nan", "inf", "1e999", "9" * 30, "all", "0,5", "all,0", "paper"),

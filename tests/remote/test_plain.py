@@ -18,7 +18,7 @@ from tests.remote.fake import faking
 SERVERS = ("llamacpp", "vllm", "sglang")
 COUNTED = (
     *("prefill_tokens", "reused_tokens", "decode_tokens", "discarded_tokens", "reused_regions"),
-    *("timings_ms", "runtime", "precision", "reasoning_tokens"),
+    *("timings_ms", "runtime", "precision", "reasoning_tokens", "confidence", "decision_margin"),
 )
 
 
@@ -237,6 +237,27 @@ class TestCounts:
     def test_a_reply_that_a_limit_cut_says_so(self):
         answer, _ = same("a long answer", max_new_tokens=5)
         assert (answer.text, answer.finish) == ("a lon", "length")
+
+
+class TestSureness:
+    def test_a_server_does_not_say_how_sure_it_is(self):
+        events, _ = remote(["42"], "paper", IMAGE, AskOptions(), [])
+        answer = events[0][-1]
+        assert (answer.confidence, answer.log_probability) == (None, None)
+        assert answer.to_dict()["confidence"] is None
+
+    @pytest.mark.parametrize(
+        ("options", "name"),
+        [
+            (AskOptions(decision_bias=1.0), "decision_bias"),
+            (AskOptions(policies=awares_edge.Policies(abstain_below=0.5)), "abstain_below"),
+        ],
+    )
+    def test_what_needs_logits_is_refused(self, options, name):
+        with faking() as fake, awares_edge.connect(fake.url, protocol="paper") as model:
+            with pytest.raises(awares_edge.InputError, match=f"leave {name} out"):
+                model.ask(IMAGE, "What?", options)
+            assert fake.requests == []
 
 
 class TestReplies:

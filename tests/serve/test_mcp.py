@@ -50,6 +50,7 @@ def test_a_region_is_looked_at_in_its_own_pixels(root):
         expected = model.ask(cut, "What?")
     assert answer["size"] == [200, 200]
     assert answer["rtr"] == pytest.approx(expected.rtr, abs=1e-4)
+    assert answer["confidence"] == pytest.approx(expected.confidence, abs=1e-4)
     # In pixels of the whole picture.
     left, top, right, bottom = expected.crops[0].box
     assert answer["crops"][0]["box"] == [left + 100, top + 100, right + 100, bottom + 100]

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from awares_edge.errors import ContextOverflow, EndpointError, ImageError
+from awares_edge.lines import MAX_LINE
 from awares_edge.training.crop_rules import BoxF, coverage, crops_for, iou
 from awares_edge.training.curate import CurationReport, curate
 from awares_edge.training.endpoint import MOST_UNUSABLE
@@ -17,7 +18,6 @@ from awares_edge.training.errors import ReplyError, TrainingError
 from awares_edge.training.judges import ExactJudge
 from awares_edge.training.oracles import KnownBoxes, Oracle, parse_boxes
 from awares_edge.training.trajectories import (
-    MAX_LINE,
     Row,
     open_image,
     read_rows,
@@ -207,7 +207,7 @@ def test_bad_rows_are_reported_and_skipped(tmp_path: Path) -> None:
     assert [r.id for r in rows][1:] == ["last"]
     assert rows[0].boxes == ((0, 0, 5, 5),)
     assert len(reasons) == len(bad)
-    assert all(r.startswith("rows.jsonl:") for r in reasons)
+    assert all(r.startswith("rows.jsonl, line ") for r in reasons)
 
 
 def test_crop_rules() -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,9 @@ from PIL import Image
 
 from awares_edge.errors import InputError
 from awares_edge.evaluation.synthetic import questions as synthetic
+from awares_edge.lines import MAX_HELD, numbered_lines, parse_line, place
 from awares_edge.protocol.prompt import check_question
+from awares_edge.schema import read_dataclass
 from awares_edge.synth.generate import Split
 from awares_edge.vision.load import load_image
 
@@ -82,31 +84,27 @@ def read_questions(path: Path, limit: int | None = None) -> Questions:
         InputError: the file cannot be read, a line is not as above, or there is no question.
         ImageError: a picture cannot be used.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8 text"
-        raise InputError(f"cannot read {path}: {reason}") from error
-    numbered = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
-    asked = [_from_line(path, number, line) for number, line in numbered[:limit]]
+    lines = islice(numbered_lines(path, most_bytes=MAX_HELD), limit)
+    asked = [_from_line(path, number, line) for number, line in lines]
     if not asked:
         raise InputError(f"{path} has no questions: write one JSON object a line")
     return Questions({"file": path.name, "limit": limit}, tuple(asked))
 
 
-def _from_line(path: Path, number: int, line: str) -> Asked:
-    try:
-        row = json.loads(line)
-        image, text, expected = row["image"], row["question"], row.get("answer", "")
-        if not all(isinstance(value, str) for value in (image, text, expected)):
-            raise TypeError
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise InputError(
-            f'{path}, line {number}: must be an object such as {{"image": "photo.jpg", '
-            '"question": "What is the number?"}'
-        ) from error
-    read = partial(load_image, path.parent / image)
-    return _asked(check_question(text), read(), read, expected or None)
+@dataclass(frozen=True, slots=True)
+class _Row:
+    image: str
+    question: str
+    answer: str = ""
+
+
+def _from_line(path: Path, number: int, line: bytes) -> Asked:
+    where = place(path, number)
+    body = parse_line(line, where)
+    known = {key: body[key] for key in ("image", "question", "answer") if key in body}
+    row = read_dataclass(_Row, known, where)
+    read = partial(load_image, path.parent / row.image)
+    return _asked(check_question(row.question), read(), read, row.answer or None)
 
 
 def _asked(

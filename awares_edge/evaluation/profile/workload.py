@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from awares_edge.controller.model import Model
+from awares_edge.controller.options import MAX_DECISION_BIAS
 from awares_edge.evaluation.profile.job import Job
 from awares_edge.evaluation.watch import WatchedSession, assistant_opening
 from awares_edge.protocol.crops import WHOLE
@@ -23,6 +24,8 @@ _QUESTION = (
 )
 _WORDS = _QUESTION.split()
 _ANSWER = " the number is seven and it stands on the left"
+_LEAD = 2 * MAX_DECISION_BIAS
+"""Of a scripted token over all others: a bundle's bias on the decision to zoom changes nothing."""
 
 
 def noise_picture(rng: np.random.Generator, side: int) -> Image.Image:
@@ -99,5 +102,5 @@ class Steer:
             steered, range(len(ids) - len(logits) + 1 - start, len(ids) + 1 - start), strict=True
         ):
             if 0 <= said < len(self._replies[turn]):
-                row[self._replies[turn][said]] = row.max() + 1.0
+                row[self._replies[turn][said]] = row.max() + _LEAD
         return steered

@@ -12,11 +12,10 @@ from typing import Any
 from awares_edge.errors import InputError
 from awares_edge.evaluation.answers import is_right
 from awares_edge.evaluation.benchmarks.base import Rules, identifier, text, texts
-from awares_edge.evaluation.lines import numbered_lines
 from awares_edge.evaluation.question import BadQuestion, Question
 from awares_edge.evaluation.scorers import Scorer
 from awares_edge.evaluation.suites.base import Selection, Suite
-from awares_edge.schema import parse_json
+from awares_edge.lines import numbered_lines, parse_line
 
 
 class OwnRules(Rules):
@@ -79,10 +78,10 @@ class OwnSuite(Suite):
 
     def _question(self, line: bytes, index: int) -> Question:
         try:
-            row = parse_json(line.decode("utf-8"), "the row")
+            row = parse_line(line, "the row")
             json.dumps(row, ensure_ascii=False).encode("utf-8")  # JSON can spell half characters
-        except UnicodeError as error:
-            raise InputError("the row is not valid UTF-8 text") from error
+        except UnicodeEncodeError as error:
+            raise InputError("the row is not valid Unicode") from error
         image = text(row, "image")
         if "\0" in image:
             raise InputError("'image' must be a path")

@@ -16,6 +16,7 @@ from awares_edge.evaluation.profile.workload import (
     shuffled_question,
 )
 from awares_edge.evaluation.watch import assistant_opening, watch
+from awares_edge.protocol.calibration import Calibration
 from awares_edge.runtimes.base import TextSegment
 from tests.evaluation.profile.conftest import job
 
@@ -90,6 +91,20 @@ def test_steered_replies_follow_turn_by_turn():
             said.append(tuple(turn))
         assert said == replies
         watched.close()
+
+
+@pytest.mark.parametrize("bias", [-1e4, 1e4])
+def test_steered_replies_are_written_whatever_a_bundle_was_calibrated_to(bias):
+    model = awares_edge.scripted(["a"] * 3, protocol="nano")
+    model.calibration = Calibration("", "", decision_bias=bias)
+    said = ("GET_CROPS: ['8']", "A")
+    replies = [(*model.tokenizer.encode(one), model.special.im_end) for one in said]
+    image = noise_picture(np.random.default_rng(0), 224)
+    for script, text, crops in ((replies, "A", ["8"]), (replies[1:], "A", [])):
+        watched, _ = watch(model, Steer(model, script))
+        answer = watched.ask(image, "What?")
+        assert (answer.text, [crop.id for crop in answer.crops]) == (text, crops)
+        assert answer.decision_bias == bias
 
 
 def test_a_rewound_cache_is_steered_anew():
