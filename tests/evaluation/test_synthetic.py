@@ -213,7 +213,7 @@ def test_the_documents_name_the_questions_whose_wording_tells_the_size() -> None
     told = asked["two labels", "small"] + asked["all values", "small"]
     small = sum(n for (_, size), n in asked.items() if size == "small")
     text = " ".join(page.split())
-    assert f"alone: {two} and {values} questions, none of large text, in the first 750" in text
+    assert f"small text: {two} and {values} questions, none of large text, in the first 750" in text
     assert f"{told} of the {small} small-text questions" in text
 
 
