@@ -105,7 +105,7 @@ class Terminal:
 
     def _tell_state(self, state: StateChanged) -> None:
         told = (state.camera, state.text if state.camera != "frozen" else "")
-        if told != self._told:
+        if told != self._told and state.camera != "connecting":
             self._told = told
             self._break_line()
             (note if state.camera == "live" else warn)(state.text)

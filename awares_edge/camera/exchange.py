@@ -42,7 +42,7 @@ class Exchange:
         id: counts the exchanges of a station, from 1.
         question_id: what `Station.ask` returned; the exchanges of a continuous question share it.
         question: as asked.
-        follow_up: whether it was asked about the frame of the exchange before, which it sees.
+        follow_up: whether it was asked about the frame of the exchange before.
         continuous: whether it is asked again and again.
         frame: number of the frame.
         frame_size: (width, height) of the frame.

@@ -18,6 +18,10 @@ from awares_edge.controller import Answer, Askable
 from awares_edge.errors import AwaresError
 from awares_edge.evaluation.profile.sensors import find_meter
 
+SINGLE_QUESTIONS = ("nano",)
+"""Profiles of models that lose their way in a conversation: a follow-up is about the same frame,
+whose KV is kept, but does not see the questions before."""
+
 _THUMBNAIL_SIDE = 320
 _FRAME_SIDE = 1280
 
@@ -68,6 +72,7 @@ class Exchanger:
         self._history, self._done = history, done
         self._model = ReusingModel(model)
         self._live = live.LiveAsker(self._model)
+        self._converses = model.protocol.name not in SINGLE_QUESTIONS
         self._meter, _ = find_meter()
         self._lock = threading.Lock()
         self._ticket: live.Ticket | None = None
@@ -142,7 +147,8 @@ class Exchanger:
         if self._meter is not None:
             self._meter.start()
         try:
-            ticket = self._live.submit(shown.live, request.question, follow_up=request.follow_up)
+            follow_up = request.follow_up and self._converses
+            ticket = self._live.submit(shown.live, request.question, follow_up=follow_up)
             with self._lock:
                 self._ticket = ticket
             if cancel.is_set():  # just before the ticket was known

@@ -129,7 +129,8 @@ class Station:
         """Ask; the question that stands or is being answered is given up. Returns at once.
 
         Args:
-            follow_up: ask about the frame of the exchange before, which the model then sees too.
+            follow_up: ask about the frame of the exchange before. The model sees the conversation
+                too, unless it is one of `exchanging.SINGLE_QUESTIONS`.
             continuous: ask again about ever newer frames, until `cancel` or another question.
             every: in place of the option of this name, for this question.
 

@@ -12,10 +12,10 @@ from awares_edge.controller import Answer, Askable, AskOptions
 from awares_edge.errors import Cancelled, FrameSuperseded, InputError, SessionError
 from awares_edge.live.asking import Asking, TimeLimits
 from awares_edge.live.courier import Courier, Subscriber
-from awares_edge.live.events import Answered, LiveEvent, failure
+from awares_edge.live.events import Answered, Ending, LiveEvent, failure
 from awares_edge.live.frame import Frame, FrameSource
 from awares_edge.live.line import Line, Policy
-from awares_edge.live.ticket import Status, Ticket
+from awares_edge.live.ticket import STATUS_OF, Ticket
 
 _PATIENCE = 2.0  # seconds that `close` waits for a subscriber
 
@@ -55,7 +55,7 @@ class LiveAsker:
         self._changed = threading.Condition()
         self._running: Ticket | None = None
         self._closed = False
-        self._counts: Counter[Status] = Counter()
+        self._counts: Counter[str] = Counter()
         self._courier = Courier(backlog)
         self._asking = Asking(model, limits, self._publish)
         self._worker = threading.Thread(target=self._work, name="live-asker", daemon=True)
@@ -123,8 +123,8 @@ class LiveAsker:
         """Events that subscribers missed because they were too slow."""
         return self._courier.dropped
 
-    def counts(self) -> dict[Status, int]:
-        """Questions that have ended, by how."""
+    def counts(self) -> dict[str, int]:
+        """Questions that have ended, by `Ticket.status`."""
         with self._changed:
             return dict(self._counts)
 
@@ -180,14 +180,17 @@ class LiveAsker:
         with self._changed:
             self._running = None
             if isinstance(outcome, Answer):
-                self._publish(Answered(ticket, self._clock(), outcome))
-                self._counts["answered"] += 1
+                self._finish(Answered(ticket, self._clock(), outcome))
             else:
                 self._fail(ticket, outcome)
 
     def _fail(self, ticket: Ticket, error: BaseException) -> None:
-        self._publish(failure(ticket, self._clock(), error))
-        self._counts[ticket.status] += 1
+        self._finish(failure(ticket, self._clock(), error))
+
+    def _finish(self, ending: Ending) -> None:
+        """Count first: whoever sees the result sees its count too."""
+        self._counts[STATUS_OF[type(ending)]] += 1
+        self._publish(ending)
 
     def _publish(self, event: LiveEvent) -> None:
         event.ticket.record(event)

@@ -42,6 +42,8 @@ class TimeLimits:
         Raises:
             FrameTooOld, DeadlineExceeded: it must not begin.
         """
+        if frame.taken == math.inf:
+            return None
         age = self._age_ms(frame)
         if self.max_age_ms is not None and age > self.max_age_ms:
             raise FrameTooOld(f"the frame is {age:.0f} ms old; the limit is {self.max_age_ms:g} ms")

@@ -19,7 +19,7 @@ class Frame:
         image: a uint8 array [height, width, 3] in RGB order, a Pillow image, or another picture
             that `Model.open` takes. Leave it unchanged from here on: pass a copy of a buffer that
             the camera will fill again.
-        taken: seconds of `time.monotonic()`.
+        taken: seconds of `time.monotonic()`; `math.inf` for a picture whose age does not matter.
         stamp: anything that should come back with the answer, such as a ROS header.
     """
 

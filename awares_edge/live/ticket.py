@@ -23,7 +23,7 @@ Status: TypeAlias = Literal[
     "waiting", "running", "answered", "superseded", "cancelled", "too old", "failed"
 ]
 
-_ENDINGS: dict[type[LiveEvent], Status] = {
+STATUS_OF: dict[type[LiveEvent], Status] = {
     Answered: "answered",
     Superseded: "superseded",
     Cancelled: "cancelled",
@@ -71,7 +71,7 @@ class Ticket:
         """Where it stands."""
         with self._changed:
             if self._ending is not None:
-                return _ENDINGS[type(self._ending)]
+                return STATUS_OF[type(self._ending)]
             return "running" if self._events else "waiting"
 
     def done(self) -> bool:

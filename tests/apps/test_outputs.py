@@ -23,6 +23,7 @@ FILES = {
 }
 FOLDERS = {
     "evaluate": ["evaluate", "synth", "--limit", "2", "-o"],
+    "camera": ["camera", "--terminal", "--record"],
     "export": ["export", NANO, "-o"],
     "overwrite": ["export", NANO, "--overwrite", "-o"],
     "sft": ["train", "sft", NANO, "rows.jsonl", "-o"],

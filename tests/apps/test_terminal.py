@@ -68,6 +68,8 @@ COMMANDS = [
     ["ask", "{picture}", "?", "--bundle", "{bundle}", "--runtime", "llamacpp"],
     ["ask", "{picture}", "?", "--bundle", "{bundle}", "--runtime", "torch"],
     ["demo", "--bundle", "{bundle}"],
+    ["camera", "--terminal", "-q", "?", "--count", "1", "--bundle", "{bundle}"],
+    ["camera", "--terminal", "--source", "{bundle}"],
     ["inspect", "{bundle}"],
     ["inspect", "{bundle}", "--json"],
     ["runtimes"],

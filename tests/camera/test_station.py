@@ -121,6 +121,19 @@ def test_a_follow_up_is_about_the_same_frame_and_sees_the_question_before():
         assert "already-shown:answer" in second.policies
 
 
+def test_the_embedded_model_follows_up_on_the_frame_without_the_conversation():
+    source = SteadySource()
+    with setup(CALL, "42", CALL, "blue", source=source, protocol="nano") as one:
+        one.station.wait_ready(30)
+        one.station.ask("What?")
+        one.answered(1)
+        one.station.ask("And?", follow_up=True)
+        first, second = one.answered(2)
+        assert second.frame == first.frame
+        assert (second.answer, second.policies) == ("blue", ())
+        assert (second.kept_view, second.kept_regions) == (True, 1)
+
+
 def test_a_follow_up_needs_an_answer_to_follow():
     with setup() as one, pytest.raises(InputError, match="ask a first question"):
         one.station.ask("And?", follow_up=True)

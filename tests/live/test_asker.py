@@ -1,5 +1,6 @@
 """Questions about live frames: answers, deadlines, the newest frame, cancelling, closing."""
 
+import math
 import threading
 
 import pytest
@@ -67,6 +68,21 @@ class TestAnswering:
             again = asker.submit(first, "?").result()
             other = asker.submit(frame(), "?").result()
         assert again.turns[0].prefill_tokens < other.turns[0].prefill_tokens
+
+    def test_only_the_picture_of_the_last_frame_is_kept(self):
+        model = awares_edge.scripted(["red"] * 3)
+        with asking(model=model) as (asker, _):
+            for _ in range(3):
+                asker.submit(frame(), "?").result()
+            assert len([session for session in model._sessions if not session._closed]) == 1
+
+    def test_it_is_busy_from_the_start_of_a_question_to_its_result(self):
+        with asking("held") as (asker, _):
+            assert not asker.busy
+            with worker_held(asker) as held:
+                assert asker.busy
+            held.result()
+            assert not asker.busy
 
     def test_a_follow_up_sees_the_question_before_it(self):
         with asking("red", "blue", "green") as (asker, _):
@@ -226,6 +242,12 @@ class TestTime:
             with pytest.raises(DeadlineExceeded) as caught:
                 ticket.result()
         assert caught.value.partial == "red"
+
+    def test_a_picture_whose_age_does_not_matter_has_neither_limit(self):
+        clock = Clock()
+        with asking("red", max_age_ms=1, deadline_ms=1, clock=clock) as (asker, _):
+            clock.now = 1e9
+            assert asker.submit(frame(math.inf), "?").result().text == "red"
 
     def test_a_questions_own_timeout_holds_too(self):
         with asking("red", "blue", deadline_ms=60_000) as (asker, _):
