@@ -22,10 +22,12 @@ from awares_edge._version import __version__
 from awares_edge.errors import (
     AwaresError,
     BundleError,
+    CameraError,
     Cancelled,
     CheckpointError,
     ContextOverflow,
     DeadlineExceeded,
+    EndpointError,
     ExportError,
     FrameSuperseded,
     FrameTooOld,
@@ -58,6 +60,7 @@ if TYPE_CHECKING:
         ZoomedCrop,
     )
     from awares_edge.protocol import PROFILES, ProtocolProfile
+    from awares_edge.remote.connecting import connect
 
 __all__ = [
     "PROFILES",
@@ -68,11 +71,13 @@ __all__ = [
     "AwaresError",
     "Bundle",
     "BundleError",
+    "CameraError",
     "Cancelled",
     "CheckpointError",
     "ContextOverflow",
     "CropsRequested",
     "DeadlineExceeded",
+    "EndpointError",
     "Event",
     "ExportError",
     "FrameSuperseded",
@@ -94,6 +99,7 @@ __all__ = [
     "TurnTrace",
     "ZoomedCrop",
     "__version__",
+    "connect",
     "embedded_bundle",
     "load",
     "scripted",
@@ -108,6 +114,7 @@ _HOMES = {
         "ZoomedCrop",
     ),
     "protocol": ("PROFILES", "ProtocolProfile"),
+    "remote.connecting": ("connect",),
 }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from awares_edge.controller.askable import About
 from awares_edge.controller.loaded import LoadedModel
 from awares_edge.controller.options import AskOptions
 from awares_edge.controller.picture import Picture
@@ -18,11 +17,6 @@ class Model(LoadedModel):
         protocol: the profile in force.
         preprocessing: how pixels become patches.
     """
-
-    @property
-    def about(self) -> About:
-        """What computes, in which precision, and where."""
-        return About(self.runtime.name, self.runtime.precision, self.runtime.device)
 
     def open(self, image: ImageSource) -> Picture:
         """Load a picture to ask several questions about; its KV is computed once and kept.

@@ -71,7 +71,7 @@ class Looker:
             "answer": answer.text,
             "size": list(size),
             "crops": crops(moved),
-            "confidence": round(answer.confidence, 4),
+            "confidence": None if answer.confidence is None else round(answer.confidence, 4),
             "rtr": round(answer.rtr, 4),
             "ms": round(answer.total_ms, 1),
         }

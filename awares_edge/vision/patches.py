@@ -43,19 +43,18 @@ class Patches:
 
 
 def resize_picture(
-    image: Image.Image, preprocessing: Preprocessing, *, min_pixels: int, max_pixels: int
+    image: Image.Image, factor: int, *, min_pixels: int, max_pixels: int
 ) -> Image.Image:
-    """The picture at the size that it has as patches (bicubic); itself where it has it already.
+    """A picture at the size that it has as patches (bicubic); itself where it has that size.
+
+    Args:
+        factor: pixels per visual token along each side.
 
     Raises:
         ImageError: the picture's size cannot be used (see `smart_resize`).
     """
     size = smart_resize(
-        image.width,
-        image.height,
-        min_pixels=min_pixels,
-        max_pixels=max_pixels,
-        factor=preprocessing.factor,
+        image.width, image.height, min_pixels=min_pixels, max_pixels=max_pixels, factor=factor
     )
     return image if image.size == size else image.resize(size, Image.Resampling.BICUBIC)
 
@@ -69,7 +68,7 @@ def extract_patches(
         ImageError: the picture's size cannot be used (see `smart_resize`).
     """
     p = preprocessing
-    image = resize_picture(image, p, min_pixels=min_pixels, max_pixels=max_pixels)
+    image = resize_picture(image, p.factor, min_pixels=min_pixels, max_pixels=max_pixels)
     grid = Grid(image.height // p.patch_size, image.width // p.patch_size, p.merge_size)
     m, side = p.merge_size, p.patch_size
     # Patches of one merged token are adjacent; bytes are reordered, a quarter of the floats.

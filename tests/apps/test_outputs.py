@@ -15,14 +15,16 @@ SAMPLES = Path(awares_edge.__file__).parent / "assets" / "samples"
 FILES = {
     "ask": ["ask", str(SAMPLES / "sign.png"), "?", "--save-view"],
     "demo": ["demo", "-o"],
+    "sheet": ["demo", "--sheet"],
     "save": ["evaluate", "synth", "--limit", "2", "--save"],
     "picture": ["evaluate", "synth", "--limit", "2", "--picture"],
-    "importance": ["importance", NANO, "-o"],
+    "weights": ["calibrate", "weights", NANO, "-o"],
     "reference": ["calibrate", "decisions", NANO, "--reference", NANO, "--save-reference"],
     "curate": ["train", "curate", "bundle", "--count", "2", "-o"],
 }
 FOLDERS = {
     "evaluate": ["evaluate", "synth", "--limit", "2", "-o"],
+    "camera": ["camera", "--terminal", "--record"],
     "export": ["export", NANO, "-o"],
     "overwrite": ["export", NANO, "--overwrite", "-o"],
     "sft": ["train", "sft", NANO, "rows.jsonl", "-o"],
@@ -30,7 +32,7 @@ FOLDERS = {
     "convert": ["train", "convert", "rows.jsonl", "--format", "trl", "-o"],
     "average": ["train", "average", NANO, NANO, "-o"],
 }
-NEEDS = {"importance": "gguf", "picture": "matplotlib", "export": "onnx", "overwrite": "onnx"}
+NEEDS = {"weights": "torch", "picture": "matplotlib", "export": "onnx", "overwrite": "onnx"}
 
 
 @pytest.fixture(autouse=True)

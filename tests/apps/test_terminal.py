@@ -71,13 +71,15 @@ COMMANDS = [
     ["ask", "{picture}", "?", "--bundle", "{bundle}", "--runtime", "llamacpp"],
     ["ask", "{picture}", "?", "--bundle", "{bundle}", "--runtime", "torch"],
     ["demo", "--bundle", "{bundle}"],
+    ["camera", "--terminal", "-q", "?", "--count", "1", "--bundle", "{bundle}"],
+    ["camera", "--terminal", "--source", "{bundle}"],
     ["inspect", "{bundle}"],
     ["inspect", "{bundle}", "--json"],
     ["runtimes"],
     ["export", "{bundle}", "-o", "out"],
     ["export", "{bundle}", "-o", "{bundle}"],
     ["build-engine", "{bundle}"],
-    ["importance", "{bundle}", "-o", "out.gguf"],
+    ["calibrate", "weights", "{bundle}", "-o", "out.safetensors"],
     ["calibrate", "decisions", "{bundle}", "--reference", "{bundle}/none", "--limit", "100"],
     ["calibrate", "confidence", "{bundle}", "--limit", "2"],
     ["evaluate", "synth", "--bundle", "{bundle}", "--limit", "2", "--save", "out.jsonl"],
@@ -94,7 +96,7 @@ COMMANDS = [
     ["train", "average", "{bundle}", "{bundle}", "-o", "out"],
     ["train", "nano", "--from", "{bundle}", "-o", "out"],
 ]
-MANIFEST_READERS = [c for c in COMMANDS if c[0] not in ("runtimes", "importance", "train")]
+MANIFEST_READERS = [c for c in COMMANDS if c[0] not in ("runtimes", "train") and "weights" not in c]
 
 
 def run(command, bundle, capfd):

@@ -76,7 +76,10 @@ def messages_of(
 
     def shown(view: Image.Image) -> Image.Image:
         return resize_picture(
-            view, preprocessing, min_pixels=profile.min_pixels, max_pixels=profile.max_pixels
+            view,
+            preprocessing.factor,
+            min_pixels=profile.min_pixels,
+            max_pixels=profile.max_pixels,
         )
 
     limited = profile.limited_view(image)
