@@ -248,19 +248,6 @@ class TestConfidence:
         assert (answer.confidence, answer.log_probability) == (None, None)
         assert answer.to_dict()["confidence"] is None
 
-    @pytest.mark.parametrize(
-        ("options", "name"),
-        [
-            (AskOptions(decision_bias=1.0), "decision_bias"),
-            (AskOptions(policies=awares_edge.Policies(abstain_below=0.5)), "abstain_below"),
-        ],
-    )
-    def test_what_needs_logits_is_refused(self, options, name):
-        with faking() as fake, awares_edge.connect(fake.url, protocol="paper") as model:
-            with pytest.raises(awares_edge.InputError, match=f"which {name} needs"):
-                model.ask(IMAGE, "What?", options)
-            assert fake.requests == []
-
 
 class TestReplies:
     def test_a_server_that_does_not_stream_is_read_all_the_same(self):
