@@ -22,15 +22,20 @@ from awares_edge._version import __version__
 from awares_edge.errors import (
     AwaresError,
     BundleError,
+    CameraError,
     Cancelled,
     CheckpointError,
     ContextOverflow,
     DeadlineExceeded,
+    EndpointError,
     ExportError,
+    FrameSuperseded,
+    FrameTooOld,
     ImageError,
     InputError,
     Interrupted,
     QuestionError,
+    QueueFull,
     RuntimeUnavailable,
     SessionError,
 )
@@ -39,11 +44,14 @@ if TYPE_CHECKING:
     from awares_edge.api import embedded_bundle, load, scripted
     from awares_edge.bundle import Bundle
     from awares_edge.controller import (
+        About,
         Answer,
+        Askable,
         AskOptions,
         CropsRequested,
         Event,
         Model,
+        OpenPicture,
         Picture,
         Policies,
         ReasoningDelta,
@@ -52,29 +60,38 @@ if TYPE_CHECKING:
         ZoomedCrop,
     )
     from awares_edge.protocol import PROFILES, ProtocolProfile
+    from awares_edge.remote.connecting import connect
 
 __all__ = [
     "PROFILES",
+    "About",
     "Answer",
     "AskOptions",
+    "Askable",
     "AwaresError",
     "Bundle",
     "BundleError",
+    "CameraError",
     "Cancelled",
     "CheckpointError",
     "ContextOverflow",
     "CropsRequested",
     "DeadlineExceeded",
+    "EndpointError",
     "Event",
     "ExportError",
+    "FrameSuperseded",
+    "FrameTooOld",
     "ImageError",
     "InputError",
     "Interrupted",
     "Model",
+    "OpenPicture",
     "Picture",
     "Policies",
     "ProtocolProfile",
     "QuestionError",
+    "QueueFull",
     "ReasoningDelta",
     "RuntimeUnavailable",
     "SessionError",
@@ -82,6 +99,7 @@ __all__ = [
     "TurnTrace",
     "ZoomedCrop",
     "__version__",
+    "connect",
     "embedded_bundle",
     "load",
     "scripted",
@@ -91,10 +109,12 @@ _HOMES = {
     "api": ("embedded_bundle", "load", "scripted"),
     "bundle": ("Bundle",),
     "controller": (
-        *("Answer", "AskOptions", "CropsRequested", "Event", "Model", "Picture", "Policies"),
-        *("ReasoningDelta", "TextDelta", "TurnTrace", "ZoomedCrop"),
+        *("About", "Answer", "Askable", "AskOptions", "CropsRequested", "Event", "Model"),
+        *("OpenPicture", "Picture", "Policies", "ReasoningDelta", "TextDelta", "TurnTrace"),
+        "ZoomedCrop",
     ),
     "protocol": ("PROFILES", "ProtocolProfile"),
+    "remote.connecting": ("connect",),
 }
 
 

@@ -7,12 +7,17 @@
     ├── CheckpointError       a Hugging Face folder: not Qwen2.5-VL, tensors missing, wrong shapes
     ├── ExportError           an export that cannot be made as asked
     ├── BundleError           a bundle: missing, corrupt, tampered with, of another version
+    ├── CameraError           a camera: not there, lost, frozen, of a format that cannot be used
     ├── RuntimeUnavailable    a runtime or an extra that is not installed here
+    ├── QueueFull             a live question too many: as many wait as may
+    ├── EndpointError         a server that is asked: out of reach, refusing, or not answering right
     ├── SessionError          a session used wrongly: closed, rewound into its future
     │   └── ContextOverflow   more tokens than the KV cache holds
     └── Interrupted           an answer that was stopped; the session stays usable
         ├── Cancelled         by the caller
-        └── DeadlineExceeded  by the clock
+        ├── DeadlineExceeded  by the clock
+        ├── FrameTooOld       a live question whose frame was too old to begin
+        └── FrameSuperseded   a live question, by one about a newer frame
 
 Each message is one line that says what to do. The command line prints it and exits with 2.
 """
@@ -48,8 +53,20 @@ class BundleError(AwaresError):
     """A bundle is missing, corrupt, tampered with, or of another format version."""
 
 
+class CameraError(AwaresError):
+    """A camera is not there, was lost, or sends what cannot be used."""
+
+
 class RuntimeUnavailable(AwaresError):
     """A runtime, device or optional package is not usable here."""
+
+
+class QueueFull(AwaresError):
+    """As many live questions wait as may: ask again later."""
+
+
+class EndpointError(AwaresError):
+    """A server cannot be reached, refuses a request, or gives no usable answer."""
 
 
 class SessionError(AwaresError):
@@ -78,3 +95,11 @@ class Cancelled(Interrupted):
 
 class DeadlineExceeded(Interrupted):
     """The deadline passed before the answer was complete."""
+
+
+class FrameTooOld(Interrupted):
+    """A live question was not begun, because its frame was too old."""
+
+
+class FrameSuperseded(Interrupted):
+    """A live question was not begun, because one about a newer frame came."""

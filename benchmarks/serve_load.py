@@ -37,11 +37,12 @@ sys.path.insert(0, str(ROOT))
 import awares_edge  # noqa: E402
 from awares_edge.api import scripted  # noqa: E402
 from awares_edge.controller import Model  # noqa: E402
+from awares_edge.httpd.loop import listen  # noqa: E402
 from awares_edge.protocol.tokenizer import TextTokenizer  # noqa: E402
 from awares_edge.runtimes.base import EncodedImage, ImagePart, Logits, Piece  # noqa: E402
 from awares_edge.runtimes.null import NullRuntime, NullSession  # noqa: E402
 from awares_edge.serve.options import ServeOptions  # noqa: E402
-from awares_edge.serve.run import listen, make_server  # noqa: E402
+from awares_edge.serve.run import make_server  # noqa: E402
 from awares_edge.synth import generate  # noqa: E402
 from awares_edge.vision.patches import Patches  # noqa: E402
 from benchmarks.soak import resident  # noqa: E402

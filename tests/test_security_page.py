@@ -24,7 +24,9 @@ MODULES = (
     *("bundle.limits", "bundle.store", "bundle.graph_files", "bundle.arrays"),
     *("protocol.profiles", "protocol.call.json_object", "protocol.call.json_prefix"),
     *("lines", "protocol.tokenizer_file", "vision.limits", "vision.source"),
+    *("camera.web.models", "camera.web.options"),
     *("checkpoint.safetensors_header", "checkpoint.json_object", "checkpoint.module_pattern"),
+    *("remote.http", "remote.exchange", "remote.events", "remote.servers"),
 )
 
 

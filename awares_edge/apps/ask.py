@@ -17,14 +17,16 @@ from awares_edge.apps.options import (
     ContextOption,
     DecisionBiasOption,
     DeviceOption,
+    EndpointModel,
+    EndpointUrl,
+    ModelOptions,
     ProtocolOption,
     RuntimeOption,
     ThreadsOption,
-    load_model,
 )
 from awares_edge.apps.replies import follow, summarize
+from awares_edge.controller.askable import OpenPicture
 from awares_edge.controller.options import AskOptions
-from awares_edge.controller.picture import Picture
 from awares_edge.controller.policies import InvalidCallPolicy, Policies, TooManyPolicy
 from awares_edge.controller.trace import Answer, Mode
 from awares_edge.errors import InputError
@@ -43,6 +45,8 @@ Examples:
     awares-edge ask map.png "What is the street called?" --mode progressive --max-calls 3
 
     awares-edge ask chart.png "Which bar is highest?" --json | jq .rtr
+
+    awares-edge ask photo.jpg "What?" --endpoint https://fleet.example/v1 --protocol readme
 """
 
 
@@ -139,6 +143,8 @@ def ask(
     device: DeviceOption = None,
     threads: ThreadsOption = None,
     context: ContextOption = None,
+    endpoint: EndpointUrl = None,
+    model_name: EndpointModel = None,
     json: Annotated[
         bool,
         typer.Option(
@@ -176,10 +182,11 @@ def ask(
     )
     if save_view:
         check_output(save_view)
+    chosen = ModelOptions(bundle, runtime, protocol, device, threads, context, endpoint, model_name)
     # Opened before the model is loaded, so that a bad picture is reported at once.
     pixels = load_image(image)
     with (
-        load_model(bundle, runtime, protocol, device, threads, context) as model,
+        chosen.open() as model,
         model.open(pixels) as picture,
     ):
         answers: list[Answer] = []
@@ -196,7 +203,7 @@ def ask(
 
 
 def _answer(
-    picture: Picture, question: str, options: AskOptions, *, stream: bool, quiet: bool
+    picture: OpenPicture, question: str, options: AskOptions, *, stream: bool, quiet: bool
 ) -> Answer:
     """Ask, and print the answer unless `quiet`."""
     if stream:
@@ -211,7 +218,7 @@ def _answer(
 
 
 def _save_view(
-    picture: Picture, questions: Sequence[str], answers: Sequence[Answer], path: Path
+    picture: OpenPicture, questions: Sequence[str], answers: Sequence[Answer], path: Path
 ) -> None:
     from awares_edge.apps.view import answer_panel, save_png, sheet
 

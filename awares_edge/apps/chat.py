@@ -19,14 +19,16 @@ from awares_edge.apps.options import (
     ContextOption,
     DecisionBiasOption,
     DeviceOption,
+    EndpointModel,
+    EndpointUrl,
+    ModelOptions,
     ProtocolOption,
     RuntimeOption,
     ThreadsOption,
-    load_model,
 )
 from awares_edge.apps.replies import follow, summarize
+from awares_edge.controller.askable import OpenPicture
 from awares_edge.controller.options import AskOptions
-from awares_edge.controller.picture import Picture
 from awares_edge.controller.policies import Policies
 from awares_edge.controller.trace import Answer, Mode
 from awares_edge.errors import AwaresError, ContextOverflow, SessionError
@@ -74,6 +76,8 @@ def chat(
     device: DeviceOption = None,
     threads: ThreadsOption = None,
     context: ContextOption = None,
+    endpoint: EndpointUrl = None,
+    model_name: EndpointModel = None,
 ) -> None:
     """Talk about one picture: each question sees those before it, their answers and crops."""
     chosen_mode: Mode = mode.value
@@ -84,9 +88,10 @@ def chat(
         policies=Policies(abstain_below=abstain_below),
         decision_bias=decision_bias,
     )
+    chosen = ModelOptions(bundle, runtime, protocol, device, threads, context, endpoint, model_name)
     pixels = load_image(image)
     with (
-        load_model(bundle, runtime, protocol, device, threads, context) as model,
+        chosen.open() as model,
         model.open(pixels) as picture,
     ):
         _Chat(picture, options).run()
@@ -95,7 +100,7 @@ def chat(
 class _Chat:
     """A conversation; `last` is its last question and answer."""
 
-    def __init__(self, picture: Picture, options: AskOptions) -> None:
+    def __init__(self, picture: OpenPicture, options: AskOptions) -> None:
         self.picture = picture
         self.options = options
         self.last: tuple[str, Answer] | None = None

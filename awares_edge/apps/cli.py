@@ -13,6 +13,7 @@ from awares_edge.apps import (
     ask,
     build_engine,
     calibrate,
+    camera,
     chat,
     demo,
     evaluate,
@@ -44,6 +45,7 @@ app = typer.Typer(
 app.command("demo", epilog=demo.EPILOG)(demo.demo)
 app.command("ask", epilog=ask.EPILOG)(ask.ask)
 app.command("chat", epilog=chat.EPILOG)(chat.chat)
+app.command("camera", epilog=camera.EPILOG)(camera.camera)
 app.command("export", epilog=export.EPILOG)(export.export)
 app.command("build-engine", epilog=build_engine.EPILOG)(build_engine.build_engine)
 app.command("inspect", epilog=inspect.EPILOG)(inspect.inspect)

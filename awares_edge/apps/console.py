@@ -153,5 +153,8 @@ def describe_tokens(answer: Answer) -> str:
 
 def describe_time(answer: Answer) -> str:
     sums = {phase: sum(turn.ms[phase] for turn in answer.turns) for phase in PHASES}
+    # Not every server says how long its phases took.
+    unknown = {name for turn in answer.turns for name in turn.unreported}
+    sums = {phase: ms for phase, ms in sums.items() if phase not in unknown}
     phases = ", ".join(f"{phase} {ms:.1f}" for phase, ms in sums.items())
     return f"{answer.total_ms:.1f} ms ({phases})"

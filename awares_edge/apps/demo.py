@@ -6,7 +6,7 @@ import json as jsonlib
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 import typer
 from rich.text import Text
@@ -28,8 +28,12 @@ from awares_edge.apps.options import (
     RuntimeOption,
     ThreadsOption,
     load_model,
+    refuse,
 )
-from awares_edge.apps.view import answer_panel, save_png, sheet
+from awares_edge.apps.sheet import print_sheet
+from awares_edge.apps.view import answer_panel, save_png
+from awares_edge.apps.view import sheet as contact_sheet
+from awares_edge.camera.sheet.pages import MOST_PAGES, Paper
 from awares_edge.controller.trace import Answer
 from awares_edge.evaluation.answers import is_right
 from awares_edge.files import check_output
@@ -40,6 +44,8 @@ Examples:
     awares-edge demo
 
     awares-edge demo --output seen.png --json
+
+    awares-edge demo --sheet sheet.pdf --pages 12 --seed 3 --paper letter
 """
 
 
@@ -59,10 +65,37 @@ def load_samples() -> list[Sample]:
     return [Sample(root / row["file"], row["question"], row["expected"]) for row in rows]
 
 
+SheetOption: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--sheet",
+        help="Write pages that the model can read from a camera, the answer key last, to this PDF "
+        "file instead.",
+        show_default=False,
+    ),
+]
+PagesOption: TypeAlias = Annotated[
+    int | None, typer.Option(min=1, max=MOST_PAGES, help="--sheet: number of pages. Default: 6.")
+]
+SeedOption: TypeAlias = Annotated[
+    int | None, typer.Option(min=0, help="--sheet: seed of the pages. Default: 0.")
+]
+PaperOption: TypeAlias = Annotated[
+    Paper | None, typer.Option(help="--sheet: paper to print on. Default: a4.")
+]
+
+
 def demo(
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="PNG that shows each answer.")
-    ] = Path("awares-demo.png"),
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="PNG that shows each answer.", show_default="awares-demo.png"
+        ),
+    ] = None,
+    sheet: SheetOption = None,
+    pages: PagesOption = None,
+    seed: SeedOption = None,
+    paper: PaperOption = None,
     bundle: BundleOption = None,
     runtime: RuntimeOption = None,
     device: DeviceOption = None,
@@ -70,6 +103,24 @@ def demo(
     json: JsonOption = False,
 ) -> None:
     """Answer the packaged sample pictures with the embedded nano model, and draw what it saw."""
+    if sheet is not None:
+        asking = {"output": output, "bundle": bundle, "runtime": runtime, "device": device}
+        refuse("is not used with --sheet, which asks nothing", **asking, threads=threads)
+        return print_sheet(sheet, pages or 6, seed or 0, paper or "a4", json=json)
+    refuse("is for the sheet: give --sheet too", pages=pages, seed=seed, paper=paper)
+    return _answer_samples(
+        output or Path("awares-demo.png"), bundle, runtime, device, threads, json
+    )
+
+
+def _answer_samples(
+    output: Path,
+    bundle: Path | None,
+    runtime: str | None,
+    device: str | None,
+    threads: int | None,
+    json: bool,
+) -> None:
     check_output(output)
     answers, panels = [], []
     samples = load_samples()
@@ -87,7 +138,7 @@ def demo(
     else:
         for sample, answer in zip(samples, answers, strict=True):
             _print(sample, answer)
-    save_png(sheet(panels), output)
+    save_png(contact_sheet(panels), output)
     if json:
         return
     mean = sum(answer.rtr for answer in answers) / len(answers)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import typer
 
@@ -13,10 +13,12 @@ from awares_edge.api import load
 from awares_edge.apps.console import err, note, verify_progress
 from awares_edge.bundle.store import Progress
 from awares_edge.checkpoint.source import Source, find_source
+from awares_edge.controller.askable import Askable
 from awares_edge.controller.model import Model
 from awares_edge.errors import InputError
 from awares_edge.protocol import ProtocolProfile, get_profile
 from awares_edge.protocol.profiles import DEFAULT_PROFILE, published_profile
+from awares_edge.remote.key import KEY_VARIABLE
 from awares_edge.runtimes.threads import check_threads
 
 
@@ -96,6 +98,23 @@ ContextOption: TypeAlias = Annotated[
     int | None,
     typer.Option(min=64, help="Most text and visual tokens of a conversation."),
 ]
+EndpointUrl: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--endpoint",
+        metavar="URL",
+        help="Ask a model on an OpenAI-compatible server, up to /v1, instead of one on this "
+        f"machine. Its key is taken from {KEY_VARIABLE}.",
+    ),
+]
+EndpointModel: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="NAME",
+        help="Name of the model on --endpoint. Default: its only one.",
+    ),
+]
 DecisionBiasOption: TypeAlias = Annotated[
     float | None,
     typer.Option(
@@ -113,6 +132,18 @@ AbstainOption: TypeAlias = Annotated[
 JsonOption: TypeAlias = Annotated[
     bool, typer.Option("--json", help="Print one JSON object and nothing else.")
 ]
+
+
+def refuse(why: str, **options: Any) -> None:
+    """Refuse options that would be ignored.
+
+    Raises:
+        InputError: one was given.
+    """
+    for name, value in options.items():
+        # 0 is a value: only what was not given is None, False or empty.
+        if value is not None and value is not False and value != []:
+            raise InputError(f"--{name.replace('_', '-')} {why}")
 
 
 def find(place: str, revision: str | None, what: str = "checkpoint") -> Source:
@@ -169,13 +200,46 @@ def load_model(
 
 @dataclass(frozen=True, slots=True)
 class ModelOptions:
-    """The options that name a model; `load` loads it."""
+    """The options that name a model, on this machine or on a server."""
 
     bundle: Path | None
     runtime: str | None
     protocol: str | None
     device: str | None
     threads: int | None
+    context: int | None = None
+    endpoint: str | None = None
+    model: str | None = None
 
-    def load(self) -> Model:
-        return load_model(self.bundle, self.runtime, self.protocol, self.device, self.threads, None)
+    def open(self) -> Askable:
+        """Load the model, or connect to it.
+
+        Raises:
+            InputError: an option is for the other kind of model.
+        """
+        if self.endpoint is None:
+            if self.model is not None:
+                raise InputError("--model names a model of an --endpoint: leave it out")
+            return load_model(
+                *(self.bundle, self.runtime, self.protocol),
+                *(self.device, self.threads, self.context),
+            )
+        for name in ("bundle", "runtime", "device", "threads", "context"):
+            if getattr(self, name) is not None:
+                raise InputError(f"--endpoint asks a server: leave --{name} out")
+        return open_endpoint(self.endpoint, self.model, self.protocol)
+
+
+def open_endpoint(url: str, model: str | None, protocol: str | None) -> Askable:
+    """Connect to a model on a server.
+
+    Raises:
+        InputError: it does not say how its model is asked, and neither does `protocol`.
+    """
+    # Imported here: TLS and HTTP would make every command start slower.
+    from awares_edge.remote.connecting import UnknownProtocol, connect
+
+    try:
+        return connect(url, model=model, protocol=protocol)
+    except UnknownProtocol as error:
+        raise InputError(f"{error} (--protocol)") from None

@@ -11,16 +11,20 @@ import typer
 from awares_edge.apps.console import note, print_json, progress_bar
 from awares_edge.apps.options import (
     DeviceOption,
+    EndpointModel,
+    EndpointUrl,
     JsonOption,
     ProtocolOption,
     ThreadsOption,
     load_model,
+    open_endpoint,
 )
 from awares_edge.apps.parity_table import print_results
 from awares_edge.bundle.store import Bundle
 from awares_edge.errors import InputError
 from awares_edge.evaluation.machine import describe_machine, manifest_sha256, versions
 from awares_edge.evaluation.parity import Limits, Recording, compare, load, record, save
+from awares_edge.evaluation.parity.endpoint import record_endpoint
 from awares_edge.evaluation.parity.questions import (
     Questions,
     read_questions,
@@ -40,6 +44,8 @@ Examples:
     awares-edge parity ./AWARES-Qwen2.5-VL-7B --save-reference awares-7b.parity
 
     awares-edge parity awares-7b.parity awares-7b-q4
+
+    awares-edge parity awares-7b.parity --endpoint http://gpu:8000/v1 --protocol readme
 
 The second line runs on a large machine, the third on the device: the file holds the reference's
 decisions, answers, pixels, features and logits. Exit code: 0 where every candidate agrees, 1 where
@@ -103,6 +109,8 @@ def parity(
     protocol: ProtocolOption = None,
     device: DeviceOption = None,
     threads: ThreadsOption = None,
+    endpoint: EndpointUrl = None,
+    model_name: EndpointModel = None,
     html_file: Annotated[
         Path | None, typer.Option("--html", help="Write a self-contained report to this file.")
     ] = None,
@@ -110,11 +118,11 @@ def parity(
 ) -> None:
     """Compare crop decisions, answers and logits of bundles with those of a reference."""
     paths = candidates or []
-    _check_request(reference, paths, save_reference, html_file)
+    _check_request(reference, paths, endpoint, save_reference, html_file)
     saved = {path: load(path) for path in (reference, *paths) if path.is_file()}
     source = saved[reference].about["questions"] if reference in saved else {}
     asked = None
-    if not saved.keys() >= {reference, *paths}:
+    if endpoint or not saved.keys() >= {reference, *paths}:
         asked = _questions(questions, limit, seed, split, source)
     about = {"device": device, "threads": threads}
 
@@ -132,18 +140,27 @@ def parity(
             note(f"reference written to {save_reference}")
     limits = Limits(min_decisions, min_answers, min_warm, max_drift, min_cosine)
     results = [compare(ground, recording(path, ground), limits) for path in paths]
+    if endpoint is not None:
+        assert asked is not None
+        served = _record_endpoint(endpoint, model_name, protocol, asked, ground)
+        results.append(compare(ground, served, limits))
     _report(ground, results, json, html_file)
     if not all(result["agrees"] for result in results):
         raise typer.Exit(1)
 
 
 def _check_request(
-    reference: Path, candidates: list[Path], save_reference: Path | None, page: Path | None
+    reference: Path,
+    candidates: list[Path],
+    endpoint: str | None,
+    save_reference: Path | None,
+    page: Path | None,
 ) -> None:
     """Find out before the first question what would fail after the last one."""
-    if not candidates and save_reference is None:
+    given = bool(candidates or endpoint)
+    if not given and save_reference is None:
         raise InputError("nothing to compare with: name a candidate, or --save-reference FILE")
-    if page and not candidates:
+    if page and not given:
         raise InputError("--html needs a candidate to compare with the reference")
     if reference.is_file() and save_reference:
         raise InputError(f"{reference} is a saved reference already: leave --save-reference out")
@@ -243,4 +260,28 @@ def _record(
             forced=forced,
             max_new_tokens=max_new_tokens,
             progress=lambda done, total: update(name, done, total),
+        )
+
+
+def _record_endpoint(
+    url: str,
+    name: str | None,
+    protocol: str | None,
+    questions: Questions,
+    reference: Recording,
+) -> Recording:
+    """What a server says to the reference's questions; it shows no logits."""
+    protocol = protocol or str(reference.about["protocol"])
+    with open_endpoint(url, name, protocol) as model, progress_bar() as update:
+        about = {
+            "machine": describe_machine(),
+            "versions": versions(),
+            "recorded": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        }
+        return record_endpoint(
+            model,
+            about,
+            questions,
+            reference,
+            progress=lambda done, total: update(model.about.name, done, total),
         )

@@ -85,8 +85,10 @@ def serve(
 ) -> None:
     """Serve a model to OpenAI's clients: /v1/chat/completions, /v1/models, /metrics."""
     require("awares-edge serve", NEEDS)
-    from awares_edge.serve.options import CELL_BYTES, ServeOptions, check_exposure
-    from awares_edge.serve.run import listen, run, url_of
+    from awares_edge.httpd.limits import check_exposure
+    from awares_edge.httpd.loop import listen
+    from awares_edge.serve.options import CELL_BYTES, ServeOptions
+    from awares_edge.serve.run import run, url_of
 
     options = ServeOptions(
         model_name=model_name or _name_of(bundle),

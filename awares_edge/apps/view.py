@@ -9,7 +9,7 @@ from textwrap import wrap
 from PIL import Image, ImageDraw, ImageFont
 
 from awares_edge.apps.console import describe_path, describe_tokens
-from awares_edge.controller.picture import Picture
+from awares_edge.controller.askable import OpenPicture
 from awares_edge.controller.trace import Answer
 from awares_edge.files import whole_file
 
@@ -22,7 +22,7 @@ _INK, _FAINT, _PAPER = (28, 30, 34), (110, 114, 120), (250, 250, 248)
 _ZOOM, _DIRECT = (220, 50, 47), (38, 139, 80)
 
 
-def answer_panel(picture: Picture, question: str, answer: Answer) -> Image.Image:
+def answer_panel(picture: OpenPicture, question: str, answer: Answer) -> Image.Image:
     """One RGB panel: the picture with its crops, the first view, every crop, and a caption."""
     marked = _fit(picture.image)
     _draw_crops(marked, picture.image.size, answer)

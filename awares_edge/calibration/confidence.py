@@ -75,6 +75,7 @@ def ask_all(
             raise InputError(f'question {number} has no answer to compare with: add "answer"')
         answer = model.ask(asked.image, asked.question)
         right = is_right(answer.text, asked.answer)
+        assert answer.log_probability is not None  # a model on this machine says it
         found.append(Answered(answer.text, answer.log_probability, right))
         if progress:
             progress(number)

@@ -1,5 +1,6 @@
 """The loop: first view, calls and their regions, answer. Knows no runtime."""
 
+from awares_edge.controller.askable import About, Askable, OpenPicture
 from awares_edge.controller.grammar import AnswerGrammar
 from awares_edge.controller.model import Model
 from awares_edge.controller.options import AskOptions
@@ -17,13 +18,16 @@ from awares_edge.controller.trace import (
 )
 
 __all__ = [
+    "About",
     "Answer",
     "AnswerGrammar",
     "AskOptions",
+    "Askable",
     "CropsRequested",
     "Event",
     "Mode",
     "Model",
+    "OpenPicture",
     "Picture",
     "Policies",
     "ReasoningDelta",

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from awares_edge.controller.loaded import LoadedModel
+from awares_edge.controller.cuts import PictureCuts
+from awares_edge.controller.dialogue import ShownBefore
 from awares_edge.controller.policies import (
     ALREADY_SHOWN,
     INVALID_CALL,
@@ -15,25 +16,25 @@ from awares_edge.controller.policies import (
     select_crops,
 )
 from awares_edge.controller.shown import Shown
-from awares_edge.controller.transcript import Transcript
-from awares_edge.controller.views import PictureViews
 from awares_edge.protocol.call import Call, Request
+from awares_edge.protocol.profile import ProtocolProfile
 from awares_edge.protocol.regions import Region, RegionError, locate
 from awares_edge.protocol.sizes import Size
 
 
-def read_call(model: LoadedModel, text: str, *, must_call: bool) -> Call | None:
+def read_call(profile: ProtocolProfile, text: str, *, must_call: bool) -> Call | None:
     """The call in a complete reply; None for an answer.
 
     Args:
         must_call: whether the reply has to be a call: one that names no region is a call for the
             whole picture.
     """
-    call = model.call.syntax.parse(text)
+    syntax = profile.call
+    call = syntax.parse(text)
     if must_call and not call.requests:
         return Call(call.status, (Request(),), call.problem)
     if call.status == "none":
-        if model.call.syntax.call_start(text) is None:
+        if syntax.call_start(text) is None:
             return None
         return Call("invalid", problem="the call is not complete")
     return call
@@ -60,22 +61,21 @@ class Chooser:
     """Chooses the regions for the calls of one question.
 
     Args:
-        transcript: what is in context.
+        context: the regions that are in context.
         progressive: whether the crop set applies to the crop that was sent last.
     """
 
     def __init__(
         self,
-        views: PictureViews,
-        transcript: Transcript,
+        cuts: PictureCuts,
+        context: ShownBefore,
         policies: Policies,
         *,
         progressive: bool = False,
     ) -> None:
-        self._views = views
-        self._model = views.model
-        self._profile = views.model.protocol
-        self._transcript = transcript
+        self._cuts = cuts
+        self._profile = cuts.profile
+        self._context = context
         self._policies = policies
         self._progressive = progressive
 
@@ -107,8 +107,8 @@ class Chooser:
             [one.region for one in new],
             self._policies,
             whole=self._whole(),
-            fits=lambda region: self._views.fits(region.size),
-            tokens_of=lambda region: self._views.tokens(region.size),
+            fits=lambda region: self._cuts.fits(region.size),
+            tokens_of=lambda region: self._cuts.tokens(region.size),
             room=room,
         )
         applied += selection.applied
@@ -123,18 +123,18 @@ class Chooser:
     def _locate(self, requests: Sequence[Request], *, within_last: bool) -> list[Region]:
         pictures = self._pictures()
         within = len(pictures) - 1 if within_last else 0
-        view = self._views.size("low")
+        view = self._cuts.size("low")
         return [locate(self._profile, r, pictures, view, within=within) for r in requests]
 
     def _pictures(self) -> list[Size]:
         """Sizes that boxes refer to: the source's, and those of all regions in context."""
         sent = self._profile.region.nested == "sent"
-        shown = self._transcript.shown()
+        shown = self._context.shown()
         sizes = [one.region.size if sent else one.image.size for one in shown]
-        return [self._views.source.size, *sizes]
+        return [self._cuts.source.size, *sizes]
 
     def _whole(self) -> Region:
-        size = self._views.source.size
+        size = self._cuts.source.size
         return Region((0, 0, *size), size, id="all" if self._profile.tool.crops else "")
 
     def _tells_errors(self) -> bool:
@@ -143,16 +143,16 @@ class Chooser:
 
     def _split(self, regions: Sequence[Region]) -> tuple[list[Shown], list[Region]]:
         """The regions that are not in context yet, cut; and those that are."""
-        before = self._transcript.shown()
+        before = self._context.shown()
         # Crops of a picture too small to cut are all the whole picture: send it once.
         by_box: dict[object, Shown] = {}
         for region in regions:
-            shown = self._views.show(region, before)
+            shown = self._cuts.show(region, before)
             by_box.setdefault(shown.box, shown)
         new: list[Shown] = []
         seen: list[Region] = []
         for shown in by_box.values():
-            if self._transcript.holds(shown):
+            if self._context.holds(shown):
                 seen.append(shown.region)
             else:
                 new.append(shown)

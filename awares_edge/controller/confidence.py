@@ -91,7 +91,7 @@ def withhold(events: Iterator[Event], threshold: float) -> Iterator[Event]:
 def _withheld(events: Iterator[Event], threshold: float) -> Iterator[Event]:
     for event in events:
         if isinstance(event, Answer):
-            if event.confidence < threshold:
+            if event.confidence is not None and event.confidence < threshold:
                 policy = f"{ABSTAIN}:{event.confidence:.3f} is below {threshold:g}"
                 event = replace(
                     event,

@@ -26,7 +26,7 @@ from awares_edge.runtimes.base import Logits, Session, TextSegment
 _MOST_CANDIDATES = 4096
 """How many of the likeliest tokens are tried before a reply is left to break its form."""
 
-_OTHER_TAGS = ("<think>", "<answer>")
+OTHER_TAGS = ("<think>", "<answer>")
 """Tags that a model may write instead of a call; what they share with its start is not barred."""
 
 
@@ -70,7 +70,7 @@ class TurnDecoder:
         self._use_drafts = use_drafts
         self._constrain = constrain
         marker = call.syntax.marker
-        self._shared = max(_common_prefix(marker, tag) for tag in _OTHER_TAGS)
+        self._shared = max(common_prefix(marker, tag) for tag in OTHER_TAGS)
         self._grammar = grammar
         self._start = session.mark()
         self._logits = logits
@@ -291,6 +291,6 @@ def _likeliest(logits: Logits, best: int, admits: Callable[[int], bool]) -> int:
     return next((token for token in likely if admits(token)), best)
 
 
-def _common_prefix(one: str, other: str) -> int:
+def common_prefix(one: str, other: str) -> int:
     """How many characters two texts have in common at their beginning."""
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))

@@ -6,7 +6,9 @@ import threading
 from dataclasses import dataclass
 from time import monotonic
 
+from awares_edge.controller.options import AskOptions
 from awares_edge.errors import Cancelled, DeadlineExceeded
+from awares_edge.protocol.profile import ProtocolProfile
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,13 @@ class Limits:
     max_new_tokens: int
     deadline: float | None = None
     cancel: threading.Event | None = None
+
+    @classmethod
+    def of(cls, options: AskOptions, profile: ProtocolProfile) -> Limits:
+        """The limits of a question that is asked now."""
+        deadline = None if options.timeout is None else monotonic() + options.timeout
+        most = options.max_new_tokens or profile.limits.max_new_tokens
+        return cls(most, deadline, options.cancel)
 
     def check(self, partial: str) -> None:
         """Raise if the time is up or the caller has cancelled."""
@@ -56,3 +65,8 @@ class Generated:
     call_barred: bool = False
     stopped: bool = False
     scores: tuple[float, ...] = ()
+
+    @property
+    def finished(self) -> bool:
+        """Whether the model or a stop string ended it."""
+        return self.ended or self.stopped

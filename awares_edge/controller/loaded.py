@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from weakref import WeakSet
 
+from awares_edge.controller.askable import About
 from awares_edge.controller.gate import Gate
 from awares_edge.protocol.calibration import NOT_CALIBRATED, Calibration
 from awares_edge.protocol.call import CallTokens
@@ -47,6 +48,11 @@ class LoadedModel:
         self._system: Session | None = None
         self._sessions: WeakSet[Session] = WeakSet()
         self._lock = threading.Lock()
+
+    @property
+    def about(self) -> About:
+        """What computes, in which precision, and where."""
+        return About(self.runtime.name, self.runtime.precision, self.runtime.device)
 
     def open_session(self) -> Session:
         """A session that holds the system prompt, which is computed once per model.

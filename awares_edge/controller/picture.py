@@ -8,13 +8,15 @@ from contextlib import contextmanager
 
 from PIL import Image
 
+from awares_edge.controller.cached import CachedDialogue
 from awares_edge.controller.gate import Gate
+from awares_edge.controller.generated import Limits
 from awares_edge.controller.loaded import LoadedModel
 from awares_edge.controller.loop import answer_question
 from awares_edge.controller.options import AskOptions
 from awares_edge.controller.trace import Answer, Event
-from awares_edge.controller.views import PictureViews
-from awares_edge.errors import SessionError
+from awares_edge.controller.views import PictureViews, Same, Unchanged
+from awares_edge.errors import ImageError, SessionError
 from awares_edge.protocol.prompt import check_question
 from awares_edge.vision.load import ImageSource, load_image
 
@@ -59,6 +61,39 @@ class Picture:
         """
         return self._answer(check_question(question), options or AskOptions())
 
+    def compare(self, image: ImageSource, same: Same) -> Unchanged:
+        """What looks the same in a newer picture, such as the next frame of a camera.
+
+        It is compared with the pixels that were computed, so small changes add up until they count.
+
+        Args:
+            same: whether two RGB pictures of one size look the same.
+
+        Raises:
+            ImageError: it cannot be used, or is of another size.
+            SessionError: a question is being answered, or the picture or its model is closed.
+        """
+        newer = load_image(image)
+        if newer.size != self.image.size:
+            raise ImageError(
+                f"a picture of {newer.width} x {newer.height} cannot take the place of one of "
+                f"{self.image.width} x {self.image.height}: open it instead"
+            )
+        with self._answering(), self._model.gate, self._gate:
+            return self.views.compare(newer, same)
+
+    def renew(self, unchanged: Unchanged) -> None:
+        """Show the newer picture that was compared with this one, in its place.
+
+        Views that look the same keep their KV cache, regions what was computed of them. The
+        conversation is forgotten.
+
+        Raises:
+            SessionError: a question is being answered, or the picture or its model is closed.
+        """
+        with self._answering(), self._model.gate, self._gate:
+            self.views.renew(unchanged)
+
     def forget(self) -> None:
         """Forget the conversation; what was computed of the picture and its regions is kept.
 
@@ -83,7 +118,7 @@ class Picture:
     def _answer(self, question: str, options: AskOptions) -> Generator[Event, None, None]:
         with self._answering():
             try:
-                events = answer_question(self.views, question, options)
+                events = self._events(question, options)
                 # The gates are passed step by step: a stream left unread keeps nothing open.
                 while True:
                     with self._model.gate, self._gate:
@@ -93,6 +128,12 @@ class Picture:
                     yield event
             finally:
                 self._abandon_question()
+
+    def _events(self, question: str, options: AskOptions) -> Iterator[Event]:
+        views = self.views
+        limits = Limits.of(options, self._model.protocol)
+        dialogue = CachedDialogue(views, options, limits)
+        return answer_question(views, dialogue, self._model.about, question, options)
 
     def _abandon_question(self) -> None:
         if not (self._model.gate.closed or self._gate.closed):

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from awares_edge.controller.decision import why_undecided
-from awares_edge.controller.loaded import LoadedModel
+from awares_edge.controller.cuts import PictureCuts
 from awares_edge.controller.options import AskOptions
 from awares_edge.controller.policies import NARROW_VIEW, SMALL_IMAGE
 from awares_edge.controller.trace import View
-from awares_edge.controller.views import PictureViews
-from awares_edge.errors import InputError
 
 _PROGRESSIVE_CALLS = 3
 """Calls of one question in mode "progressive", unless the caller or the protocol allows more."""
@@ -34,43 +31,32 @@ class Plan:
     bias: float | None = None
 
 
-def plan_question(views: PictureViews, options: AskOptions) -> Plan:
+def plan_question(cuts: PictureCuts, options: AskOptions, bias: float | None = None) -> Plan:
     """How a question about this picture begins.
 
-    Raises:
-        InputError: a bias was given, and the profile has no decision that it could apply to.
+    Args:
+        bias: of the decision at the first token; None where that token does not decide.
     """
-    bias = _bias(views.model, options)
-    low = views.size("low")
+    low = cuts.size("low")
     if options.mode == "full":
         return Plan("full", 0)
-    if not views.fits(low):
+    if not cuts.fits(low):
         return Plan("full", 0, (f"{NARROW_VIEW}:full",))
     if options.mode == "low":
         return Plan("low", 0)
-    smaller = views.model.protocol.first_view.rule != "whole"
+    smaller = cuts.profile.first_view.rule != "whole"
     # The low-res view would cost as much as the whole picture.
-    useless = smaller and views.tokens(low) >= views.tokens(views.source.size)
+    useless = smaller and cuts.tokens(low) >= cuts.tokens(cuts.source.size)
     if useless and not options.crops:
         return Plan("full", 0, (f"{SMALL_IMAGE}:full",))
-    calls = _most_calls(views, options)
+    calls = _most_calls(cuts, options)
     return Plan("low", calls, bias=bias if calls else None)
 
 
-def _most_calls(views: PictureViews, options: AskOptions) -> int:
+def _most_calls(cuts: PictureCuts, options: AskOptions) -> int:
     if options.crops:
         return 0
     if options.max_calls is not None:
         return options.max_calls
-    own = views.model.protocol.limits.max_calls
+    own = cuts.profile.limits.max_calls
     return max(own, _PROGRESSIVE_CALLS) if options.mode == "progressive" else own
-
-
-def _bias(model: LoadedModel, options: AskOptions) -> float | None:
-    """The caller's bias, or the bundle's; None where the first token does not decide."""
-    if reason := why_undecided(model.protocol, model.call):
-        if options.decision_bias is not None:
-            raise InputError(f"{reason}: leave decision_bias out")
-        return None
-    own = options.decision_bias
-    return model.calibration.decision_bias if own is None else own

@@ -92,12 +92,12 @@ class Room:
 
     Attributes:
         budget: visual tokens that may still be spent.
-        cells: KV cells that are free.
+        cells: KV cells that are free; infinite where that is not known.
         cells_of: KV cells that a turn with these regions takes, its text included.
     """
 
     budget: float
-    cells: int
+    cells: float
     cells_of: Callable[[Sequence[Region]], int]
 
 

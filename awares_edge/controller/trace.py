@@ -17,6 +17,7 @@ View: TypeAlias = Literal["low", "full"]
 Phase: TypeAlias = Literal["preprocess", "vision", "prefill", "decode"]
 
 PHASES: tuple[Phase, ...] = ("preprocess", "vision", "prefill", "decode")
+COUNTS = ("prefill_tokens", "reused_tokens", "decode_tokens", "discarded_tokens", "reused_regions")
 
 
 @dataclass(slots=True)
@@ -31,6 +32,8 @@ class TurnTrace:
             model did not choose, and calls that were taken back.
         reused_regions: regions whose vision features were kept from an earlier question.
         ms: milliseconds by phase. "preprocess" is resizing and cutting, "vision" the vision tower.
+        unreported: names of counts above, and phases, that a server did not report. Their values
+            are 0; `Answer.to_dict` has null in their place.
     """
 
     reused_tokens: int = 0
@@ -39,6 +42,7 @@ class TurnTrace:
     discarded_tokens: int = 0
     reused_regions: int = 0
     ms: dict[Phase, float] = field(default_factory=lambda: dict.fromkeys(PHASES, 0.0))
+    unreported: frozenset[str] = frozenset()
 
     @contextmanager
     def time(self, phase: Phase) -> Iterator[None]:
@@ -48,6 +52,15 @@ class TurnTrace:
             yield
         finally:
             self.ms[phase] += (perf_counter() - start) * 1e3
+
+    def count(self, name: str) -> int | None:
+        """A count by its name; None where it was not reported."""
+        value: int = getattr(self, name)
+        return None if name in self.unreported else value
+
+    def spent(self, phase: Phase) -> float | None:
+        """Milliseconds of a phase; None where they were not reported."""
+        return None if phase in self.unreported else round(self.ms[phase], 3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +91,7 @@ class Answer:
     Attributes:
         text: the answer.
         reasoning: what the model said around it: its thoughts, of all turns; empty for AwaRes.
-        reasoning_tokens: length of `reasoning` in tokens.
+        reasoning_tokens: length of `reasoning` in tokens; None where a server did not report it.
         mode: "awares", "progressive" (calls inside crops), or a baseline: "full" (whole picture
             at once), "low" (never zoom).
         view: what the model was shown first: "low" (the low-res view) or "full" (the picture).
@@ -92,8 +105,10 @@ class Answer:
         finish: "stop" (the model ended it) or "length" (token limit or full context).
         total_ms: wall time of the question, milliseconds.
         confidence: how likely the answer is right, 0 to 1: the probability of its tokens, at the
-            bundle's calibrated temperature. Under an answer grammar: among what it allows.
-        log_probability: of the answer's tokens, natural logarithm, before calibration.
+            bundle's calibrated temperature. Under an answer grammar: among what it allows. None
+            where a server does not report it.
+        log_probability: of the answer's tokens, natural logarithm, before calibration; None where a
+            server does not report it.
         decision_margin: logit of the token that begins a call, less the largest other one, at the
             first token of the first turn and before the bias; None where that token decides
             nothing: no call was possible, or the model thinks first.
@@ -118,9 +133,9 @@ class Answer:
     precision: str
     protocol: str
     reasoning: str = ""
-    reasoning_tokens: int = 0
-    confidence: float = 1.0
-    log_probability: float = 0.0
+    reasoning_tokens: int | None = 0
+    confidence: float | None = 1.0
+    log_probability: float | None = 0.0
     decision_margin: float | None = None
     decision_bias: float = 0.0
     withheld: str | None = None
@@ -147,7 +162,7 @@ class Answer:
             "answer": self.text,
             **self._reasoning(),
             **({} if self.withheld is None else {"withheld": self.withheld}),
-            "confidence": round(self.confidence, 6),
+            "confidence": _rounded(self.confidence),
             "mode": self.mode,
             "crops": [crop.id for crop in self.crops],
             "boxes": [list(crop.box) for crop in self.crops],
@@ -157,13 +172,9 @@ class Answer:
             "visual_tokens": {"low": tokens.low, "crops": tokens.crops, "full": tokens.full},
             "rtr": round(self.rtr, 6),
             "pixel_ratio": round(self.pixel_ratio, 6),
-            "prefill_tokens": [turn.prefill_tokens for turn in turns],
-            "reused_tokens": [turn.reused_tokens for turn in turns],
-            "decode_tokens": [turn.decode_tokens for turn in turns],
-            "discarded_tokens": [turn.discarded_tokens for turn in turns],
-            "reused_regions": [turn.reused_regions for turn in turns],
+            **{name: [turn.count(name) for turn in turns] for name in COUNTS},
             "timings_ms": {
-                **{phase: [round(turn.ms[phase], 3) for turn in turns] for phase in PHASES},
+                **{phase: [turn.spent(phase) for turn in turns] for phase in PHASES},
                 "total": round(self.total_ms, 3),
             },
             "policies": list(self.policies),

@@ -1,76 +1,84 @@
-"""The views and regions of one picture: cut, encoded, and kept in the cache."""
+"""What has been computed of one picture: its views and regions, encoded and kept in the cache."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
 
 from PIL import Image
 
+from awares_edge.controller.cuts import PictureCuts
 from awares_edge.controller.loaded import LoadedModel
 from awares_edge.controller.shown import Edges, Shown
-from awares_edge.controller.trace import TurnTrace, View
+from awares_edge.controller.trace import Answer, TurnTrace, View
 from awares_edge.controller.transcript import Transcript
 from awares_edge.protocol.crops import Box
-from awares_edge.protocol.regions import Region
-from awares_edge.protocol.sizes import RESAMPLING, Size
+from awares_edge.protocol.sizes import Size
 from awares_edge.runtimes.base import EncodedImage
-from awares_edge.vision.geometry import MAX_ASPECT_RATIO, visual_tokens
 from awares_edge.vision.patches import extract_patches
 
 _KEPT_TOKENS = 16_384
 """Most visual tokens of encoded regions that are kept for later questions (the last one stays)."""
 
 
-class PictureViews:
-    """What has been computed of one picture so far.
+Same: TypeAlias = Callable[[Image.Image, Image.Image], bool]
+"""Whether two pictures of one size, RGB, look the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Region:
+    """A region after the vision tower, and what it was computed from."""
+
+    encoded: EncodedImage
+    shown: Shown
+
+
+@dataclass(frozen=True, slots=True)
+class Unchanged:
+    """What looks the same in a newer picture.
 
     Attributes:
-        image: upright RGB picture as loaded.
-        source: what regions are cut from.
+        newer: the newer picture.
+        views: views whose KV is still right.
+        regions: edges, in `source`, of regions whose features are still right.
     """
 
+    newer: PictureCuts
+    views: frozenset[View]
+    regions: frozenset[Edges]
+
+    def holds(self, answer: Answer) -> bool:
+        """Whether all that the model saw for an answer looks the same, so that it stands."""
+        boxes = {self.newer.to_image_box(edges) for edges in self.regions}
+        return answer.view in self.views and all(crop.box in boxes for crop in answer.crops)
+
+
+class PictureViews(PictureCuts):
+    """What has been computed of one picture so far."""
+
     def __init__(self, model: LoadedModel, image: Image.Image) -> None:
+        super().__init__(model.protocol, model.preprocessing.factor, image)
         self.model = model
-        self.image = image
-        self._limited = model.protocol.limited_view(image)
-        self.source = model.protocol.source_view(self._limited)
         self._views: dict[View, Transcript] = {}
-        self._regions: OrderedDict[tuple[Edges, Size, Box], EncodedImage] = OrderedDict()
+        self._seen: dict[View, Image.Image] = {}
+        self._regions: OrderedDict[tuple[Edges, Size, Box], _Region] = OrderedDict()
 
     def cut(self, view: View) -> Image.Image:
-        """The pixels of a view."""
-        if view == "full":
-            return self.source
-        return self.model.protocol.first_picture(self._limited)
-
-    def size(self, view: View) -> Size:
-        """Size of a view in pixels."""
-        if view == "full":
-            return self.source.size
-        return self.model.protocol.first_size(self._limited.size)
-
-    def fits(self, size: Size) -> bool:
-        """Whether the vision tower takes a picture of this size (width, height)."""
-        return max(size) <= MAX_ASPECT_RATIO * min(size)
-
-    def tokens(self, size: Size) -> int:
-        """Visual tokens of a picture of this size (width, height) under the protocol's limits."""
-        protocol = self.model.protocol
-        return visual_tokens(
-            *size,
-            min_pixels=protocol.min_pixels,
-            max_pixels=protocol.max_pixels,
-            factor=self.model.preprocessing.factor,
-        )
+        """The pixels of a view, as the model saw them where it has."""
+        return self._seen[view] if view in self._seen else super().cut(view)
 
     def transcript(self, kind: View, trace: TurnTrace) -> Transcript:
         """The conversation about a view, made on first use."""
         if kind not in self._views:
-            encoded = self.encode_view(kind, trace)
+            with trace.time("preprocess"):
+                seen = self.cut(kind)
+            encoded = self._encode(seen, trace)
             with trace.time("prefill"):
                 session = self.model.open_session()
             self._views[kind] = Transcript(self.model, session, encoded)
+            self._seen[kind] = seen
         return self._views[kind]
 
     def encode_view(self, kind: View, trace: TurnTrace) -> EncodedImage:
@@ -79,66 +87,57 @@ class PictureViews:
             image = self.cut(kind)
         return self._encode(image, trace)
 
-    def show(self, region: Region, shown: Sequence[Shown]) -> Shown:
-        """Cut a region out of the source picture, or out of a region that was shown before."""
-        if region.picture == 0:
-            left, top, right, bottom = map(float, region.box)
-            return Shown(region, (left, top, right, bottom), self.source.crop(region.box))
-        parent = shown[region.picture - 1]
-        sent = self.model.protocol.region.nested == "sent"
-        image = self._scaled(parent) if sent else parent.image
-        x, y, right, bottom = parent.box
-        scale_x, scale_y = (right - x) / image.width, (bottom - y) / image.height
-        x1, y1, x2, y2 = region.box
-        edges = (x + x1 * scale_x, y + y1 * scale_y, x + x2 * scale_x, y + y2 * scale_y)
-        return Shown(region, edges, image.crop(region.box))
-
     def encode(self, shown: Shown, trace: TurnTrace) -> EncodedImage:
         """A region after the vision tower; encoded once while there is room to keep it."""
         key = (shown.box, shown.region.size, shown.region.box)
         if key in self._regions:
             self._regions.move_to_end(key)
             trace.reused_regions += 1
-            return self._regions[key]
+            return self._regions[key].encoded
         with trace.time("preprocess"):
-            image = self._scaled(shown)
-        encoded = self._regions[key] = self._encode(image, trace)
+            image = self.scaled(shown)
+        encoded = self._encode(image, trace)
+        self._regions[key] = _Region(encoded, shown)
         while len(self._regions) > 1 and self._kept_tokens() > _KEPT_TOKENS:
             self._regions.popitem(last=False)
         return encoded
 
-    def to_image_box(self, box: Sequence[float]) -> Box:
-        """A box in `source` as pixels of `image`."""
-        scale_x = self.image.width / self.source.width
-        scale_y = self.image.height / self.source.height
-        left, top, right, bottom = box
-        return (
-            round(left * scale_x),
-            round(top * scale_y),
-            round(right * scale_x),
-            round(bottom * scale_y),
-        )
+    def compare(self, image: Image.Image, same: Same) -> Unchanged:
+        """What looks in a newer picture of the same size as it did when it was computed."""
+        newer = PictureCuts(self.profile, self._factor, image)
+        views = frozenset(v for v, seen in self._seen.items() if same(seen, newer.cut(v)))
+        # A region inside another was cut from what the other showed then.
+        tops = [kept.shown for kept in self._regions.values() if not kept.shown.region.picture]
+        boxes = (s.box for s in tops if same(s.image, newer.show(s.region, ()).image))
+        return Unchanged(newer, views, frozenset(boxes))
 
-    def _kept_tokens(self) -> int:
-        return sum(encoded.grid.tokens for encoded in self._regions.values())
+    def renew(self, unchanged: Unchanged) -> None:
+        """Show a newer picture; keep what was computed of what looks the same.
 
-    def _scaled(self, shown: Shown) -> Image.Image:
-        fit = self.model.protocol.region.fit
-        if fit is None or shown.image.size == shown.region.size:
-            return shown.image
-        return shown.image.resize(shown.region.size, RESAMPLING[fit.resampler])
+        Conversations are forgotten.
+        """
+        for kind, transcript in list(self._views.items()):
+            if kind in unchanged.views:
+                transcript.rewind()
+            else:
+                transcript.close()
+                del self._views[kind], self._seen[kind]
+        for key, kept in list(self._regions.items()):
+            if kept.shown.region.picture or kept.shown.box not in unchanged.regions:
+                del self._regions[key]
+        newer = unchanged.newer
+        self.image, self._limited, self.source = newer.image, newer._limited, newer.source
 
-    def _encode(self, image: Image.Image, trace: TurnTrace) -> EncodedImage:
-        protocol = self.model.protocol
-        with trace.time("preprocess"):
-            patches = extract_patches(
-                image,
-                self.model.preprocessing,
-                min_pixels=protocol.min_pixels,
-                max_pixels=protocol.max_pixels,
-            )
-        with trace.time("vision"):
-            return self.model.runtime.encode_image(patches)
+    def kept(self) -> dict[Box, Image.Image]:
+        """Regions whose features are kept: pixels, as the model saw them, by box in `image`."""
+        return {
+            self.to_image_box(kept.shown.box): kept.shown.image for kept in self._regions.values()
+        }
+
+    @property
+    def cached(self) -> frozenset[View]:
+        """Views that are in a cache."""
+        return frozenset(self._views)
 
     def abandon(self) -> None:
         """Forget a question that was not answered to its end."""
@@ -155,4 +154,20 @@ class PictureViews:
         for transcript in self._views.values():
             transcript.close()
         self._views.clear()
+        self._seen.clear()
         self._regions.clear()
+
+    def _kept_tokens(self) -> int:
+        return sum(kept.encoded.grid.tokens for kept in self._regions.values())
+
+    def _encode(self, image: Image.Image, trace: TurnTrace) -> EncodedImage:
+        profile = self.profile
+        with trace.time("preprocess"):
+            patches = extract_patches(
+                image,
+                self.model.preprocessing,
+                min_pixels=profile.min_pixels,
+                max_pixels=profile.max_pixels,
+            )
+        with trace.time("vision"):
+            return self.model.runtime.encode_image(patches)

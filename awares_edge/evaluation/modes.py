@@ -14,9 +14,9 @@ from typing import cast, get_args
 
 import numpy as np
 
+from awares_edge.controller.askable import Askable, OpenPicture
 from awares_edge.controller.model import Model
 from awares_edge.controller.options import AskOptions
-from awares_edge.controller.picture import Picture
 from awares_edge.controller.trace import Answer, Mode
 from awares_edge.errors import InputError
 from awares_edge.synth.oracle import QUARTERS
@@ -39,17 +39,19 @@ def get_mode(name: str) -> str:
     raise InputError(f"no mode {name!r}: choose from {known} (R above 0 and at most 1)")
 
 
-def in_mode(model: Model, mode: str) -> Model:
+def in_mode(model: Askable, mode: str) -> Askable:
     """The model to ask in a mode: itself, or for ``prune:R`` the same with pruned pictures.
 
     The second shares the first one's weights: close only the first.
 
     Raises:
-        InputError: its runtime cannot prune.
+        InputError: its runtime cannot prune, or it is behind an endpoint.
     """
     share = _kept_share(mode)
     if share is None:
         return model
+    if not isinstance(model, Model):
+        raise InputError(f"mode {mode!r} needs a model on this machine, not one behind an endpoint")
     runtime = model.runtime.pruned(share)
     return Model(
         runtime,
@@ -73,7 +75,7 @@ def _kept_share(mode: str) -> float | None:
 
 
 def ask(
-    picture: Picture,
+    picture: OpenPicture,
     prompt: str,
     mode: str,
     *,

@@ -45,11 +45,23 @@ class Report:
     Attributes:
         skipped: pictures that could not be used, each with the reason; their remaining questions
             were not asked and are not counted.
+        refusals: questions that were not asked because no picture reached the model, by reason.
+            ``accuracy_of_all`` counts them as wrong; ``accuracy`` does not count them.
     """
 
     mode: str
     outcomes: list[Outcome] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
+    refusals: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def refused(self) -> int:
+        """Questions that were not asked because no picture reached the model."""
+        return sum(self.refusals.values())
+
+    def refuse(self, reason: str, questions: int) -> None:
+        """Count the questions about a picture that did not reach the model."""
+        self.refusals[reason] = self.refusals.get(reason, 0) + questions
 
     def to_dict(self) -> dict[str, Any]:
         o = self.outcomes
@@ -62,6 +74,7 @@ class Report:
             "skipped_pictures": self.skipped,
             "accuracy": accuracy,
             "accuracy_ci": [round(x, 4) for x in wilson(accuracy or 0.0, len(o))],
+            **self._refusals(),
             "rtr": _mean([x.visual_tokens / x.full_tokens for x in o]),
             "direct_share": _mean([not x.crops for x in o]),
             "needs_zoom_share": _mean([x.needs_zoom for x in o]),
@@ -80,6 +93,19 @@ class Report:
             "ms_mean": _mean([x.total_ms for x in o]),
             "ms_p50": round(float(np.median([x.total_ms for x in o])), 2) if o else None,
             "ms_p95": round(float(np.quantile([x.total_ms for x in o], 0.95)), 2) if o else None,
+        }
+
+    def _refusals(self) -> dict[str, Any]:
+        """What was refused; nothing where everything reached the model."""
+        if not self.refusals:
+            return {}
+        count = len(self.outcomes) + self.refused
+        right = sum(x.correct for x in self.outcomes) / count
+        return {
+            "refused": self.refused,
+            "refusals": self.refusals,
+            "accuracy_of_all": round(right, 4),
+            "accuracy_of_all_ci": [round(x, 4) for x in wilson(right, count)],
         }
 
     def _calls(self) -> dict[str, float | None]:

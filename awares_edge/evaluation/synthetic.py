@@ -8,12 +8,13 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from awares_edge.controller.model import Model
+from awares_edge.controller.askable import Askable
 from awares_edge.controller.trace import Answer
 from awares_edge.errors import ImageError
 from awares_edge.evaluation.answers import is_right
 from awares_edge.evaluation.modes import ask, get_mode, in_mode
 from awares_edge.evaluation.report import Outcome, Report
+from awares_edge.evaluation.views import Refused, View
 from awares_edge.synth.generate import Split, generate
 from awares_edge.synth.oracle import smallest_crops
 from awares_edge.synth.sample import SIDE, Question
@@ -39,14 +40,23 @@ def questions(
 
 
 def shown_pictures(
-    drawn: Iterable[tuple[str, Image.Image, list[Question]]], control: PictureControl
-) -> Iterator[tuple[str, Image.Image, list[Question]]]:
-    """What `questions` gives, with a blank or the picture before where the control asks for it."""
+    drawn: Iterable[tuple[str, Image.Image, list[Question]]],
+    control: PictureControl,
+    view: View | None = None,
+) -> Iterator[tuple[str, Image.Image | Refused, list[Question]]]:
+    """What `questions` gives as the model sees it.
+
+    Args:
+        control: "blank" or "other" puts a blank or the picture before in the place of each.
+        view: the way by which pictures reach the model; None for as they are.
+    """
     blank = Image.new("RGB", (SIDE, SIDE), (238, 238, 238))
     before = blank
-    for family, image, chosen in drawn:
-        yield family, {"right": image, "blank": blank, "other": before}[control], chosen
+    for index, (family, image, chosen) in enumerate(drawn):
+        shown = {"right": image, "blank": blank, "other": before}[control]
         before = image
+        seen = (shown, chosen) if view is None else view.show(index, shown, chosen)
+        yield (family, seen, chosen) if isinstance(seen, Refused) else (family, *seen)
 
 
 def balanced(
@@ -68,7 +78,7 @@ def balanced(
 
 
 def evaluate(
-    model: Model,
+    model: Askable,
     mode: str,
     *,
     split: Split = "test",
@@ -76,18 +86,23 @@ def evaluate(
     limit: int = 2000,
     families: tuple[str, ...] = (),
     control: PictureControl = "right",
+    view: View | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Report:
     """Ask every question of a split and score the answers (`is_right`).
 
     ``control`` replaces the picture by a blank one or by the one before, to show
-    what guessing gives. A picture that cannot be used is skipped, and named in the report.
+    what guessing gives; ``view`` shows it by way of a camera, for instance. A picture that cannot
+    be used is skipped, one that the view refuses is not asked about; the report names both.
     """
     report = Report(get_mode(mode))
     model = in_mode(model, mode)
     rng = np.random.default_rng([seed, 11])
     drawn = questions(split, seed, limit, families)
-    for family, shown, chosen in shown_pictures(drawn, control):
+    for family, shown, chosen in shown_pictures(drawn, control, view):
+        if isinstance(shown, Refused):
+            report.refuse(shown.reason, len(chosen))
+            continue
         try:
             with model.open(shown) as picture:
                 for question in chosen:
@@ -101,7 +116,7 @@ def evaluate(
                     )
                     report.outcomes.append(_outcome(family, question, answer))
                     if progress:
-                        progress(len(report.outcomes), limit)
+                        progress(len(report.outcomes) + report.refused, limit)
         except ImageError as error:
             report.skipped.append(f"{family}: {error}")
     return report

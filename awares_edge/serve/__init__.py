@@ -9,12 +9,11 @@
     worker           questions on threads: back-pressure, cancelling
     shown            the text a client gets: stop texts, token limit   (pure)
     replies          answers in OpenAI's shapes, usage, timings        (pure)
-    refusals         errors in OpenAI's shape
-    guard            Host, token, body size and time, before anything is read
-    connections      slow and surplus connections; signals and draining
     metrics          Prometheus
     app, run         the routes, and the running server
     look             the MCP tool
+
+What it shares with other servers (limits, guard, refusals, connections) is in `httpd`.
 
 Everything here needs `pip install 'awares-edge[serve]'`; `look` needs `awares-edge[mcp]`.
 """

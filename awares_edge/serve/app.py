@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from time import perf_counter
 from typing import Any
 
@@ -17,11 +18,11 @@ from starlette.responses import Response
 from awares_edge._version import __version__
 from awares_edge.controller import Model
 from awares_edge.errors import AwaresError
+from awares_edge.httpd.guard import Guard, read_body
+from awares_edge.httpd.refusals import Refusal, as_refusal, json_response
 from awares_edge.schema import shown
 from awares_edge.serve.chat import Chat
-from awares_edge.serve.guard import Guard, read_body
 from awares_edge.serve.options import ServeOptions
-from awares_edge.serve.refusals import Refusal, as_refusal, json_response
 from awares_edge.serve.requests import ChatRequest
 
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -94,6 +95,7 @@ class _Routes:
             "device": model.runtime.device,
             "protocol": model.protocol.name,
         }
+        self._profile = asdict(model.protocol)
         self._created = int(time.time())
 
     def all(self) -> list[tuple[str, str, Callable[[Request], Awaitable[Response]]]]:
@@ -132,7 +134,7 @@ class _Routes:
             "chat_template": "",
             "chat_template_caps": {"supports_tools": False},
             "build_info": f"awares-edge {__version__}",
-            "awares": self._about,
+            "awares": {**self._about, "profile": self._profile},
         }
         return json_response(body)
 

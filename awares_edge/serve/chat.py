@@ -21,13 +21,13 @@ from awares_edge.controller import (
     ReasoningDelta,
     TextDelta,
 )
+from awares_edge.httpd.refusals import CLIENT_LEFT, Refusal, as_refusal, json_response
 from awares_edge.serve import replies
 from awares_edge.serve.conversation import NO_PICTURE, Conversation, read_conversation
 from awares_edge.serve.grammar import JsonAnswers, instructions, json_schema
 from awares_edge.serve.images import read_images
 from awares_edge.serve.metrics import Metrics, Pace
 from awares_edge.serve.options import MAX_ARRIVING, ServeOptions
-from awares_edge.serve.refusals import CLIENT_LEFT, Refusal, as_refusal, json_response
 from awares_edge.serve.requests import ChatRequest, read_request
 from awares_edge.serve.shown import CALL_TOKENS, Shown, shortener
 from awares_edge.serve.worker import Answered, Question, Worker
@@ -120,11 +120,14 @@ class Chat:
                 raise Refusal(400, reason, code="unsupported_value", param="response_format")
             text = f"{text}\n{instructions(schema)}"
         tokens = max(asked.limit, CALL_TOKENS)
+        asked.request.awares.options()  # What contradicts itself is refused before it waits.
 
         def ask(left: float, cancel: threading.Event) -> AskOptions:
             # Here, because a large schema takes long, and this runs on a question's own thread.
             grammar = None if schema is None else self._answers.grammar(schema)
-            return AskOptions(max_new_tokens=tokens, timeout=left, cancel=cancel, grammar=grammar)
+            return asked.request.awares.options(
+                max_new_tokens=tokens, timeout=left, cancel=cancel, grammar=grammar
+            )
 
         images = read_images(asked.conversation.images, self._options)
         return Question(text, images, ask, Pace(arrived))

@@ -21,7 +21,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from awares_edge.serve.refusals import Refusal
+from awares_edge.httpd.refusals import Refusal
 from awares_edge.serve.requests import ImagePart, Message, TextPart
 
 _SYSTEM = ("system", "developer")

@@ -12,9 +12,9 @@ from llguidance import LLMatcher, LLTokenizer
 from numpy.typing import NDArray
 
 from awares_edge.controller import Model
+from awares_edge.httpd.refusals import Refusal
 from awares_edge.schema import shown
 from awares_edge.serve.options import MAX_SCHEMA_BYTES
-from awares_edge.serve.refusals import Refusal
 from awares_edge.serve.requests import ResponseFormat
 
 # Compact JSON: a model that may write white space may write it for ever.

@@ -13,9 +13,9 @@ from math import ceil, sqrt
 from PIL import Image
 
 from awares_edge.errors import ImageError
+from awares_edge.httpd.refusals import Refusal
 from awares_edge.schema import shown
 from awares_edge.serve.options import ServeOptions
-from awares_edge.serve.refusals import Refusal
 from awares_edge.vision.load import load_image
 
 # RFC 2397, base64 only, with an image's media type.

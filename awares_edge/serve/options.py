@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass
 
 from awares_edge.errors import InputError
+from awares_edge.httpd.limits import check_token
 
 MAX_BODY_BYTES = 32 << 20
 MAX_PIXELS = 40_000_000
@@ -15,8 +15,6 @@ MAX_PARTS = 64
 MAX_SCHEMA_BYTES = 65_536
 MAX_STOPS = 4
 MAX_STOP = 256
-MAX_CONNECTIONS = 256
-MAX_HEADER = 16_384
 MAX_ARRIVING = 8
 """Requests whose bodies may arrive beside those that run and wait."""
 CELL_BYTES = 128 << 10
@@ -69,8 +67,7 @@ class ServeOptions:
     def __post_init__(self) -> None:
         if not self.model_name.isprintable() or not 1 <= len(self.model_name) <= 255:
             raise InputError("the model's name must have 1 to 255 printable characters")
-        if self.token is not None and not (self.token.isascii() and len(self.token) >= 16):
-            raise InputError("the token must have at least 16 ASCII characters")
+        check_token(self.token)
         least = {"parallel": 1, "max_body": 1024, "max_pixels": 1, "max_images": 1, "max_tokens": 1}
         for name in ("waiting", "keep_pictures", "keep_bytes", "cell_bytes", *least):
             if getattr(self, name) < least.get(name, 0):
@@ -78,25 +75,3 @@ class ServeOptions:
         for name in ("timeout", "drain", "header_seconds", "body_seconds"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{name} must be above 0 seconds")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach a server that listens there."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def check_exposure(host: str, token: str | None) -> None:
-    """
-    Raises:
-        InputError: other machines could reach the server, and it has no token.
-    """
-    if token is None and not is_loopback(host):
-        raise InputError(
-            f"{host} can be reached from other machines: set a token (environment variable "
-            "AWARES_EDGE_TOKEN, at least 16 characters), or listen on 127.0.0.1"
-        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 from uuid import uuid4
 
@@ -126,10 +126,16 @@ def extension(
     more: dict[str, Any] = {"images": images, "ignored": list(ignored)}
     if answer is None:
         return {"asked": False, **more}
-    return {"asked": True, **answer.to_dict(), "zoomed": crops(answer.crops), **more}
+    told = {
+        "view": answer.view,
+        "call_text": answer.call_text,
+        "zoomed": crops(answer.crops),
+        "log_probability": answer.log_probability,
+    }
+    return {"asked": True, **answer.to_dict(), **told, **more}
 
 
 def crops(event: CropsRequested | Sequence[Any]) -> list[dict[str, Any]]:
     """Crops with their boxes, in pixels of the picture (or sheet) that was asked about."""
     found = event.crops if isinstance(event, CropsRequested) else event
-    return [{"id": c.id, "name": c.name, "box": list(c.box), "tokens": c.tokens} for c in found]
+    return [{**asdict(c), "box": list(c.box), "size": list(c.size)} for c in found]

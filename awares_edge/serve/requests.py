@@ -11,10 +11,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from awares_edge.controller import AskOptions, Mode, Policies
+from awares_edge.controller.policies import InvalidCallPolicy, TooManyPolicy
 from awares_edge.errors import InputError
+from awares_edge.httpd.refusals import Refusal, unsupported
 from awares_edge.schema import parse_json, shown
 from awares_edge.serve.options import MAX_MESSAGES, MAX_PARTS, MAX_STOP, MAX_STOPS, ServeOptions
-from awares_edge.serve.refusals import Refusal, unsupported
 
 
 class _Body(BaseModel):
@@ -78,6 +80,45 @@ Count = Annotated[int, Field(ge=1)]
 Stop = Annotated[str, Field(min_length=1, max_length=MAX_STOP)]
 
 
+class Asking(_Body):
+    """How to look, as `AskOptions` and `Policies` name it; our own client sends it."""
+
+    # Strict: a field that was not acted on would give another answer than the one asked for.
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    mode: Mode = "awares"
+    max_calls: Count | None = None
+    crops: Annotated[list[Annotated[str, Field(max_length=8)]], Field(max_length=16)] = []
+    invalid_call: InvalidCallPolicy = "protocol"
+    max_crops: Count | None = None
+    too_many_crops: TooManyPolicy = "keep-first"
+    max_rtr: Annotated[float, Field(gt=0)] | None = None
+    abstain_below: Annotated[float, Field(ge=0, le=1)] | None = None
+    decision_bias: Annotated[float, Field(ge=-1e4, le=1e4)] | None = None
+
+    def options(self, **more: Any) -> AskOptions:
+        """These options, with those of the server.
+
+        Raises:
+            InputError: they contradict one another.
+        """
+        policies = Policies(
+            self.invalid_call,
+            self.max_crops,
+            self.too_many_crops,
+            self.max_rtr,
+            abstain_below=self.abstain_below,
+        )
+        return AskOptions(
+            mode=self.mode,
+            max_calls=self.max_calls,
+            crops=tuple(self.crops),
+            policies=policies,
+            decision_bias=self.decision_bias,
+            **more,
+        )
+
+
 class ChatRequest(_Body):
     """One request."""
 
@@ -98,6 +139,7 @@ class ChatRequest(_Body):
     tools: list[Any] | None = None
     tool_choice: Any = None
     functions: list[Any] | None = None
+    awares: Asking = Asking()
 
     @property
     def stops(self) -> tuple[str, ...]:

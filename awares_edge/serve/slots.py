@@ -6,7 +6,7 @@ import asyncio
 import math
 from collections import deque
 
-from awares_edge.serve.refusals import Refusal
+from awares_edge.httpd.refusals import Refusal
 
 
 class Slots:

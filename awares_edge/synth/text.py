@@ -39,11 +39,14 @@ class _Mask:
     advance: int
 
 
+def font_file(name: str) -> Path:
+    """The TrueType file of one of `FONTS`; it holds printable ASCII only."""
+    return _FONT_DIR / f"{name}.ttf"
+
+
 @lru_cache(maxsize=64)
 def _font(name: str, size: int) -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(
-        str(_FONT_DIR / f"{name}.ttf"), size, layout_engine=ImageFont.Layout.BASIC
-    )
+    return ImageFont.truetype(str(font_file(name)), size, layout_engine=ImageFont.Layout.BASIC)
 
 
 @lru_cache(maxsize=8192)

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import base64
 import http.client
-import io
 import json
 import time
-import urllib.error
-import urllib.parse
-import urllib.request
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from time import monotonic
 from typing import Any
 
 from PIL import Image
 
-from awares_edge.errors import InputError
-from awares_edge.training.errors import EndpointError, ReplyError
+from awares_edge.controller.generated import Limits
+from awares_edge.errors import DeadlineExceeded, EndpointError
+from awares_edge.remote.address import Address
+from awares_edge.remote.exchange import StatusError, TooLong
+from awares_edge.remote.http import Backoff, Server
+from awares_edge.remote.pictures import data_url
+from awares_edge.training.errors import ReplyError
 
 # Tried again: timeouts, rate limits, servers that restart.
 _TRANSIENT = {408, 409, 425, 429, 500, 502, 503, 504}
@@ -31,7 +32,6 @@ _ADVICE = {
 MOST_UNUSABLE = 20
 """Unusable replies in a row after which the run stops: the set-up must be wrong."""
 _MAX_REPLY_BYTES = 4 << 20
-_LONGEST_WAIT = 120.0
 
 
 @dataclass(frozen=True)
@@ -52,23 +52,15 @@ class Endpoint:
     attempts: int = 5
     first_wait: float = 1.0
     timeout: float = 120.0
+    _server: Server = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """
         Raises:
             InputError: ``url`` is not an HTTP address, or ``key`` cannot be sent in a header.
         """
-        try:
-            address = urllib.parse.urlsplit(self.url)
-            known = address.scheme in ("http", "https") and bool(address.hostname)
-        except ValueError:
-            known = False
-        if not known:
-            raise InputError(
-                f"{self.url!r} is not the address of a server: write http://HOST:PORT/v1"
-            )
-        if not (self.key.isascii() and self.key.isprintable()):
-            raise InputError("the endpoint's key must be printable ASCII")
+        server = Server(Address.parse(self.url), self.key, silence=self.timeout)
+        object.__setattr__(self, "_server", server)
 
     def chat(
         self,
@@ -86,28 +78,34 @@ class Endpoint:
         """
         content: list[dict[str, Any]] = [{"type": "text", "text": prompt}]
         if image is not None:
-            content.insert(0, {"type": "image_url", "image_url": {"url": _data_url(image)}})
+            content.insert(
+                0,
+                {"type": "image_url", "image_url": {"url": data_url(image.convert("RGB"), "png")}},
+            )
         body = {
             "model": self.model,
             "messages": [{"role": "user", "content": content if image else prompt}],
             "max_tokens": max_tokens,
             "temperature": 0,
         }
-        reason, wait = "", 0.0
+        reason, asked = "", 0.0
         for attempt in range(self.attempts):
             if attempt:
-                sleep(max(wait, self.first_wait * 2 ** (attempt - 1)))
+                sleep(Backoff(self.first_wait).wait(attempt, asked))
+            asked = 0.0
             try:
                 return _reply(self._post(body))
-            except urllib.error.HTTPError as error:
-                reason, wait = f"HTTP {error.code}", _retry_after(error)
-                if error.code in _REFUSED:
+            except StatusError as error:
+                reason, asked = str(error), error.wait
+                if error.status in _REFUSED:
                     raise ReplyError(f"{self.url} refused a request ({reason})") from error
-                if error.code not in _TRANSIENT:
+                if error.status not in _TRANSIENT:
                     break
+            except DeadlineExceeded:
+                reason = "timed out"
             except (OSError, http.client.HTTPException) as error:
-                reason = str(getattr(error, "reason", error)) or type(error).__name__
-            except (ValueError, KeyError, IndexError, TypeError, RecursionError):
+                reason = str(error) or type(error).__name__
+            except (TooLong, ValueError, KeyError, IndexError, TypeError, RecursionError):
                 reason = "the reply is not a chat completion"
         advice = _ADVICE.get(reason, "check that it runs")
         raise EndpointError(
@@ -116,33 +114,10 @@ class Endpoint:
         )
 
     def _post(self, body: dict[str, Any]) -> Any:
-        headers = {"Content-Type": "application/json"}
-        if self.key:
-            headers["Authorization"] = f"Bearer {self.key}"
-        request = urllib.request.Request(
-            self.url.rstrip("/") + "/chat/completions", json.dumps(body).encode(), headers
-        )
-        data = b""
-        late = time.monotonic() + self.timeout
-        with _OPENER.open(request, timeout=self.timeout) as response:
-            # The socket's timeout applies to each read: a slow server could go on without end.
-            while piece := response.read1(1 << 16):
-                data += piece
-                if len(data) > _MAX_REPLY_BYTES:
-                    raise ValueError("too long")
-                if time.monotonic() > late:
-                    raise TimeoutError("timed out")
+        url = f"{self._server.address.url}/chat/completions"
+        limits = Limits(1, monotonic() + self.timeout)
+        data = self._server.read("POST", url, json.dumps(body).encode(), limits, _MAX_REPLY_BYTES)
         return json.loads(data)
-
-
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """Refuses redirects, which would send the key to another server."""
-
-    def redirect_request(self, *_: Any) -> None:
-        return None
-
-
-_OPENER = urllib.request.build_opener(_NoRedirects)
 
 
 class Patience:
@@ -168,20 +143,8 @@ class Patience:
             ) from error
 
 
-def _retry_after(error: urllib.error.HTTPError) -> float:
-    """Seconds to wait as the server asks, at most ``_LONGEST_WAIT``; 0 if it does not say."""
-    text = error.headers.get("Retry-After", "")
-    return min(_LONGEST_WAIT, float(text)) if text.isdigit() else 0.0
-
-
 def _reply(value: Any) -> str:
     text = value["choices"][0]["message"]["content"]
     if not isinstance(text, str):
         raise ValueError("no text")
     return text
-
-
-def _data_url(image: Image.Image) -> str:
-    buffer = io.BytesIO()
-    image.convert("RGB").save(buffer, "PNG")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -9,9 +9,5 @@ class TrainingError(AwaresError):
     """A training run cannot start or continue; the message says what to do."""
 
 
-class EndpointError(TrainingError):
-    """An OpenAI-compatible endpoint cannot be reached or used; the run stops."""
-
-
 class ReplyError(TrainingError):
     """An endpoint gave no usable answer to one request; others may work."""

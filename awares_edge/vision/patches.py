@@ -42,6 +42,23 @@ class Patches:
     grid: Grid
 
 
+def resize_picture(
+    image: Image.Image, factor: int, *, min_pixels: int, max_pixels: int
+) -> Image.Image:
+    """A picture at the size that it has as patches (bicubic); itself where it has that size.
+
+    Args:
+        factor: pixels per visual token along each side.
+
+    Raises:
+        ImageError: the picture's size cannot be used (see `smart_resize`).
+    """
+    size = smart_resize(
+        image.width, image.height, min_pixels=min_pixels, max_pixels=max_pixels, factor=factor
+    )
+    return image if image.size == size else image.resize(size, Image.Resampling.BICUBIC)
+
+
 def extract_patches(
     image: Image.Image, preprocessing: Preprocessing, *, min_pixels: int, max_pixels: int
 ) -> Patches:
@@ -51,12 +68,8 @@ def extract_patches(
         ImageError: the picture's size cannot be used (see `smart_resize`).
     """
     p = preprocessing
-    width, height = smart_resize(
-        image.width, image.height, min_pixels=min_pixels, max_pixels=max_pixels, factor=p.factor
-    )
-    if image.size != (width, height):
-        image = image.resize((width, height), Image.Resampling.BICUBIC)
-    grid = Grid(height // p.patch_size, width // p.patch_size, p.merge_size)
+    image = resize_picture(image, p.factor, min_pixels=min_pixels, max_pixels=max_pixels)
+    grid = Grid(image.height // p.patch_size, image.width // p.patch_size, p.merge_size)
     m, side = p.merge_size, p.patch_size
     # Patches of one merged token are adjacent; bytes are reordered, a quarter of the floats.
     pixels = np.asarray(image, dtype=np.uint8).reshape(grid.rows, m, side, grid.columns, m, side, 3)

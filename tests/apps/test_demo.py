@@ -76,3 +76,45 @@ def test_the_embedded_bundle_verifies(capsys):
     assert manifest["verified"] is True
     assert manifest["protocol"]["name"] == "nano"
     assert sum(entry["bytes"] for entry in manifest["files"].values()) < 14e6
+
+
+def test_the_sheet_is_written_with_its_key_and_asks_no_model(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("awares_edge.apps.options.load", None)
+    path = tmp_path / "sheet.pdf"
+    command = ["demo", "--sheet", str(path), "--pages", "2", "--seed", "3"]
+    assert main([*command, "--json"]) == 0
+    key = json.loads(capsys.readouterr().out)
+    assert [(row["page"], row["family"]) for row in key] == [(1, "scene"), (2, "chart")]
+    data = path.read_bytes()
+    assert data.startswith(b"%PDF-")
+    assert data.count(b"/Type /Page\n") == 3  # the key is the last
+    assert main(command) == 0  # a file that is there is replaced
+    printed = capsys.readouterr()
+    assert path.read_bytes() == data
+    for row in key:
+        for asked in row["questions"]:
+            assert f"{asked['question']}  {asked['answer']}" in printed.out
+    assert "2 pages and the answer key" in printed.err
+    assert [p.name for p in tmp_path.iterdir()] == ["sheet.pdf"]
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--pages", "3"], "--pages is for the sheet: give --sheet too"),
+        (["--seed", "0"], "--seed is for the sheet: give --sheet too"),
+        (["--paper", "letter"], "--paper is for the sheet: give --sheet too"),
+        (["--sheet", "s.pdf", "-o", "x.png"], "--output is not used with --sheet"),
+        (["--sheet", "s.pdf", "--bundle", "b"], "--bundle is not used with --sheet"),
+        (["--sheet", "s.pdf", "--pages", "25"], "'--pages'"),
+    ],
+)
+def test_options_of_the_sheet_and_of_the_samples_are_not_mixed(
+    options, reason, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    assert main(["demo", *options]) == 2
+    printed = capsys.readouterr()
+    assert reason in printed.err
+    assert printed.out == ""
+    assert list(tmp_path.iterdir()) == []

@@ -243,3 +243,61 @@ def test_json_escapes_what_a_terminal_would_obey_and_loses_nothing(capsys):
     assert line.isprintable()
     assert "é 猫" in line
     assert json.loads(line) == row
+
+
+def test_captured_sheets_are_asked_about_and_refused_ones_are_told(asked, monkeypatch, capsys):
+    pytest.importorskip("cv2")
+    from awares_edge.camera.sheet import captured
+    from awares_edge.camera.sheet.rectify import NoPage, page_in
+
+    pages = []
+
+    def every_other(frame):
+        pages.append(frame)
+        return page_in(frame) if len(pages) % 2 else NoPage("2 of 4 markers found", 2)
+
+    monkeypatch.setattr(captured, "page_in", every_other)
+    command = ["evaluate", "synth", "--capture", "mild", "--limit", "12", "--json"]
+    assert main(command) == 0
+    printed = capsys.readouterr()
+    report = json.loads(printed.out)
+    assert report["questions"] == report["refused"] == 6
+    assert report["refusals"] == {"2 of 4 markers found": 6}
+    assert report["accuracy_of_all"] == pytest.approx(report["accuracy"] / 2, abs=1e-4)
+    assert "awares: 6 questions not asked: 2 of 4 markers found" in printed.err
+
+
+def test_without_rectification_nothing_is_refused_and_opencv_is_not_needed(
+    asked, monkeypatch, capsys
+):
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    command = ["evaluate", "synth", "--capture", "strong", "--no-rectify", "--limit", "6", "--json"]
+    assert main(command) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["questions"] == 6
+    assert "refused" not in report
+
+
+@pytest.mark.parametrize(
+    ("command", "reason"),
+    [
+        (["synth", "--no-rectify"], "--no-rectify is for captured sheets: give --capture too"),
+        (["chartqa", "--capture", "mild"], "--capture is for synth: leave it out"),
+        (["synth", "--capture", "foggy"], "'--capture'"),
+    ],
+)
+def test_options_of_captures_are_refused_where_they_would_do_nothing(
+    command, reason, asked, capsys
+):
+    assert main(["evaluate", *command]) == 2
+    assert reason in capsys.readouterr().err
+    assert asked == []
+
+
+def test_captures_that_cannot_be_read_here_are_refused_before_the_model_is_loaded(
+    asked, monkeypatch, capsys
+):
+    monkeypatch.setattr(extras, "find_spec", lambda _: None)
+    assert main(["evaluate", "synth", "--capture", "mild"]) == 2
+    assert "cv2: pip install 'awares-edge[camera]'" in capsys.readouterr().err
+    assert asked == []

@@ -15,6 +15,7 @@ SAMPLES = Path(awares_edge.__file__).parent / "assets" / "samples"
 FILES = {
     "ask": ["ask", str(SAMPLES / "sign.png"), "?", "--save-view"],
     "demo": ["demo", "-o"],
+    "sheet": ["demo", "--sheet"],
     "save": ["evaluate", "synth", "--limit", "2", "--save"],
     "picture": ["evaluate", "synth", "--limit", "2", "--picture"],
     "weights": ["calibrate", "weights", NANO, "-o"],
@@ -23,10 +24,12 @@ FILES = {
 }
 FOLDERS = {
     "evaluate": ["evaluate", "synth", "--limit", "2", "-o"],
+    "camera": ["camera", "--terminal", "--record"],
     "export": ["export", NANO, "-o"],
     "overwrite": ["export", NANO, "--overwrite", "-o"],
     "sft": ["train", "sft", NANO, "rows.jsonl", "-o"],
     "grpo": ["train", "grpo", NANO, "rows.jsonl", "-o"],
+    "convert": ["train", "convert", "rows.jsonl", "--format", "trl", "-o"],
     "average": ["train", "average", NANO, NANO, "-o"],
 }
 NEEDS = {"weights": "torch", "picture": "matplotlib", "export": "onnx", "overwrite": "onnx"}

@@ -12,11 +12,11 @@ pytest.importorskip("llguidance", reason="pip install 'awares-edge[serve]'")
 from PIL import Image
 
 import awares_edge
+from awares_edge.httpd.refusals import as_refusal
 from awares_edge.serve.conversation import read_conversation
 from awares_edge.serve.grammar import JsonAnswers, json_schema
 from awares_edge.serve.images import make_sheet, read_images
 from awares_edge.serve.options import ServeOptions
-from awares_edge.serve.refusals import as_refusal
 from awares_edge.serve.requests import read_request
 from awares_edge.serve.shown import Shown, shortener
 from tests.fuzz.mutate import damage

@@ -17,9 +17,10 @@ import numpy as np
 from PIL import Image
 
 import awares_edge
+from awares_edge.httpd.loop import listen
 from awares_edge.runtimes.null import NullSession
 from awares_edge.serve.options import ServeOptions
-from awares_edge.serve.run import listen, make_server, url_of
+from awares_edge.serve.run import make_server, url_of
 
 CALL = "GET_CROPS: ['3']"
 NAME = "awares-edge"

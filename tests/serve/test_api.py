@@ -42,8 +42,16 @@ def test_an_answer_is_what_the_python_api_gives():
     assert {k: found["awares"][k] for k in shared} == {k: expected[k] for k in shared}
     assert found["awares"]["timings_ms"].keys() == expected["timings_ms"].keys()
     assert found["awares"]["zoomed"] == [
-        {"id": "3", "name": "bottom-right", "box": [224, 168, 448, 336], "tokens": 48}
+        {
+            "id": "3",
+            "name": "bottom-right",
+            "box": [224, 168, 448, 336],
+            "tokens": 48,
+            "size": [224, 168],
+            "turn": 0,
+        }
     ]
+    assert (found["awares"]["view"], found["awares"]["call_text"]) == ("low", CALL)
 
 
 def test_usage_counts_every_token_once():

@@ -2,8 +2,8 @@
 
 import pytest
 
+from awares_edge.httpd.refusals import Refusal
 from awares_edge.serve.conversation import read_conversation
-from awares_edge.serve.refusals import Refusal
 from awares_edge.serve.requests import ChatRequest
 
 

@@ -6,8 +6,8 @@ import pytest
 
 import awares_edge
 from awares_edge import AskOptions
+from awares_edge.httpd.refusals import Refusal
 from awares_edge.serve.grammar import JsonAnswers, json_schema
-from awares_edge.serve.refusals import Refusal
 from awares_edge.serve.requests import ResponseFormat
 from tests.serve.support import CALL, picture
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from awares_edge.errors import ImageError
+from awares_edge.httpd.refusals import Refusal
 from awares_edge.serve.images import ImageData, make_sheet, read_images
 from awares_edge.serve.options import ServeOptions
-from awares_edge.serve.refusals import Refusal
 from tests.serve.support import data_url, encoded, picture
 
 OPTIONS = ServeOptions()

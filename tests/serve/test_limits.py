@@ -102,7 +102,7 @@ def test_a_client_that_does_not_read_is_cut_off():
 
 
 def test_connections_are_bounded(server, monkeypatch):
-    monkeypatch.setattr("awares_edge.serve.connections.MAX_CONNECTIONS", 3)
+    monkeypatch.setattr("awares_edge.httpd.connections.MAX_CONNECTIONS", 3)
     held = [socket.create_connection(address(server)) for _ in range(3)]
     assert raw(server, b"", shut=False)[0] == 503
     for client in held:

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from awares_edge.errors import InputError
-from awares_edge.serve.options import ServeOptions, check_exposure, is_loopback
+from awares_edge.httpd.limits import check_exposure, is_loopback
+from awares_edge.serve.options import ServeOptions
 from tests.serve.support import ask, raw, refused, serving
 
 TOKEN = "0123456789abcdef0123456789abcdef"

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from awares_edge.serve.refusals import Refusal
+from awares_edge.httpd.refusals import Refusal
 from awares_edge.serve.slots import Slots
 
 

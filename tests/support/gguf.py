@@ -22,9 +22,9 @@ NANO = replace(
 )  # fmt: skip
 
 
-def export_gguf(checkpoint, bundle, precision="f32", **options):
+def export_gguf(checkpoint, bundle, precision="f32", *, profile="paper", **options):
     format = GgufFormat(precision=precision, **options)
-    profile = PROFILES["paper"]
+    profile = PROFILES[profile]
     return export_checkpoint(
         checkpoint, bundle, format=format, profile=profile, overwrite=True
     ).root

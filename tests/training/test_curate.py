@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from awares_edge.errors import ContextOverflow, ImageError
+from awares_edge.errors import ContextOverflow, EndpointError, ImageError
 from awares_edge.lines import MAX_LINE
 from awares_edge.training.crop_rules import BoxF, coverage, crops_for, iou
 from awares_edge.training.curate import CurationReport, curate
 from awares_edge.training.endpoint import MOST_UNUSABLE
-from awares_edge.training.errors import EndpointError, ReplyError, TrainingError
+from awares_edge.training.errors import ReplyError, TrainingError
 from awares_edge.training.judges import ExactJudge
 from awares_edge.training.oracles import KnownBoxes, Oracle, parse_boxes
 from awares_edge.training.trajectories import (

@@ -12,10 +12,10 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 from PIL import Image
 
-from awares_edge.errors import InputError
+from awares_edge.errors import EndpointError, InputError
 from awares_edge.training import endpoint
 from awares_edge.training.endpoint import Endpoint
-from awares_edge.training.errors import EndpointError, ReplyError
+from awares_edge.training.errors import ReplyError
 from awares_edge.training.judges import EndpointJudge
 from awares_edge.training.oracles import EndpointOracle
 

@@ -17,10 +17,11 @@ pytest.importorskip("accelerate")
 
 from awares_edge.checkpoint.checkpoint import Checkpoint  # noqa: E402
 from awares_edge.checkpoint.lora import Adapter  # noqa: E402
+from awares_edge.errors import EndpointError  # noqa: E402
 from awares_edge.training import grpo  # noqa: E402
 from awares_edge.training import rollout as rollouts  # noqa: E402
 from awares_edge.training.encoding import IGNORE, Conversation  # noqa: E402
-from awares_edge.training.errors import EndpointError, ReplyError, TrainingError  # noqa: E402
+from awares_edge.training.errors import ReplyError, TrainingError  # noqa: E402
 from awares_edge.training.grpo import (  # noqa: E402
     GrpoConfig,
     GrpoRun,

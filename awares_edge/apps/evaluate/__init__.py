@@ -11,11 +11,14 @@ from awares_edge.apps.evaluate.synth import run_synth
 from awares_edge.apps.options import (
     BundleOption,
     DeviceOption,
+    EndpointModel,
+    EndpointUrl,
     JsonOption,
     ModelOptions,
     ProtocolOption,
     RuntimeOption,
     ThreadsOption,
+    refuse,
 )
 from awares_edge.errors import InputError
 from awares_edge.evaluation.suites import open_suites
@@ -30,6 +33,10 @@ Examples:
     awares-edge evaluate questions.jsonl --bundle awares-7b -o mine
 
     awares-edge evaluate synth --all-modes
+
+    awares-edge evaluate synth --capture medium --limit 400
+
+    awares-edge evaluate chartqa --endpoint http://gpu:8000/v1 --protocol readme -o fleet
 
     awares-edge evaluate --compare results-fp16 results-q4
 """
@@ -52,10 +59,14 @@ def evaluate(
     protocol: ProtocolOption = None,
     device: DeviceOption = None,
     threads: ThreadsOption = None,
+    endpoint: EndpointUrl = None,
+    model_name: EndpointModel = None,
     seed: o.Seed = None,
     split: o.SplitOption = None,
     family: o.Family = None,
     control: o.Control = None,
+    capture: o.CaptureOption = None,
+    no_rectify: o.NoRectify = False,
     save: o.Save = None,
     picture: o.PictureOption = None,
     compare: o.Compare = None,
@@ -71,14 +82,16 @@ def evaluate(
         return merge_folders(merge or [], output, json=json)
     if what is None:
         raise InputError(f"name what to evaluate: {o.WHAT}")
-    model = ModelOptions(bundle, runtime, protocol, device, threads)
+    model = ModelOptions(
+        bundle, runtime, protocol, device, threads, endpoint=endpoint, model=model_name
+    )
     chosen = o.chosen_modes(mode, modes, all_modes)
-    drawn = o.synth_options(what, split, seed, limit, family, control)
+    drawn = o.synth_options(what, split, seed, limit, family, control, capture, no_rectify)
     if drawn and output is None:
         unused = {"data": data, "shard": shard, "workers": workers, "scorer": scorer}
-        o.refuse("needs a folder for the results (-o)", **unused, resume=resume)
+        refuse("needs a folder for the results (-o)", **unused, resume=resume)
         return run_synth(model, chosen, drawn, save, picture, json=json)
-    o.refuse("is not used: the results hold every question's outcome", save=save)
+    refuse("is not used: the results hold every question's outcome", save=save)
     options = RunOptions(
         limit=None if drawn else limit,
         shard=shard,

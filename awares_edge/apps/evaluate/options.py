@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, TypeAlias
 
 import typer
 
+from awares_edge.apps.options import refuse
+from awares_edge.camera.sheet.captured import CapturedSheets
 from awares_edge.errors import InputError
 from awares_edge.evaluation.benchmarks import BENCHMARKS
 from awares_edge.evaluation.modes import EXTRA_MODES, MODES, get_mode
 from awares_edge.evaluation.scorers import SCORERS, Scorer
 from awares_edge.evaluation.suites import SynthSuite
 from awares_edge.evaluation.synthetic import PictureControl
+from awares_edge.synth.capture import LEVELS, Level
 from awares_edge.synth.generate import FAMILIES, HELD_BACK, Split
 
 WHAT = f"{', '.join(BENCHMARKS)}; synth; all (the six benchmarks); or a FILE.jsonl of your own"
@@ -82,6 +85,17 @@ Control: TypeAlias = Annotated[
         help="synth: show a blank or another picture instead, to see what guessing gives."
     ),
 ]
+CaptureOption: TypeAlias = Annotated[
+    Level | None,
+    typer.Option(
+        help="synth: print the pictures as sheets and hold them before a simulated camera "
+        f"({', '.join(LEVELS)}); ask about the sheets that are read."
+    ),
+]
+NoRectify: TypeAlias = Annotated[
+    bool,
+    typer.Option("--no-rectify", help="synth: show captured sheets as the camera sees them."),
+]
 Save: TypeAlias = Annotated[
     Path | None, typer.Option(help="synth: write every question's outcome to this JSONL file.")
 ]
@@ -110,10 +124,11 @@ class SynthOptions:
     limit: int = 2000
     families: tuple[str, ...] = ()
     control: PictureControl = "right"
+    view: CapturedSheets | None = None
 
     def suite(self) -> SynthSuite:
         """These questions as a suite."""
-        return SynthSuite(self.split, self.seed, self.limit, self.families, self.control)
+        return SynthSuite(self.split, self.seed, self.limit, self.families, self.control, self.view)
 
 
 def synth_options(
@@ -123,15 +138,21 @@ def synth_options(
     limit: int | None,
     families: list[str] | None,
     control: PictureControl | None,
+    capture: Level | None,
+    no_rectify: bool,
 ) -> SynthOptions | None:
     """The synthetic questions to ask; None for another suite.
 
     Raises:
         InputError: no such family; or an option of synth for another suite.
+        RuntimeUnavailable: reading captured sheets needs a package that is missing.
     """
     if what != "synth":
         only = "is for synth: leave it out"
-        refuse(only, split=split, seed=seed, family=families, control=control)
+        refuse(only, split=split, seed=seed, family=families, control=control, capture=capture)
+    if capture is None:
+        refuse("is for captured sheets: give --capture too", no_rectify=no_rectify)
+    if what != "synth":
         return None
     for name in families or ():
         if name not in FAMILIES and name not in HELD_BACK:
@@ -143,6 +164,7 @@ def synth_options(
         limit or 2000,
         tuple(families or ()),
         control or "right",
+        CapturedSheets(capture, seed or 0, not no_rectify) if capture else None,
     )
 
 
@@ -172,15 +194,3 @@ def get_scorer(name: str | None) -> Scorer:
     if name is None:
         return SCORERS[-1]
     raise InputError(f"no scorer {name!r}: choose one of {', '.join(SCORERS)}")
-
-
-def refuse(why: str, **options: Any) -> None:
-    """Refuse options that would be ignored.
-
-    Raises:
-        InputError: one was given.
-    """
-    for name, value in options.items():
-        # 0 is a value: only what was not given is None, False or empty.
-        if value is not None and value is not False and value != []:
-            raise InputError(f"--{name.replace('_', '-')} {why}")

@@ -8,7 +8,7 @@ from pathlib import Path
 from awares_edge.apps.console import note, progress_bar, warn
 from awares_edge.apps.evaluate.finished import print_results
 from awares_edge.apps.options import ModelOptions
-from awares_edge.controller.model import Model
+from awares_edge.controller.askable import Askable
 from awares_edge.errors import InputError
 from awares_edge.evaluation import plot
 from awares_edge.evaluation.run.folder import ROWS, RowLog, locked, pin
@@ -63,7 +63,7 @@ def run_suites(
     with locked(root):
         if not options.resume:
             _refuse_old_rows(root, suites, modes)
-        with model_options.load() as model:
+        with model_options.open() as model:
             who = identity(model, model_options.bundle)
             pin(root, {"format": _FORMAT, "model": who, "scorer": options.scorer})
             for suite in suites:
@@ -91,7 +91,7 @@ def _refuse_old_rows(root: Path, suites: list[Suite], modes: list[str]) -> None:
 
 
 def _run(
-    model: Model,
+    model: Askable,
     suite: Suite,
     mode: str,
     folder: Path,

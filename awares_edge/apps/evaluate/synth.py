@@ -39,7 +39,7 @@ def run_synth(
     if save:
         _save(reports, save)
     if picture:
-        plot.draw(results, picture, _title(options.bundle, drawn, results))
+        plot.draw(results, picture, _title(options, drawn, results))
     if not json:
         for what, path in (("outcomes", save), ("picture", picture)):
             if path:
@@ -48,7 +48,7 @@ def run_synth(
 
 def _measure(options: ModelOptions, modes: list[str], drawn: SynthOptions) -> list[Report]:
     reports: list[Report] = []
-    with options.load() as model:
+    with options.open() as model:
         for name in modes:
             with progress_bar() as update:
                 report = evaluate(
@@ -59,10 +59,13 @@ def _measure(options: ModelOptions, modes: list[str], drawn: SynthOptions) -> li
                     limit=drawn.limit,
                     families=drawn.families,
                     control=drawn.control,
+                    view=drawn.view,
                     progress=lambda done, total, name=name: update(name, done, total),  # type: ignore[misc]
                 )
             for reason in report.skipped:
                 warn(f"{name}: picture skipped: {reason}")
+            for reason, count in report.refusals.items():
+                warn(f"{name}: {count} questions not asked: {reason}")
             reports.append(report)
     return reports
 
@@ -75,14 +78,18 @@ def _save(reports: list[Report], path: Path) -> None:
                 file.write(jsonlib.dumps(row).encode() + b"\n")
 
 
-def _title(bundle: Path | None, drawn: SynthOptions, results: list[dict[str, Any]]) -> str:
+def _title(options: ModelOptions, drawn: SynthOptions, results: list[dict[str, Any]]) -> str:
     """Of the picture: the model, the split, the number of questions, and what was restricted."""
     parts = [f"{drawn.split} split"]
     if drawn.families:
         parts.append(" and ".join(drawn.families))
     if drawn.control != "right":
         parts.append(f"{drawn.control} pictures")
-    name = printable(bundle.resolve().name) if bundle else "embedded nano model"
+    if drawn.view:
+        parts.append(f"{drawn.view.level} captures" + ("" if drawn.view.rectify else ", as seen"))
+    name = printable(options.bundle.resolve().name) if options.bundle else "embedded nano model"
+    if options.endpoint:
+        name = printable(options.model or options.endpoint)
     return f"{name}: synthetic suite, {', '.join(parts)}, {results[0]['questions']:,} questions"
 
 

@@ -7,18 +7,27 @@ from pathlib import Path
 from typing import Any
 
 from awares_edge.api import embedded_bundle
-from awares_edge.controller.model import Model
+from awares_edge.controller.askable import Askable
 
 
-def identity(model: Model, path: Path | None) -> dict[str, Any]:
+def identity(model: Askable, path: Path | None) -> dict[str, Any]:
     """Name and hash of a model, and what runs it.
 
     Args:
         path: the bundle or checkpoint that it was loaded from; None for the embedded bundle.
 
     A bundle's manifest pins all of its files by hash. Of a checkpoint, the configuration is hashed,
-    and the names and sizes of its weights.
+    and the names and sizes of its weights. A model on a server is known by its name and the
+    server's address, which pin nothing.
     """
+    about = model.about
+    running = {
+        "runtime": about.runtime,
+        "precision": about.precision,
+        "protocol": model.protocol.name,
+    }
+    if about.address:
+        return {"name": _printable(about.name), "endpoint": about.address, **running}
     root = path or embedded_bundle()
     digest = hashlib.sha256()
     manifest = root / "manifest.json"
@@ -31,9 +40,7 @@ def identity(model: Model, path: Path | None) -> dict[str, Any]:
     return {
         "name": _printable(root.resolve().name) if path else "embedded nano model",
         "sha256": digest.hexdigest(),
-        "runtime": model.runtime.name,
-        "precision": model.runtime.precision,
-        "protocol": model.protocol.name,
+        **running,
     }
 
 

@@ -9,7 +9,7 @@ from time import perf_counter, thread_time
 
 import numpy as np
 
-from awares_edge.controller.model import Model
+from awares_edge.controller.askable import Askable
 from awares_edge.errors import ContextOverflow, InputError
 from awares_edge.evaluation.modes import ask, in_mode
 from awares_edge.evaluation.run.folder import RowLog
@@ -61,7 +61,7 @@ def check_mode(suite: Suite, mode: str) -> None:
 
 
 def run_suite(
-    model: Model,
+    model: Askable,
     suite: Suite,
     mode: str,
     log: RowLog,
@@ -95,7 +95,7 @@ def run_suite(
 
 
 def _ask(
-    model: Model, suite: Suite, mode: str, item: Prepared, scorer: Scorer, spent: Spent
+    model: Askable, suite: Suite, mode: str, item: Prepared, scorer: Scorer, spent: Spent
 ) -> Row:
     question = item.question
     if question is None or item.image is None:

@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from PIL import Image
+
 from awares_edge.evaluation.answers import is_right
 from awares_edge.evaluation.benchmarks.base import Rules, Scored, mean, means_by
 from awares_edge.evaluation.question import BadQuestion, Question
@@ -18,7 +20,9 @@ from awares_edge.evaluation.synthetic import (
     questions,
     shown_pictures,
 )
+from awares_edge.evaluation.views import Refused, View
 from awares_edge.synth.generate import Split
+from awares_edge.synth.sample import Question as Drawn
 
 
 class SynthRules(Rules):
@@ -53,6 +57,7 @@ class SynthSuite(Suite):
 
     Facts: "family", "kind" and "size" as in `awares_edge.synth`, "evidence" as JSON boxes in
     pixels, and "crops", the smallest crop ids that hold it ("" where none is needed).
+    Questions about pictures that the view refuses are bad rows, with the reason.
     """
 
     def __init__(
@@ -62,27 +67,23 @@ class SynthSuite(Suite):
         limit: int = 2000,
         families: tuple[str, ...] = (),
         control: PictureControl = "right",
+        view: View | None = None,
     ) -> None:
         self.rules = SynthRules()
         self.count = limit
         self._drawn = (split, seed, limit, families)
         self._control = control
+        self._view = view
 
     def read(self, selection: Selection) -> Iterator[tuple[int, Question | BadQuestion]]:
         index = 0
-        for family, image, chosen in shown_pictures(questions(*self._drawn), self._control):
+        drawn = questions(*self._drawn)
+        for family, image, chosen in shown_pictures(drawn, self._control, self._view):
             for q in chosen:
                 if selection.ended(index):
                     return
                 if selection.wants(index):
-                    facts = {
-                        "family": family,
-                        "kind": q.kind,
-                        "size": q.size,
-                        "evidence": json.dumps(q.evidence),
-                        "crops": ",".join(needed_crops(q)),
-                    }
-                    yield index, Question(str(index), image, q.text, (q.answer,), facts)
+                    yield index, _row(index, family, image, q)
                 index += 1
 
     def pins(self) -> dict[str, Any]:
@@ -93,8 +94,22 @@ class SynthSuite(Suite):
             "questions": limit,
             "families": list(families),
             "control": self._control,
+            **(self._view.pins() if self._view else {}),
         }
 
     def evidence(self, question: Question) -> tuple[str, ...]:
         crops = question.facts["crops"]
         return tuple(crops.split(",")) if crops else ()
+
+
+def _row(index: int, family: str, image: Image.Image | Refused, q: Drawn) -> Question | BadQuestion:
+    if isinstance(image, Refused):
+        return BadQuestion(image.reason)
+    facts = {
+        "family": family,
+        "kind": q.kind,
+        "size": q.size,
+        "evidence": json.dumps(q.evidence),
+        "crops": ",".join(needed_crops(q)),
+    }
+    return Question(str(index), image, q.text, (q.answer,), facts)

@@ -14,11 +14,11 @@ from typing import Any
 from uvicorn import Config, Server
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from awares_edge.serve.options import MAX_CONNECTIONS, ServeOptions
-from awares_edge.serve.refusals import Refusal
+from awares_edge.httpd.limits import MAX_CONNECTIONS, HttpLimits
+from awares_edge.httpd.refusals import Refusal
 
 
-def guarded_protocol(options: ServeOptions) -> type[Any]:
+def guarded_protocol(limits: HttpLimits) -> type[Any]:
     """uvicorn's HTTP/1.1 protocol with what it lacks: a time within which a request's header must
     have come, and a response be read; a bound on connections; errors in OpenAI's shape.
 
@@ -52,7 +52,7 @@ def guarded_protocol(options: ServeOptions) -> type[Any]:
         def pause_writing(self) -> None:
             """The client does not read what it is sent."""
             super().pause_writing()
-            self._reader_timer = self.loop.call_later(options.body_seconds, self.transport.abort)
+            self._reader_timer = self.loop.call_later(limits.body_seconds, self.transport.abort)
 
         def resume_writing(self) -> None:
             super().resume_writing()
@@ -73,7 +73,7 @@ def guarded_protocol(options: ServeOptions) -> type[Any]:
             if self.cycle is not None and not self.cycle.response_complete:
                 self._stop_timer()
             elif self._header_timer is None and not self.transport.is_closing():
-                self._header_timer = self.loop.call_later(options.header_seconds, self._too_slow)
+                self._header_timer = self.loop.call_later(limits.header_seconds, self._too_slow)
 
         def _stop_timer(self) -> None:
             if self._header_timer is not None:

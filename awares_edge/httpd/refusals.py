@@ -65,16 +65,20 @@ def unsupported(param: str, message: str) -> Refusal:
     return Refusal(400, message, code="unsupported_parameter", param=param)
 
 
-def as_refusal(error: Exception) -> Refusal:
-    """The message for a client whose question failed while it was answered."""
+def as_refusal(error: Exception, param: str | None = "messages") -> Refusal:
+    """The message for a client whose question failed while it was answered.
+
+    Args:
+        param: the field of the request that holds question and picture.
+    """
     if isinstance(error, Refusal):
         return error
     if isinstance(error, ContextOverflow):
-        return Refusal(400, str(error), code="context_length_exceeded", param="messages")
+        return Refusal(400, str(error), code="context_length_exceeded", param=param)
     if isinstance(error, ImageError):
-        return Refusal(400, str(error), code="invalid_image", param="messages")
+        return Refusal(400, str(error), code="invalid_image", param=param)
     if isinstance(error, InputError):
-        return Refusal(400, str(error), param="messages")
+        return Refusal(400, str(error), param=param)
     if isinstance(error, DeadlineExceeded):
         return Refusal(504, "the answer took too long", kind="server_error", code="timeout")
     if isinstance(error, Cancelled):

@@ -6,21 +6,21 @@ import asyncio
 import hmac
 import ipaddress
 import re
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, MutableMapping
 from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
 
-from awares_edge.serve.options import ServeOptions
-from awares_edge.serve.refusals import Refusal
+from awares_edge.httpd.limits import HttpLimits
+from awares_edge.httpd.refusals import Refusal
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-OPEN_PATHS = frozenset({"/healthz", "/readyz"})
-"""What answers without a token: probes of an orchestrator have none."""
+PROBES = frozenset({"/healthz", "/readyz"})
+"""Paths that answer without a token: probes of an orchestrator have none."""
 
 _HOST = re.compile(r"(?P<name>\[[0-9A-Fa-f:.%]+\]|[^:\[\]]+)(?::[0-9]{1,5})?")
 
@@ -31,12 +31,25 @@ class Guard:
     A page from elsewhere can make a browser reach this machine under a name of the page's own (DNS
     rebinding), but not under an IP address or `localhost`. It can also post text without asking
     first, but not JSON (see `read_body`); and no response allows another origin to read it.
+
+    Args:
+        open_paths: what answers without the token.
+        cookie: name of a cookie that may carry the token, for what a browser fetches without
+            headers of a page's choice, such as pictures.
     """
 
-    def __init__(self, app: App, options: ServeOptions) -> None:
+    def __init__(
+        self,
+        app: App,
+        limits: HttpLimits,
+        *,
+        open_paths: Collection[str] = PROBES,
+        cookie: str | None = None,
+    ) -> None:
         self._app = app
-        self._hosts = {"localhost", *(name.lower() for name in options.hosts)}
-        self._token = options.token.encode() if options.token else None
+        self._open_paths, self._cookie = open_paths, cookie
+        self._hosts = {"localhost", *(name.lower() for name in limits.hosts)}
+        self._token = limits.token.encode() if limits.token else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -44,8 +57,8 @@ class Guard:
             return
         try:
             self._check_host(_values(scope, b"host"))
-            if scope["path"] not in OPEN_PATHS:
-                self._check_token(_values(scope, b"authorization"))
+            if scope["path"] not in self._open_paths:
+                self._check_token(scope)
         except Refusal as refusal:
             await refusal.response()(scope, receive, send)
         else:
@@ -64,11 +77,14 @@ class Guard:
                 code="unknown_host",
             )
 
-    def _check_token(self, values: list[bytes]) -> None:
+    def _check_token(self, scope: Scope) -> None:
         if self._token is None:
             return
+        values = _values(scope, b"authorization")
         scheme, _, given = values[0].partition(b" ") if len(values) == 1 else (b"", b"", b"")
-        if scheme.lower() != b"bearer" or not hmac.compare_digest(given.strip(), self._token):
+        if scheme.lower() != b"bearer":
+            given = b"" if self._cookie is None else _cookie(scope, self._cookie)
+        if not hmac.compare_digest(given.strip(), self._token):
             raise Refusal(
                 401,
                 "send this server's token as 'Authorization: Bearer TOKEN'",
@@ -78,37 +94,40 @@ class Guard:
             )
 
 
-async def read_body(request: Request, options: ServeOptions) -> bytes:
-    """The whole body of a JSON request.
+async def read_body(request: Request, limits: HttpLimits, kind: str = "application/json") -> bytes:
+    """The whole body of a request.
+
+    Args:
+        kind: the Content-Type it must have. Choose none that a page can post to another origin
+            without asking first (text/plain, and what forms send).
 
     Raises:
-        Refusal: it is not said to be JSON, is too long, or comes too slowly.
+        Refusal: it is not said to be of this kind, is too long, or comes too slowly.
     """
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json":
-        raise Refusal(415, "send Content-Type: application/json", code="unsupported_media_type")
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != kind:
+        raise Refusal(415, f"send Content-Type: {kind}", code="unsupported_media_type")
     said = request.headers.get("content-length", "0")
-    if said.isdecimal() and int(said[:20]) > _PATIENCE * options.max_body:
-        raise _too_long(options)
+    if said.isdecimal() and int(said[:20]) > _PATIENCE * limits.max_body:
+        raise _too_long(limits)
     try:
-        return await asyncio.wait_for(_read(request, options), options.body_seconds)
+        return await asyncio.wait_for(_read(request, limits), limits.body_seconds)
     except asyncio.TimeoutError:
-        message = f"the request did not arrive within {options.body_seconds:g} seconds"
+        message = f"the request did not arrive within {limits.body_seconds:g} seconds"
         raise Refusal(408, message, code="request_timeout", headers=_CLOSE) from None
     except ClientDisconnect:
         raise Refusal(400, "the client left before its request was complete") from None
 
 
-async def _read(request: Request, options: ServeOptions) -> bytes:
+async def _read(request: Request, limits: HttpLimits) -> bytes:
     body, length = bytearray(), 0
     async for piece in request.stream():
         length += len(piece)
-        if length <= options.max_body:
+        if length <= limits.max_body:
             body += piece
-        elif length > _PATIENCE * options.max_body:
+        elif length > _PATIENCE * limits.max_body:
             break
-    if length > options.max_body:
-        raise _too_long(options)
+    if length > limits.max_body:
+        raise _too_long(limits)
     return bytes(body)
 
 
@@ -119,14 +138,23 @@ _PATIENCE = 4
 _CLOSE = {"Connection": "close"}
 
 
-def _too_long(options: ServeOptions) -> Refusal:
-    message = f"the request has over {options.max_body:,} bytes: send smaller pictures"
+def _too_long(limits: HttpLimits) -> Refusal:
+    message = f"the request has over {limits.max_body:,} bytes: send smaller pictures"
     return Refusal(413, message, code="request_too_large", headers=_CLOSE)
 
 
 def _values(scope: Scope, name: bytes) -> list[bytes]:
     headers: Iterable[tuple[bytes, bytes]] = scope["headers"]
     return [value for key, value in headers if key == name]
+
+
+def _cookie(scope: Scope, name: str) -> bytes:
+    """The value of a cookie; empty where there is none, or more than one."""
+    pairs = [
+        pair.partition(b"=") for line in _values(scope, b"cookie") for pair in line.split(b";")
+    ]
+    found = [value for key, _, value in pairs if key.strip() == name.encode()]
+    return found[0] if len(found) == 1 else b""
 
 
 def _is_address(name: str) -> bool:
