@@ -50,6 +50,8 @@ function show(exchange) {
   if (exchange.state === "running" && !exchange.answer) text.textContent = exchange.regions.length ? "looking closer …" : "looking …";
   text.setAttribute("aria-busy", String(exchange.state === "running"));
   $("badges").replaceChildren(...badges(exchange));
+  $("withheld").hidden = !exchange.withheld;
+  $("withheld").querySelector("p").textContent = exchange.withheld;
   thoughts.hidden = !exchange.reasoning;
   thoughts.querySelector("p").textContent = exchange.reasoning.replace(/<\/?think(?:ing)?>/g, "").trim();
   const words = note(exchange);
