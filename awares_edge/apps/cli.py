@@ -18,7 +18,6 @@ from awares_edge.apps import (
     demo,
     evaluate,
     export,
-    importance,
     inspect,
     mcp,
     parity,
@@ -49,7 +48,6 @@ app.command("chat", epilog=chat.EPILOG)(chat.chat)
 app.command("camera", epilog=camera.EPILOG)(camera.camera)
 app.command("export", epilog=export.EPILOG)(export.export)
 app.command("build-engine", epilog=build_engine.EPILOG)(build_engine.build_engine)
-app.command("importance", epilog=importance.EPILOG)(importance.importance)
 app.command("inspect", epilog=inspect.EPILOG)(inspect.inspect)
 app.command("runtimes", epilog=runtimes.EPILOG)(runtimes.runtimes)
 app.command("score", epilog=score.EPILOG)(score.score)

@@ -20,6 +20,7 @@ _PREFIXES = (
 )
 EMBEDDING = "text.embed_tokens.weight"
 HEAD = "lm_head.weight"
+PATCH_EMBEDDING = "visual.patch_embed.proj.weight"
 
 
 def canonical(name: str) -> str | None:
@@ -45,7 +46,7 @@ def _vision_shapes(spec: ModelSpec) -> dict[str, tuple[int, ...]]:
     d, i = v.hidden_size, v.intermediate_size
     merged = d * v.merge_size**2
     patch = (v.in_channels, v.temporal_patch_size, v.patch_size, v.patch_size)
-    shapes: dict[str, tuple[int, ...]] = {"visual.patch_embed.proj.weight": (d, *patch)}
+    shapes: dict[str, tuple[int, ...]] = {PATCH_EMBEDDING: (d, *patch)}
     for block in range(v.depth):
         at = f"visual.blocks.{block}"
         shapes |= {

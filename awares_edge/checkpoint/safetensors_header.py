@@ -25,6 +25,15 @@ def read_header(path: Path) -> dict[str, Stored]:
     Raises:
         CheckpointError: not a complete safetensors file, or tensors of unsupported dtype.
     """
+    return read_described(path)[0]
+
+
+def read_described(path: Path) -> tuple[dict[str, Stored], dict[str, str]]:
+    """The tensors of a safetensors file, as `read_header` gives them, and the file's metadata.
+
+    Raises:
+        CheckpointError: as for `read_header`.
+    """
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
@@ -48,10 +57,11 @@ def read_header(path: Path) -> dict[str, Stored]:
     start = 8 + length
     spans = {name: _Span.read(path, name, entry) for name, entry in header.items()}
     _require_contiguous(path, spans, size - start)
-    return {
+    stored = {
         name: Stored(path, name, span.dtype, span.shape, start + span.start)
         for name, span in spans.items()
     }
+    return stored, metadata or {}
 
 
 class _Span:

@@ -95,6 +95,18 @@ class Stored:
             raise _not_finite(self.name)
         return bits
 
+    def raw(self) -> Iterator[memoryview]:
+        """The tensor's bytes as the file has them, some 16 MiB at a time.
+
+        Raises:
+            CheckpointError: it cannot be read.
+        """
+        row = max(1, math.prod(self.shape[1:]) * ITEM_BYTES[self.dtype])
+        step = max(1, _CHUNK_BYTES // row)
+        kind = f"<u{ITEM_BYTES[self.dtype]}"
+        for start in range(0, self.shape[0], step):
+            yield self._read(start, min(start + step, self.shape[0]), kind).data.cast("B")
+
     def _read(self, start: int, stop: int, dtype: str) -> NDArray[Any]:
         row = math.prod(self.shape[1:])
         try:

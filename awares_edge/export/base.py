@@ -7,8 +7,9 @@ and range are written there once; the command line makes its options of them.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
 from types import NoneType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args, get_origin
 from typing import get_type_hints as _hints
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from awares_edge.bundle.writer import BundleWriter
     from awares_edge.checkpoint.checkpoint import Checkpoint
     from awares_edge.checkpoint.tensorfile import Weights
+    from awares_edge.export.measured import Measured
 
 Written = Callable[[int], None]
 """Called with the count of parameters in each piece after it is written."""
@@ -96,6 +98,7 @@ class ExportFormat(ABC):
         needs: packages that `write` imports.
         extra: what to install where they are missing: `pip install 'awares-edge[extra]'`.
         precision: of the weights. A subclass gives a `Literal` of all values, and the default.
+        calibration: file that `awares-edge calibrate weights` measured (`export.measured`).
 
     Raises:
         ExportError: a setting has a value that the format does not take.
@@ -107,6 +110,10 @@ class ExportFormat(ABC):
     extra: ClassVar[str]
 
     precision: str
+    calibration: Annotated[
+        Path | None,
+        Help("Measurement of this checkpoint, a file of `awares-edge calibrate weights`."),
+    ] = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         choices = self.precisions()
@@ -116,7 +123,14 @@ class ExportFormat(ABC):
             )
         for setting in self.settings():
             setting.check(getattr(self, setting.name))
+        if self.calibration is not None and not self.calibrated:
+            raise ExportError(f"a calibration file has no use at {self.precision}: leave it out")
         self.check()
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether the precision can use a calibration file."""
+        return False
 
     def check(self) -> None:  # noqa: B027 - most formats have no more to check
         """Check settings that depend on each other.
@@ -132,14 +146,23 @@ class ExportFormat(ABC):
 
     @abstractmethod
     def write(
-        self, source: Checkpoint, weights: Weights, writer: BundleWriter, written: Written
-    ) -> None:
+        self,
+        source: Checkpoint,
+        weights: Weights,
+        measured: Measured | None,
+        writer: BundleWriter,
+        written: Written,
+    ) -> Mapping[str, str]:
         """Write the model's files into a bundle.
 
         Args:
             source: the checkpoint: configuration, tokenizer, preprocessing.
             weights: the checkpoint's, or with an adapter merged in.
+            measured: what `calibration` holds; None without it.
             written: called as parameters are written.
+
+        Returns:
+            facts for the bundle's provenance, by name.
 
         Raises:
             ExportError: the runtime cannot hold or compute this model, or the disk is full.
@@ -150,7 +173,7 @@ class ExportFormat(ABC):
     def precisions(cls) -> tuple[str, ...]:
         """Names of all precisions, the default first."""
         names = get_args(_strip(_hints(cls, include_extras=True)["precision"]))
-        default = next(field.default for field in fields(cls) if field.name == "precision")
+        default = next(one.default for one in fields(cls) if one.name == "precision")
         return (default, *(name for name in names if name != default))
 
     @classmethod
@@ -158,9 +181,9 @@ class ExportFormat(ABC):
         """All settings but the precision, in the order of their declaration."""
         hints = _hints(cls, include_extras=True)
         return tuple(
-            Setting(field.name, _strip(hint), field.default, get_args(hint)[1])
-            for field in fields(cls)
-            if get_origin(hint := hints[field.name]) is Annotated
+            Setting(one.name, _strip(hint), one.default, get_args(hint)[1])
+            for one in fields(cls)
+            if get_origin(hint := hints[one.name]) is Annotated
         )
 
     @classmethod

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from awares_edge._version import __version__
@@ -12,6 +12,7 @@ from awares_edge.bundle.manifest import Manifest
 from awares_edge.bundle.store import Bundle, Progress
 from awares_edge.bundle.writer import BundleWriter
 from awares_edge.checkpoint.checkpoint import Checkpoint
+from awares_edge.checkpoint.fingerprint import fingerprint
 from awares_edge.checkpoint.json_object import JsonObject
 from awares_edge.checkpoint.lora import Adapter, merge
 from awares_edge.checkpoint.preprocessor import read_eos, read_preprocessing
@@ -19,6 +20,7 @@ from awares_edge.checkpoint.source import Source, find_source
 from awares_edge.checkpoint.tensorfile import Weights
 from awares_edge.errors import CheckpointError, ExportError
 from awares_edge.export.base import ExportFormat, Written
+from awares_edge.export.measured import Measured, read_measured, require_same
 from awares_edge.export.registry import make_format
 from awares_edge.protocol import ProtocolProfile
 from awares_edge.protocol.tokenizer import SpecialTokens, TextTokenizer
@@ -57,7 +59,8 @@ def export_checkpoint(
 
     Raises:
         CheckpointError: the checkpoint or the adapter cannot be found or used.
-        ExportError: no such format or precision, the output exists, the disk is full.
+        ExportError: no such format or precision, the output exists, the disk is full, the format's
+            calibration file cannot be used or belongs to other weights.
         InputError: the checkpoint's tokenizer does not fit the profile.
         RuntimeUnavailable: a package is missing; the message says how to install it.
     """
@@ -65,14 +68,17 @@ def export_checkpoint(
     chosen.require()
     model = _Model.open(checkpoint, adapter, profile)
     manifest = model.manifest(chosen, profile)
+    measured = model.measured(chosen.calibration)
     try:
         with BundleWriter(output, overwrite=overwrite) as writer:
             shutil.copyfile(model.base.root / TOKENIZER_NAME, writer.path(TOKENIZER_NAME))
             total = model.base.parameters
-            chosen.write(model.base, model.weights, writer, _counter(progress, total))
+            count = _counter(progress, total)
+            facts = chosen.write(model.base, model.weights, measured, writer, count)
             if progress:  # norms and biases went uncounted into the graphs
                 progress(_WRITING, total, total)
-            return writer.commit(manifest, progress)
+            provenance = {**manifest.provenance, **facts}
+            return writer.commit(replace(manifest, provenance=provenance), progress)
     except OSError as error:
         raise _disk_error(error, Path(output)) from error
 
@@ -84,11 +90,13 @@ class _Model:
     Attributes:
         base: the checkpoint.
         weights: its own, or with the adapter merged in.
+        update: the adapter.
         source, adapter: where they were found.
     """
 
     base: Checkpoint
     weights: Weights
+    update: Adapter | None
     preprocessing: Preprocessing
     tokens: SpecialTokens
     source: Source
@@ -104,10 +112,22 @@ class _Model:
         source = _find(checkpoint, "checkpoint")
         added = None if adapter is None else _find(adapter, "adapter")
         base = Checkpoint.open(source.path, name=source.name)
-        weights: Weights = base
-        if added is not None:
-            weights = merge(base, Adapter.open(added.path, base))
-        return cls(base, weights, _preprocessing(base), _tokens(base, profile), source, added)
+        update = None if added is None else Adapter.open(added.path, base)
+        weights: Weights = base if update is None else merge(base, update)
+        rules, tokens = _preprocessing(base), _tokens(base, profile)
+        return cls(base, weights, update, rules, tokens, source, added)
+
+    def measured(self, path: Path | None) -> Measured | None:
+        """What a calibration file holds; None without one.
+
+        Raises:
+            ExportError: it cannot be used, or was measured on other weights.
+        """
+        if path is None:
+            return None
+        measured = read_measured(path, self.base.spec)
+        require_same(measured, path, fingerprint(self.base, self.update))
+        return measured
 
     def manifest(self, format: ExportFormat, profile: ProtocolProfile) -> Manifest:
         """The bundle's manifest, without its files."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from awares_edge.errors import ExportError
 from awares_edge.export.base import ExportFormat
@@ -39,7 +39,7 @@ def make_format(format: str | ExportFormat, precision: str | None = None) -> Exp
     Raises:
         ExportError: no such format or precision, or the format needs a setting (a target).
     """
-    changes = {} if precision is None else {"precision": precision}
+    changes: dict[str, Any] = {} if precision is None else {"precision": precision}
     if isinstance(format, ExportFormat):
         return replace(format, **changes)
     return get_format(format)(**changes)

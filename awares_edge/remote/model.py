@@ -24,7 +24,7 @@ from awares_edge.remote.link import Link
 from awares_edge.remote.messages import Message
 from awares_edge.remote.pictures import FACTOR, PictureFormat, data_url
 from awares_edge.vision.load import ImageSource, load_image
-from awares_edge.vision.patches import whole_tokens
+from awares_edge.vision.patches import resize_picture
 
 
 class RemoteModel:
@@ -198,6 +198,12 @@ class PlainPicture(RemotePicture):
         self._views: dict[View, str] = {}
 
     def _events(self, question: str, options: AskOptions, limits: Limits) -> Iterator[Event]:
+        for name, given in (
+            ("decision_bias", options.decision_bias),
+            ("abstain_below", options.policies.abstain_below),
+        ):
+            if given is not None:
+                raise InputError(f"a server shows no logits, which {name} needs: leave it out")
         dialogue = RemoteDialogue(self._link, self.cuts, options, limits, self._talks, self._encode)
         return answer_question(self.cuts, dialogue, self._about, question, options)
 
@@ -213,7 +219,7 @@ class PlainPicture(RemotePicture):
     def _url(self, image: Image.Image) -> str:
         profile = self._profile
         limits = {"min_pixels": profile.min_pixels, "max_pixels": profile.max_pixels}
-        return data_url(whole_tokens(image, FACTOR, **limits), self._pictures)
+        return data_url(resize_picture(image, FACTOR, **limits), self._pictures)
 
     def _forget(self) -> None:
         self._talks.clear()

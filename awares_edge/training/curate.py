@@ -117,7 +117,10 @@ def curate(
                 continue
             patience.used()
             if trajectory is None:
-                report.skip(f"{row.id}: needs a closer look, but rule {rule!r} finds no crop")
+                report.skip(
+                    f"{row.id}: needs a closer look, but oracle {oracle.name!r} and rule {rule!r} "
+                    "find no crop"
+                )
                 continue
             new.add(row.id)
             here = moved(row.image, folder, out.parent)

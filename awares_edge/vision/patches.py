@@ -42,33 +42,10 @@ class Patches:
     grid: Grid
 
 
-def extract_patches(
-    image: Image.Image, preprocessing: Preprocessing, *, min_pixels: int, max_pixels: int
-) -> Patches:
-    """Resize (bicubic), normalise and cut an RGB picture into patches.
-
-    Raises:
-        ImageError: the picture's size cannot be used (see `smart_resize`).
-    """
-    p = preprocessing
-    image = whole_tokens(image, p.factor, min_pixels=min_pixels, max_pixels=max_pixels)
-    grid = Grid(image.height // p.patch_size, image.width // p.patch_size, p.merge_size)
-    m, side = p.merge_size, p.patch_size
-    # Patches of one merged token are adjacent; bytes are reordered, a quarter of the floats.
-    pixels = np.asarray(image, dtype=np.uint8).reshape(grid.rows, m, side, grid.columns, m, side, 3)
-    blocks = pixels.transpose(0, 3, 1, 4, 6, 2, 5).reshape(grid.patches, 3, side * side)
-    out = np.empty((grid.patches, 3, p.temporal_patch_size, side * side), dtype=np.float32)
-    table = _normalised(p.image_mean, p.image_std)
-    for channel in range(3):
-        # A still picture is the same frame at every time.
-        out[:, channel] = table[channel][blocks[:, channel]][:, None]
-    return Patches(out.reshape(grid.patches, -1), grid)
-
-
-def whole_tokens(
+def resize_picture(
     image: Image.Image, factor: int, *, min_pixels: int, max_pixels: int
 ) -> Image.Image:
-    """A picture at the size that the vision tower takes: whole visual tokens.
+    """A picture at the size that it has as patches (bicubic); itself where it has that size.
 
     Args:
         factor: pixels per visual token along each side.
@@ -80,6 +57,29 @@ def whole_tokens(
         image.width, image.height, min_pixels=min_pixels, max_pixels=max_pixels, factor=factor
     )
     return image if image.size == size else image.resize(size, Image.Resampling.BICUBIC)
+
+
+def extract_patches(
+    image: Image.Image, preprocessing: Preprocessing, *, min_pixels: int, max_pixels: int
+) -> Patches:
+    """Resize (bicubic), normalise and cut an RGB picture into patches.
+
+    Raises:
+        ImageError: the picture's size cannot be used (see `smart_resize`).
+    """
+    p = preprocessing
+    image = resize_picture(image, p.factor, min_pixels=min_pixels, max_pixels=max_pixels)
+    grid = Grid(image.height // p.patch_size, image.width // p.patch_size, p.merge_size)
+    m, side = p.merge_size, p.patch_size
+    # Patches of one merged token are adjacent; bytes are reordered, a quarter of the floats.
+    pixels = np.asarray(image, dtype=np.uint8).reshape(grid.rows, m, side, grid.columns, m, side, 3)
+    blocks = pixels.transpose(0, 3, 1, 4, 6, 2, 5).reshape(grid.patches, 3, side * side)
+    out = np.empty((grid.patches, 3, p.temporal_patch_size, side * side), dtype=np.float32)
+    table = _normalised(p.image_mean, p.image_std)
+    for channel in range(3):
+        # A still picture is the same frame at every time.
+        out[:, channel] = table[channel][blocks[:, channel]][:, None]
+    return Patches(out.reshape(grid.patches, -1), grid)
 
 
 @lru_cache(maxsize=8)

@@ -18,7 +18,7 @@ FILES = {
     "sheet": ["demo", "--sheet"],
     "save": ["evaluate", "synth", "--limit", "2", "--save"],
     "picture": ["evaluate", "synth", "--limit", "2", "--picture"],
-    "importance": ["importance", NANO, "-o"],
+    "weights": ["calibrate", "weights", NANO, "-o"],
     "reference": ["calibrate", "decisions", NANO, "--reference", NANO, "--save-reference"],
     "curate": ["train", "curate", "bundle", "--count", "2", "-o"],
 }
@@ -29,9 +29,10 @@ FOLDERS = {
     "overwrite": ["export", NANO, "--overwrite", "-o"],
     "sft": ["train", "sft", NANO, "rows.jsonl", "-o"],
     "grpo": ["train", "grpo", NANO, "rows.jsonl", "-o"],
+    "convert": ["train", "convert", "rows.jsonl", "--format", "trl", "-o"],
     "average": ["train", "average", NANO, NANO, "-o"],
 }
-NEEDS = {"importance": "gguf", "picture": "matplotlib", "export": "onnx", "overwrite": "onnx"}
+NEEDS = {"weights": "torch", "picture": "matplotlib", "export": "onnx", "overwrite": "onnx"}
 
 
 @pytest.fixture(autouse=True)

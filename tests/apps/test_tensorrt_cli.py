@@ -49,11 +49,17 @@ def test_a_bundle_with_a_plan(export, tmp_path, capsys):
         (["--target", "rtx20", "--precision", "int4"], "does not take int4"),
         (["--target", "h100", "--precision", "q4"], "no precision 'q4' for tensorrt"),
         (["--target", "orin-nano", "--precision", "fp8"], "(SM 8.7) does not take fp8"),
-        (["--target", "h100", "--precision", "fp8"], "needs a file of input ranges"),
-        (["--target", "h100", "--precision", "fp8", "--ranges", "none"], "not a file of measured"),
+        (["--target", "h100", "--precision", "fp8"], "needs a calibration file"),
+        (
+            ["--target", "h100", "--precision", "fp8", "--calibration", "none"],
+            "no such calibration file: none",
+        ),
         (["--target", "h100", "--cache-length", "1"], "between 64 and 1048576 cells, not 1"),
         (["--target", "h100", "--memory", "nan"], "memory must be between 1 and 4096 GiB, not nan"),
-        (["--target", "h100", "--ranges", "none"], "fp16 uses no measured ranges: leave them out"),
+        (
+            ["--target", "h100", "--calibration", "none"],
+            "a calibration file has no use at fp16: leave it out",
+        ),
     ],
 )
 def test_refusals_are_one_line_and_leave_nothing(export, tmp_path, capsys, arguments, message):
@@ -73,7 +79,7 @@ def test_refusals_are_one_line_and_leave_nothing(export, tmp_path, capsys, argum
             "gguf",
             "--target, --memory are for --format tensorrt, not for gguf: leave them out",
         ),
-        (["--importance", "i.gguf"], "tensorrt", "--importance is for --format gguf"),
+        (["--block", "32"], "tensorrt", "--block is for --format onnx"),
     ],
 )
 def test_an_option_of_another_format_is_refused(export, capsys, arguments, format, message):

@@ -79,7 +79,7 @@ COMMANDS = [
     ["export", "{bundle}", "-o", "out"],
     ["export", "{bundle}", "-o", "{bundle}"],
     ["build-engine", "{bundle}"],
-    ["importance", "{bundle}", "-o", "out.gguf"],
+    ["calibrate", "weights", "{bundle}", "-o", "out.safetensors"],
     ["calibrate", "decisions", "{bundle}", "--reference", "{bundle}/none", "--limit", "100"],
     ["calibrate", "confidence", "{bundle}", "--limit", "2"],
     ["evaluate", "synth", "--bundle", "{bundle}", "--limit", "2", "--save", "out.jsonl"],
@@ -90,12 +90,13 @@ COMMANDS = [
     ["evaluate", "--compare", "{bundle}", "{bundle}"],
     ["evaluate", "--merge", "{bundle}", "-o", "results"],
     ["train", "curate", "{bundle}", "-o", "out.jsonl", "--count", "2"],
+    ["train", "convert", "{bundle}/none.jsonl", "--format", "trl", "-o", "out"],
     ["train", "sft", "{bundle}", "{bundle}/none.jsonl", "-o", "out"],
     ["train", "grpo", "{bundle}", "{bundle}/none.jsonl", "-o", "out"],
     ["train", "average", "{bundle}", "{bundle}", "-o", "out"],
     ["train", "nano", "--from", "{bundle}", "-o", "out"],
 ]
-MANIFEST_READERS = [c for c in COMMANDS if c[0] not in ("runtimes", "importance", "train")]
+MANIFEST_READERS = [c for c in COMMANDS if c[0] not in ("runtimes", "train") and "weights" not in c]
 
 
 def run(command, bundle, capfd):

@@ -36,6 +36,32 @@ def test_curate_goes_on_and_holds_to_its_settings(trajectories, capsys):
     assert "begun with judge = exact" in capsys.readouterr().err
 
 
+def test_curate_also_writes_for_another_trainer(tmp_path, capsys):
+    path = tmp_path / "t.jsonl"
+    command = ["train", "curate", str(awares_edge.embedded_bundle()), "-o", str(path),
+               "--count", "4", "--format", "swift"]  # fmt: skip
+    assert main(command) == 0
+    assert "ROOT_IMAGE_DIR=" in capsys.readouterr().out
+    rows = path.read_text().splitlines()
+    assert len((tmp_path / "t.swift" / "train.jsonl").read_text().splitlines()) == len(rows)
+    assert main(command) == 2  # before the model is loaded
+    assert f"{tmp_path / 't.swift'} exists" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("form", ["swift", "sharegpt", "trl"])
+def test_curated_trajectories_are_converted(form, trajectories, tmp_path, capsys):
+    out = tmp_path / "out"
+    command = ["train", "convert", str(trajectories), "--format", form, "-o", str(out)]
+    assert main([*command, "--protocol", "nano"]) == 0
+    printed = capsys.readouterr()
+    count = len(trajectories.read_text().splitlines())
+    assert printed.out.startswith(f"{count} rows written")
+    assert ("will weigh 1, not 5" in printed.err) == (form != "swift")
+    assert main([*command, "--protocol", "deepeyes"]) == 2
+    assert main(["train", "convert", "none.jsonl", "--format", form, "-o", "x"]) == 2
+    assert "no such file: none.jsonl" in capsys.readouterr().err
+
+
 def test_sft_then_grpo_then_the_average(trajectories, tmp_path, capsys):
     pytest.importorskip("accelerate")
     sft, grpo, mean = (str(tmp_path / name) for name in ("sft", "grpo", "mean"))

@@ -6,6 +6,7 @@ import threading
 from dataclasses import replace
 
 import pytest
+from PIL import Image
 
 pytest.importorskip("pyarrow")
 
@@ -15,7 +16,7 @@ from awares_edge.evaluation.benchmarks import get_benchmark
 from awares_edge.evaluation.modes import MODES
 from awares_edge.evaluation.run.folder import RowLog, locked, pin
 from awares_edge.evaluation.run.merge import merge_shards
-from awares_edge.evaluation.run.prefetch import prepared
+from awares_edge.evaluation.run.prefetch import _Waiting, prepared
 from awares_edge.evaluation.run.results import write_results
 from awares_edge.evaluation.run.rows import Row, read_rows
 from awares_edge.evaluation.run.runner import run_suite
@@ -233,21 +234,54 @@ def test_a_folder_belongs_to_one_process(tmp_path):
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def test_reading_ahead_is_bounded_and_stops_with_the_run():
+@pytest.mark.parametrize(("side", "most"), [(224, 16), (3000, 4)])
+def test_reading_ahead_is_bounded_by_number_and_size_and_stops_with_the_run(side, most):
     read = []
 
     class Counted(SynthSuite):
         def decode(self, question):
             read.append(question.id)
-            return super().decode(question)
+            return Image.new("RGB", (side, side))
 
     rows = prepared(Counted(limit=500), Selection(), 2)
     next(rows)
-    threading.Event().wait(0.3)
-    # One taken, four that wait, one that is being put.
-    assert len(read) <= 6
+    threading.Event().wait(0.5)
+    # One taken, those that wait, one that is being put.
+    assert 4 <= len(read) <= most + 2
     rows.close()
     assert not _named("decode", "read")
+
+
+def test_the_reading_thread_sleeps_until_most_of_what_waits_is_used():
+    waiting = _Waiting(8)
+    filled = threading.Event()
+
+    def fill():
+        for number in range(16):
+            waiting.put(number)
+            if number == 7:
+                filled.set()
+
+    filler = threading.Thread(target=fill)
+    filler.start()
+    filled.wait()
+    taken = [waiting.get() for _ in range(5)]
+    assert len(waiting) == 3  # nothing was added meanwhile
+    taken += [waiting.get() for _ in range(11)]
+    filler.join()
+    assert taken == list(range(16))
+
+
+def test_a_row_that_does_not_reach_the_disk_is_an_error(monkeypatch, tmp_path):
+    def broken(_descriptor):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("awares_edge.evaluation.run.sync.os.fsync", broken)
+    log = RowLog(tmp_path, Selection())
+    log.append(Row(0, "0", "failed", reason="x"))
+    with pytest.raises(OSError, match="Input/output error"), log:
+        pass
+    assert [row.index for row in read_rows(tmp_path / "rows.jsonl")] == [0]
 
 
 def test_errors_of_the_data_reach_the_caller():

@@ -49,12 +49,13 @@ class ListFormat(ExportFormat):
     def limit(self, profile, spec):
         return replace(profile, max_pixels=spec.vision.patch_size**2 * 256)
 
-    def write(self, source, weights, writer, written):
+    def write(self, source, weights, measured, writer, written):
         from awares_edge.checkpoint.names import expected_shapes
 
         names = "\n".join(list(expected_shapes(source.spec))[: self.count])
         writer.path("names.txt").write_text(getattr(names, self.precision)())
         written(source.parameters)
+        return {"names": str(self.count)}
 
 
 def test_names_of_formats_and_runtimes():
@@ -95,8 +96,8 @@ def test_a_missing_package_is_named(monkeypatch):
         (lambda: OnnxFormat("int3"), "no precision 'int3' for onnx: choose fp32, fp16"),
         (lambda: make_format("coreml"), "no export format 'coreml': choose onnx, gguf, tensorrt"),
         (lambda: make_format("tensorrt"), "name the target device"),
-        (lambda: GgufFormat(importance=Path("i.gguf")), "has no use at f16: leave it out"),
-        (lambda: TensorrtFormat("fp8", "h100"), "fp8 needs a file of input ranges"),
+        (lambda: GgufFormat(calibration=Path("m")), "has no use at f16: leave it out"),
+        (lambda: TensorrtFormat("fp8", "h100"), "fp8 needs a calibration file"),
         (lambda: TensorrtFormat("int4", "rtx20"), "does not take int4"),
         (lambda: ListFormat(count=0), "count must be between 1 and 100 names, not 0"),
         (lambda: ListFormat(order="left"), "order must be one of up, down, not left"),
@@ -125,6 +126,7 @@ def test_a_format_of_ones_own(tmp_path):
     )
     assert (bundle.root / "names.txt").read_text().count("\n") == 2
     assert bundle.manifest.precision == "upper"
+    assert bundle.manifest.provenance["names"] == "3"
     assert bundle.manifest.protocol.max_pixels == 14 * 14 * 256
     assert Bundle.open(tmp_path / "bundle").manifest == bundle.manifest
     assert seen[0][0] == "writing weights"
@@ -176,6 +178,6 @@ def test_settings_of_every_type_are_options(monkeypatch, arguments, expected):
 
 
 def test_an_option_belongs_to_its_format():
-    assert format_options.read_format("gguf", "q8_0", {"importance": None}) == GgufFormat("q8_0")
+    assert format_options.read_format("gguf", "q8_0", {"calibration": None}) == GgufFormat("q8_0")
     with pytest.raises(InputError, match="--target is for --format tensorrt"):
         format_options.read_format("gguf", None, {"target": "h100"})

@@ -312,16 +312,12 @@ class TestRefusals:
     def test_precisions(self, checkpoint, refused):
         refused(checkpoint, "no precision 'fp32' for gguf: choose f16, bf16, f32", precision="fp32")
 
-    def test_importance_matrices(self, checkpoint, tmp_path, refused):
-        path = tmp_path / "i.gguf"
-        refused(checkpoint, "has no use at f16", importance=path)
-        refused(checkpoint, "no such importance matrix", precision="q4_0", importance=path)
+    def test_calibration_files(self, checkpoint, tmp_path, refused):
+        path = tmp_path / "m.safetensors"
+        refused(checkpoint, "has no use at f16", calibration=path)
+        refused(checkpoint, "no such calibration file", precision="q4_0", calibration=path)
         path.write_bytes(b"GGUF" + bytes(40))
-        refused(checkpoint, "is not an importance matrix", precision="q4_0", importance=path)
-        foreign = read(export_gguf(checkpoint, tmp_path / "b", "f32"))[0]
-        shutil.copyfile(next((tmp_path / "b").glob("T*.gguf")), path)
-        assert foreign
-        refused(checkpoint, "holds nothing about", precision="q4_0", importance=path)
+        refused(checkpoint, "is not a file of", precision="q4_0", calibration=path)
 
 
 def test_conversion_in_the_middle_of_a_tensor(checkpoint, tmp_path, monkeypatch):

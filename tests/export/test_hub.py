@@ -138,14 +138,13 @@ def test_the_reference_loads_ids(downloads, checkpoint):
     assert downloads == [(ID, None), (OTHER, None)]
 
 
-def test_importance_is_measured_on_ids(downloads, tmp_path, capsys):
-    pytest.importorskip("gguf")
+def test_weights_are_measured_on_ids(downloads, tmp_path, capsys):
     Image.new("RGB", (60, 60), "red").save(tmp_path / "a.png")
-    (tmp_path / "q.jsonl").write_text('{"image": "a.png", "question": "?", "crops": []}')
-    out = tmp_path / "i.gguf"
-    assert main(["importance", ID, str(tmp_path / "q.jsonl"), "-o", str(out), "--json"]) == 0
+    (tmp_path / "q.jsonl").write_text('{"image": "a.png", "question": "?", "crops": []}\n' * 8)
+    measure = ["calibrate", "weights", ID, str(tmp_path / "q.jsonl"), "--json"]
+    assert main([*measure, "-o", str(tmp_path / "m.safetensors")]) == 0
     printed = capsys.readouterr()
-    assert json.loads(printed.out)["questions"] == 1
+    assert json.loads(printed.out)["questions"] == 8
     assert "protocol: readme, as its model card shows" in printed.err
     assert downloads == [(ID, None)]
 

@@ -138,7 +138,9 @@ def test_progress_counts_a_matrix_of_two_forms_once(checkpoint, tmp_path):
 
 
 def test_the_manifest_names_the_precision(export):
-    assert [export(name).manifest.precision for name in PRECISIONS] == list(PRECISIONS)
+    # A mix needs a calibration: tests/export/test_onnx_budget.py.
+    names = [name for name in PRECISIONS if name != "mixed"]
+    assert [export(name).manifest.precision for name in names] == names
 
 
 def test_int4_stores_the_language_model_in_4_bits_and_the_tower_in_8(export):

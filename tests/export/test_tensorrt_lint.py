@@ -10,6 +10,7 @@ from awares_edge.errors import ExportError
 from awares_edge.export.tensorrt.formats import NUMBER_FORMATS
 from awares_edge.export.tensorrt.lint import lint, require_clean
 from tests.support import tensorrt_graphs as graphs
+from tests.support.measured import flat_measured
 from tests.support.tensorrt_graphs import HALF, node, small, value
 
 FLOAT = TensorProto.FLOAT
@@ -23,21 +24,11 @@ def source(tmp_path_factory):
     return Checkpoint.open(make_checkpoint(tmp_path_factory.mktemp("lint") / "model", "tied"))
 
 
-class AnyRange(dict):
-    """The same range for every layer."""
-
-    def __contains__(self, name):
-        return True
-
-    def __missing__(self, name):
-        return 4.0
-
-
 @pytest.mark.parametrize("precision", NUMBER_FORMATS)
 def test_our_graphs_pass(source, tmp_path, precision):
     from tests.support.tensorrt_cpu import write_bundle
 
-    bundle = write_bundle(tmp_path / "bundle", source, precision, AnyRange())
+    bundle = write_bundle(tmp_path / "bundle", source, precision, flat_measured(source))
     for name in ("text", "vision"):
         path = bundle.path(f"{name}.onnx")
         onnx.checker.check_model(str(path), full_check=True)

@@ -15,8 +15,8 @@ from awares_edge.export.tensorrt.memory import weight_bytes
 from awares_edge.runtimes.tensorrt.build import build_engines, build_graph
 from awares_edge.runtimes.tensorrt.plan import Plan, Range
 from awares_edge.runtimes.tensorrt.product import load_tensorrt
-from tests.export.test_tensorrt_lint import AnyRange
 from tests.support import tensorrt_graphs as graphs
+from tests.support.measured import flat_measured
 
 pytest.importorskip(
     "tensorrt_rtx", reason="tensorrt-rtx is not installed: pip install 'tensorrt-rtx==1.7.1.*'"
@@ -108,14 +108,14 @@ def test_the_nano_model_builds(trt, nano, tmp_path, precision, capability):
     ("precision", "capability"),
     [("w8a8", 75), ("w8a8", 86), ("w8a8", 120), ("fp8", 89), ("fp8", 120)],
 )
-def test_both_sides_quantized_builds(trt, write, tmp_path, precision, capability):
-    bundle = write(precision, ranges=AnyRange(), capabilities=(capability,))
+def test_both_sides_quantized_builds(trt, source, write, tmp_path, precision, capability):
+    bundle = write(precision, measured=flat_measured(source), capabilities=(capability,))
     built = build_engines(bundle, engines=tmp_path / "engines", ahead_for=capability, trt=trt)
     assert built.fresh
 
 
-def test_an_fp8_model_is_refused_before_ada(trt, write, tmp_path):
-    bundle = write("fp8", ranges=AnyRange())
+def test_an_fp8_model_is_refused_before_ada(trt, source, write, tmp_path):
+    bundle = write("fp8", measured=flat_measured(source))
     with pytest.raises(ExportError, match="HW-specific datatypes: fp8"):
         build_engines(bundle, engines=tmp_path / "engines", ahead_for=86, trt=trt)
 

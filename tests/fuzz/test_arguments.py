@@ -27,7 +27,7 @@ OPTIONS = [
     *("--bundle", "--runtime", "--mode", "--protocol", "--max-crops", "--max-rtr", "--crops"),
     *("--on-invalid-call", "--timeout", "--threads", "--context", "--max-new-tokens"),
     *("--save", "--save-view", "--seed", "--split", "--family", "--control", "--format"),
-    *("--precision", "--adapter", "--importance", "--target", "--cache-length", "--memory"),
+    *("--precision", "--adapter", "--calibration", "--target", "--cache-length", "--memory"),
     *("--decision-bias", "--abstain-below"),
 ]
 VALUES = [

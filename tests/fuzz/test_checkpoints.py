@@ -3,6 +3,7 @@
 import json
 import shutil
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from awares_edge.checkpoint import Adapter, Checkpoint, merge, read_eos, read_pr
 from awares_edge.checkpoint.names import expected_shapes
 from awares_edge.checkpoint.safetensors_header import read_header
 from awares_edge.errors import AwaresError
+from awares_edge.export.measured import drift_layers, read_measured
 
 pytest.importorskip("torch")
 safetensors = pytest.importorskip("safetensors")
@@ -206,7 +208,41 @@ class Adapters:
         return "accepted"
 
 
+class Measurements:
+    """A calibration file with its header, its metadata or its numbers damaged."""
+
+    def __init__(self, folder):
+        from tests.support.checkpoints import make_checkpoint
+        from tests.support.measured import flat_measured
+
+        source = Checkpoint.open(make_checkpoint(folder / "base", "wide"))
+        measured = flat_measured(source)
+        drifts = {name: {"int8": 1e-3, "int4": 1e-2} for name in drift_layers(source.spec)}
+        self.spec, self.path = source.spec, folder / "m.safetensors"
+        replace(measured, drifts=drifts).save(self.path)
+        self.seed = self.path.read_bytes()
+
+    def case(self, random):
+        if random.random() < 0.7:
+            return mutate_weights(random, self.seed)
+        header, data = split(self.seed)
+        described = mutate_json(random, header["__metadata__"])
+        return join({**header, "__metadata__": described}, data, random)
+
+    def check(self, case):
+        self.path.write_bytes(case)
+        found = read_measured(self.path, self.spec)
+        assert all(
+            np.isfinite(part).all() and (part >= 0).all() and inputs.range > 0
+            for inputs in found.inputs.values()
+            for part in (inputs.largest, inputs.mean, inputs.square)
+        )
+        return "accepted"
+
+
 @pytest.mark.fuzz
-@pytest.mark.parametrize(("target", "cases"), [(Checkpoints, 4000), (Adapters, 4000)])
+@pytest.mark.parametrize(
+    ("target", "cases"), [(Checkpoints, 4000), (Adapters, 4000), (Measurements, 4000)]
+)
 def test_untrusted_weights(check, target, cases):
     check(target, cases)

@@ -69,12 +69,16 @@ class TestAnswering:
             other = asker.submit(frame(), "?").result()
         assert again.turns[0].prefill_tokens < other.turns[0].prefill_tokens
 
-    def test_only_the_picture_of_the_last_frame_is_kept(self):
-        model = awares_edge.scripted(["red"] * 3)
-        with asking(model=model) as (asker, _):
+    def test_only_the_picture_of_the_last_frame_is_kept(self, monkeypatch):
+        closed, close = [], awares_edge.Picture.close
+        monkeypatch.setattr(
+            awares_edge.Picture, "close", lambda self: closed.append(self) or close(self)
+        )
+        with asking(*["red"] * 3) as (asker, _):
             for _ in range(3):
                 asker.submit(frame(), "?").result()
-            assert len([session for session in model._sessions if not session._closed]) == 1
+            assert len(closed) == 2
+        assert len(set(closed)) == 3
 
     def test_it_is_busy_from_the_start_of_a_question_to_its_result(self):
         with asking("held") as (asker, _):

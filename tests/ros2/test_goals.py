@@ -1,5 +1,7 @@
 """The action: results, feedback, cancelling, and goals that wait."""
 
+import time
+
 from awares_msgs.action import Ask
 from awares_msgs.msg import Answer
 
@@ -88,6 +90,7 @@ class TestWaiting:
             def slow(request):
                 ticket = submit(request)
                 ticket.wait(60)
+                time.sleep(0.05)  # time enough for its events to be delivered, were they let
                 return ticket
 
             node._goals._submit = slow

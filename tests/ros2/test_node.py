@@ -52,6 +52,7 @@ class TestTopics:
         assert answer.visual_tokens == tokens.low + tokens.crops
         assert answer.full_visual_tokens == tokens.full
         assert answer.ms > 0
+        assert answer.confidence == pytest.approx(expected.confidence)
 
     def test_a_direct_answer_has_no_crops(self):
         with spinning("EXIT") as node:
@@ -240,6 +241,13 @@ class TestParameters:
             change(node, "configure")
             assert node._settings.mode == "low"
 
+    def test_an_answer_below_the_wanted_confidence_is_unsure(self):
+        with spinning("EXIT", abstain_below=1.0) as node:
+            show(node)
+            answer = goal().result()[1].answer
+        assert answer.text == "unsure"
+        assert 0 < answer.confidence < 1
+
     def test_the_mode_reaches_the_model(self):
         with spinning("EXIT", mode="full") as node:
             show(node)
@@ -276,7 +284,10 @@ class TestDiagnostics:
     def test_pictures_that_stop_are_a_warning(self):
         with spinning(max_age_ms=100.0) as node:
             listener = GRAPH.listen("/diagnostics", DiagnosticArray)
+            answers, _, _ = listen()
             show(node, picture(age=5))
+            goal()
+            assert answers.next().status == Answer.TOO_OLD  # which is no fault of the node
             status, _ = self.read(node, listener)
         assert (status.level, status.message) == (DiagnosticStatus.WARN, "pictures have stopped")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from awares_edge.apps.train.convert import convert
 from awares_edge.apps.train.curate import curate
 from awares_edge.apps.train.tune import average, grpo, sft
 
@@ -12,5 +13,5 @@ app = typer.Typer(
     help="Train a Qwen2.5-VL checkpoint to decide when and where to look closer.",
     no_args_is_help=True,
 )
-for command in (curate, sft, grpo, average):
+for command in (curate, convert, sft, grpo, average):
     app.command(command.__name__)(command)

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from awares_edge.apps.console import progress_bar, say, warn
 from awares_edge.apps.options import DeviceOption, RuntimeOption, ThreadsOption, load_model
+from awares_edge.apps.train.convert import refuse_existing, write_dataset
 from awares_edge.apps.train.options import (
     EndpointOption,
     JudgeModelOption,
     JudgeOption,
     KeyOption,
     OracleName,
+    OutputFormat,
     SeedOption,
+    ToolWeightOption,
     amount,
     make_judge,
     make_oracle,
@@ -24,6 +27,9 @@ from awares_edge.apps.train.options import (
 from awares_edge.errors import InputError
 from awares_edge.files import check_output
 from awares_edge.training.crop_rules import CropRule
+
+if TYPE_CHECKING:
+    from awares_edge.training.formats import FormatName
 
 
 def curate(
@@ -51,12 +57,24 @@ def curate(
     protocol: Annotated[
         str | None, typer.Option(help="Protocol profile of the model: a name or a file.")
     ] = None,
+    form: Annotated[
+        OutputFormat,
+        typer.Option(
+            "--format",
+            help="Also write a folder beside the output (t.jsonl: t.swift) for ms-swift, "
+            "LLaMA-Factory (sharegpt) or TRL.",
+        ),
+    ] = "trajectories",
+    tool_weight: ToolWeightOption = 5.0,
     device: DeviceOption = None,
     threads: ThreadsOption = None,
 ) -> None:
     """Label questions LR or HR from the model's own answers; an interrupted run goes on."""
     require_training()
     check_output(output)
+    dataset = None if form == "trajectories" else output.with_suffix(f".{form}")
+    if dataset:
+        refuse_existing(dataset)
     from awares_edge.training.answerer import ControllerAnswerer
     from awares_edge.training.curate import CurationReport, finished
     from awares_edge.training.curate import curate as run
@@ -89,7 +107,12 @@ def curate(
             rule=rule, threshold=threshold, report=report,
             progress=lambda r: update("curating", r.kept, count if data is None else r.kept),
         )  # fmt: skip
+        profile, preprocessing = model.protocol, model.preprocessing
     say(
         f"{report.kept} rows written ({report.labels['LR']} LR, {report.labels['HR']} HR), "
         f"{report.resumed} were there, {report.skipped} skipped: {output}"
     )
+    if dataset:
+        write_dataset(
+            output, dataset, cast("FormatName", form), profile, preprocessing, tool_weight
+        )

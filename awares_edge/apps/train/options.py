@@ -31,7 +31,8 @@ _PACKAGES = ("torch", "transformers", "accelerate", "peft", "safetensors", "matp
 
 
 JudgeName = Literal["exact", "anls", "semantic", "endpoint"]
-OracleName = Literal["known", "endpoint"]
+OracleName = Literal["known", "endpoint", "ocr"]
+OutputFormat = Literal["trajectories", "swift", "sharegpt", "trl"]
 Dtype = Literal["float32", "bfloat16"]
 
 JudgeOption = Annotated[JudgeName, typer.Option(help="How answers are compared.")]
@@ -59,6 +60,7 @@ CheckpointingOption = Annotated[
     bool,
     typer.Option("--checkpointing", help="Recompute activations: less memory, a third slower."),
 ]
+ToolWeightOption = Annotated[float, amount("w_t: weight of the call's tokens.")]
 SeedOption = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed.")]
 SaveStepsOption = Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")]
 TrainedProtocol = Annotated[
@@ -103,10 +105,14 @@ def make_oracle(name: OracleName, model: str, endpoint: str, key: str) -> Oracle
     from awares_edge.training import oracles
     from awares_edge.training.endpoint import Endpoint
 
+    if model and name != "endpoint":
+        raise InputError(f"--oracle {name} uses no model: leave --oracle-model out")
     if name == "known":
-        if model:
-            raise InputError("--oracle known uses no model: leave --oracle-model out")
         return oracles.KnownBoxes()
+    if name == "ocr":
+        from awares_edge.training.ocr import OcrOracle
+
+        return OcrOracle()
     if not model or not endpoint:
         raise InputError("--oracle endpoint needs --endpoint and --oracle-model")
     return oracles.EndpointOracle(Endpoint(endpoint, model, key))

@@ -10,7 +10,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 
 from awares_edge.errors import InputError
 from awares_edge.evaluation.run.rows import Row, read_rows
+from awares_edge.evaluation.run.sync import Sync
 from awares_edge.evaluation.suites.base import Selection
 from awares_edge.files import check_output, check_output_folder, whole_file
 from awares_edge.schema import parse_json
@@ -26,7 +26,6 @@ from awares_edge.schema import parse_json
 SETTINGS = "settings.json"
 ROWS = "rows.jsonl"
 _LOCK = ".lock"
-_SYNC_SECONDS = 1.0
 
 
 @contextmanager
@@ -142,7 +141,7 @@ class RowLog:
         if self.path.exists():
             self._recover(selection)
         self._file = self.path.open("ab", buffering=0)
-        self._synced = time.monotonic()
+        self._sync = Sync(self._file.fileno())
 
     def _recover(self, selection: Selection) -> None:
         """Remove an incomplete last line; hold the others to the order of the selection."""
@@ -168,12 +167,7 @@ class RowLog:
         if self._file.write(line) != len(line):
             raise OSError(28, os.strerror(28), str(self.path))
         self.count += 1
-        if time.monotonic() - self._synced >= _SYNC_SECONDS:
-            self._sync()
-
-    def _sync(self) -> None:
-        os.fsync(self._file.fileno())
-        self._synced = time.monotonic()
+        self._sync.written()
 
     def __enter__(self) -> RowLog:
         return self
@@ -185,7 +179,7 @@ class RowLog:
         trace: TracebackType | None,
     ) -> None:
         try:
-            self._sync()
+            self._sync.close()
         finally:
             self._file.close()
 

@@ -6,19 +6,19 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from awares_edge.bundle.writer import BundleWriter
 from awares_edge.checkpoint import Checkpoint
-from awares_edge.checkpoint.names import EMBEDDING
+from awares_edge.checkpoint.names import EMBEDDING, PATCH_EMBEDDING
 from awares_edge.checkpoint.preprocessor import read_eos, read_preprocessing
 from awares_edge.checkpoint.tensorfile import Weights
-from awares_edge.export.gguf.format import FILE_TYPES, GgufFormat, GgufPrecision
-from awares_edge.export.gguf.importance import read_importance
-from awares_edge.export.gguf.layout import PATCH_EMBEDDING, Kind, text_tensors, vision_tensors
+from awares_edge.export.gguf.format import FILE_TYPES, FloatName, GgufPrecision
+from awares_edge.export.gguf.importance import importance_matrix
+from awares_edge.export.gguf.layout import Kind, text_tensors, vision_tensors
 from awares_edge.export.gguf.limits import check_model, check_rows
 from awares_edge.export.gguf.metadata import (
     add_general,
@@ -29,6 +29,7 @@ from awares_edge.export.gguf.metadata import (
 from awares_edge.export.gguf.quantize import quantize
 from awares_edge.export.gguf.vocabulary import read_vocabulary
 from awares_edge.export.gguf.writer import require_space, write_file
+from awares_edge.export.measured import Measured
 from awares_edge.protocol.tokenizer import END_OF_TEXT, TextTokenizer
 from awares_edge.runtimes.llamacpp.files import (
     SUFFIX,
@@ -65,9 +66,10 @@ def vision_kind(precision: str) -> Kind:
 
 
 def write_files(
-    format: GgufFormat,
+    precision: GgufPrecision,
     source: Checkpoint,
     weights: Weights,
+    measured: Measured | None,
     writer: BundleWriter,
     written: Callable[[int], None],
 ) -> None:
@@ -75,6 +77,7 @@ def write_files(
 
     Args:
         weights: the checkpoint's, or with an adapter merged in.
+        measured: what to quantize with; None to quantize without.
         written: called with how many more parameters are written; quantizing counts as half.
 
     Raises:
@@ -83,18 +86,17 @@ def write_files(
     """
     spec = source.spec
     check_model(spec)
-    matrix = None
-    if format.quantized:
-        check_rows(spec, format.precision)
+    quantized = precision not in get_args(FloatName)
+    if quantized:
+        check_rows(spec, precision)
         library()
-        if format.importance:
-            matrix = read_importance(Path(format.importance), spec)
-    text, vision = (writer.path(name) for name in file_names(spec.name, format.precision))
-    _write_vision(vision, source, weights, vision_kind(format.precision), written)
-    if format.quantized:
-        _write_quantized(text, source, weights, format.precision, matrix, written)
+    text, vision = (writer.path(name) for name in file_names(spec.name, precision))
+    _write_vision(vision, source, weights, vision_kind(precision), written)
+    if quantized:
+        matrix = None if measured is None else importance_matrix(measured)
+        _write_quantized(text, source, weights, precision, matrix, written)
     else:
-        _write_text(text, source, weights, _KINDS[format.precision], written)
+        _write_text(text, source, weights, _KINDS[precision], written)
 
 
 def _write_vision(

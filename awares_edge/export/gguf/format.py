@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias, get_args
 
-from awares_edge.errors import ExportError
-from awares_edge.export.base import ExportFormat, Help, Written
+from awares_edge.export.base import ExportFormat, Written
 
 if TYPE_CHECKING:
     from awares_edge.bundle.writer import BundleWriter
     from awares_edge.checkpoint.checkpoint import Checkpoint
     from awares_edge.checkpoint.tensorfile import Weights
+    from awares_edge.export.measured import Measured
 
 FloatName: TypeAlias = Literal["f16", "bf16", "f32"]
 QuantizationName: TypeAlias = Literal[
@@ -46,7 +46,7 @@ class GgufFormat(ExportFormat):
 
     Attributes:
         precision: of the text model; the vision tower is never stored below f16.
-        importance: matrix that `calibration.importance` measured; None to quantize without.
+        calibration: where given, llama.cpp quantizes with its importance matrix.
     """
 
     name: ClassVar[str] = "gguf"
@@ -55,27 +55,26 @@ class GgufFormat(ExportFormat):
     extra: ClassVar[str] = "gguf"
 
     precision: GgufPrecision = "f16"
-    importance: Annotated[
-        Path | None, Help("Importance matrix that `awares-edge importance` measured.")
-    ] = None
 
     @property
     def quantized(self) -> bool:
         """Whether llama.cpp itself quantizes the text model."""
         return self.precision not in get_args(FloatName)
 
-    def check(self) -> None:
-        """
-        Raises:
-            ExportError: an importance matrix for a precision that does not use one.
-        """
-        if self.importance and not self.quantized:
-            raise ExportError(f"an importance matrix has no use at {self.precision}: leave it out")
+    @property
+    def calibrated(self) -> bool:
+        return self.quantized
 
     def write(
-        self, source: Checkpoint, weights: Weights, writer: BundleWriter, written: Written
-    ) -> None:
+        self,
+        source: Checkpoint,
+        weights: Weights,
+        measured: Measured | None,
+        writer: BundleWriter,
+        written: Written,
+    ) -> Mapping[str, str]:
         """Write the text model and the vision tower. Quantizing counts as half of the work."""
         from awares_edge.export.gguf.files import write_files
 
-        write_files(self, source, weights, writer, written)
+        write_files(self.precision, source, weights, measured, writer, written)
+        return {}

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from awares_edge.checkpoint.names import EMBEDDING, HEAD, expected_shapes
+from awares_edge.checkpoint.names import EMBEDDING, HEAD, PATCH_EMBEDDING, expected_shapes
 from awares_edge.runtimes.llamacpp.files import TOKEN_EMBEDDING
 from awares_edge.spec import ModelSpec
 
@@ -50,7 +50,6 @@ _VISION = {
     "visual.merger.mlp.2.weight": "mm.2.weight",
     "visual.merger.mlp.2.bias": "mm.2.bias",
 }
-PATCH_EMBEDDING = "visual.patch_embed.proj.weight"
 
 
 @dataclass(frozen=True, slots=True)

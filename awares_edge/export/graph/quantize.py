@@ -17,7 +17,7 @@ from onnx import TensorProto, helper
 
 from awares_edge.checkpoint.tensorfile import Array
 from awares_edge.export.graph.builder import Builder
-from awares_edge.export.graph.weights import FP32, Matrix, TensorType
+from awares_edge.export.graph.weights import FP32, Matrix, Rounding, TensorType
 
 INT4_BLOCKS = (128, 64, 32)
 
@@ -27,6 +27,8 @@ class Float:
     """A matrix as it is, in fp32, fp16 or bf16."""
 
     storage: np.dtype[Any]
+
+    rounding: ClassVar[None] = None
 
     @property
     def reads(self) -> np.dtype[Any]:
@@ -65,6 +67,11 @@ class PerChannel(ABC):
     limit: ClassVar[float]
     element: ClassVar[int]
     reads: ClassVar[np.dtype[Any]] = FP32
+
+    @property
+    @abstractmethod
+    def rounding(self) -> Rounding | None:
+        """How it rounds; None for a float format."""
 
     @staticmethod
     @abstractmethod
@@ -116,6 +123,10 @@ class Int8(PerChannel):
 
     kind, limit, element = "int8", 127, TensorProto.INT8
 
+    @property
+    def rounding(self) -> Rounding:
+        return Rounding(127, input_levels=None if self.input_range is None else 127)
+
     @staticmethod
     def round(steps: Array) -> NDArray[Any]:
         return to_integers(steps, -127, 127)
@@ -125,6 +136,10 @@ class Fp8(PerChannel):
     """fp8 (E4M3, whose largest number is 448), one scale per output channel."""
 
     kind, limit, element = "fp8", 448, TensorProto.FLOAT8E4M3FN
+
+    @property
+    def rounding(self) -> None:
+        """A float format: numbers keep three bits of mantissa beside any outlier."""
 
     @staticmethod
     def round(steps: Array) -> NDArray[Any]:
@@ -146,6 +161,10 @@ class Int4:
 
     scales: np.dtype[Any]
     block: int
+
+    @property
+    def rounding(self) -> Rounding:
+        return Rounding(7, self.block)
 
     @property
     def reads(self) -> np.dtype[Any]:

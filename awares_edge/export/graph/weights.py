@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from awares_edge.export.graph.builder import Builder
 
 # onnxruntime maps weights that start on a page of their own.
-_ALIGNMENT = 4096
+ALIGNMENT = 4096
 
 FP32: np.dtype[Any] = np.dtype(np.float32)
 FP16: np.dtype[Any] = np.dtype(np.float16)
@@ -87,6 +87,24 @@ class TensorType:
         return count * int(helper.tensor_dtype_to_np_dtype(self.dtype).itemsize)
 
 
+@dataclass(frozen=True, slots=True)
+class Rounding:
+    """How coarsely a format rounds a product's weights and inputs.
+
+    Attributes:
+        levels: steps from 0 to the largest magnitude of a block of weights.
+        block: inputs that share a step in each row; 0 for the whole row.
+        input_levels: steps from 0 to the largest magnitude of the inputs; None where they stay
+            float.
+        input_block: inputs of a token that share a step; 0 where all tokens share one.
+    """
+
+    levels: float
+    block: int = 0
+    input_levels: float | None = None
+    input_block: int = 0
+
+
 class WeightFormat(Protocol):
     """How a matrix [out, in] is stored, and how a graph multiplies by it.
 
@@ -94,10 +112,14 @@ class WeightFormat(Protocol):
 
     Attributes:
         reads: dtype of the rows that `encode` takes.
+        rounding: how it rounds; None for a float format.
     """
 
     @property
     def reads(self) -> np.dtype[Any]: ...
+
+    @property
+    def rounding(self) -> Rounding | None: ...
 
     def tensors(self, shape: tuple[int, int]) -> dict[str, TensorType]:
         """What is stored of a matrix of this shape, by the suffix of each tensor's name, in the
@@ -156,7 +178,7 @@ def write_matrices(
                 rows = _counted(rows, written)
                 counted.add(matrix.name)
             for name, pieces in zip(names, fmt.encode(rows, matrix.shape), strict=True):
-                file.write(b"\0" * (-file.tell() % _ALIGNMENT))
+                file.write(b"\0" * (-file.tell() % ALIGNMENT))
                 places[name] = _write(file, path.name, pieces)
     return places
 

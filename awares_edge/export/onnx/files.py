@@ -15,7 +15,8 @@ stored in fp16, and the head has its own weights, even where the checkpoint ties
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -28,8 +29,11 @@ from awares_edge.errors import ExportError
 from awares_edge.export.graph.text import build_text
 from awares_edge.export.graph.vision import build_vision
 from awares_edge.export.graph.weights import FP16, FP32, Written, write_npy
+from awares_edge.export.measured import Measured
+from awares_edge.export.onnx.budget import MB, fit_mix
 from awares_edge.export.onnx.dialect import OnnxBuilder, OnnxText, OnnxVision
 from awares_edge.export.onnx.precisions import Formats
+from awares_edge.export.smoothing import smooth
 from awares_edge.spec import EMBEDDING_NAME, ModelSpec, half_graph
 
 FEW_TOKENS = 2
@@ -44,17 +48,24 @@ def write_files(
     writer: BundleWriter,
     written: Written,
     *,
+    measured: Measured | None = None,
     keep: Sequence[str] = (),
     block: int = 64,
     seven_bit: bool = False,
-) -> None:
+    budget_mb: float | None = None,
+) -> Mapping[str, str]:
     """Write graphs and weights into a bundle.
 
     Args:
         weights: the checkpoint's, or with an adapter merged in.
         precision: a key of `PRECISIONS`.
         written: called with the count of numbers in each piece after it is written.
+        measured: statistics of the inputs, to smooth outliers with; None for none.
         keep, block, seven_bit: see `Formats`.
+        budget_mb: most MB of all weights, at precision "mixed".
+
+    Returns:
+        facts for the bundle's provenance.
 
     Raises:
         ExportError: the runtime cannot compute a model of this shape; no such layer, format or
@@ -67,10 +78,13 @@ def write_files(
             f"this checkpoint has {spec.head_dim}"
         )
     formats = Formats(precision, keep, block, seven_bit, depth=spec.vision.depth)
+    facts: Mapping[str, str] = {}
+    embedding = weights.tensor(EMBEDDING)
+    if measured is not None:
+        weights, facts = _calibrate(spec, weights, formats, measured, budget_mb)
     graphs = _graphs(spec, weights, formats, FP32)
     table = formats.embedding()
     formats.check_keep()
-    embedding = weights.tensor(EMBEDDING)
     places = {EMBEDDING: write_npy(writer.path(EMBEDDING_NAME), embedding, table, written)}
     for graph in graphs:
         places = graph.write_weights(writer.path(f"{graph.name}.data"), written, places)
@@ -78,6 +92,30 @@ def write_files(
     if formats.precision.gpu:
         for graph in _graphs(spec, weights, formats, FP16):
             onnx.save_model(graph.model(places), str(writer.path(half_graph(graph.name))))
+    return facts
+
+
+def _calibrate(
+    spec: ModelSpec,
+    weights: Weights,
+    formats: Formats,
+    measured: Measured,
+    budget_mb: float | None,
+) -> tuple[Weights, Mapping[str, str]]:
+    """Choose formats by what was measured; the smoothed weights, and facts for the provenance."""
+    mix: Mapping[str, str] = {}
+    if budget_mb is not None:
+        mix = fit_mix(spec, weights, formats, measured, budget_mb * MB)
+        formats.use(mix)
+    smoothed = smooth(weights, spec, measured, formats.every)
+    # A mix was chosen by what each layer loses.
+    kept = smoothed.beyond() if budget_mb is None else []
+    formats.spare(kept)
+    facts = smoothed.facts(kept)
+    if mix:
+        counts = Counter(mix.values()).most_common()
+        facts["mix"] = ", ".join(f"{count} {kind}" for kind, count in counts)
+    return smoothed.weights, facts
 
 
 def _graphs(

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
+from awares_edge.errors import ExportError
 from awares_edge.export.base import ExportFormat, Help, Written
 
 if TYPE_CHECKING:
     from awares_edge.bundle.writer import BundleWriter
     from awares_edge.checkpoint.checkpoint import Checkpoint
     from awares_edge.checkpoint.tensorfile import Weights
+    from awares_edge.export.measured import Measured
 
 
 @dataclass(frozen=True)
@@ -21,9 +24,12 @@ class OnnxFormat(ExportFormat):
         precision: of the weights. At int8, int4 and int8+int4 the device, a CPU, quantizes the
             inputs of int8 layers by itself. fp16 and int4-fp16 (4-bit language model, fp16 vision)
             are for GPUs.
+        calibration: where given, outliers are smoothed, and layers that would still lose too much
+            are stored in fp16.
         keep: exceptions, each "PATTERN=FORMAT"; the first that matches a layer's name wins.
         block: inputs of a 4-bit block.
         seven_bit: keep int8 weights within 64.
+        budget_mb: at "mixed": most MB (1,000,000 bytes) of all weights.
     """
 
     name: ClassVar[str] = "onnx"
@@ -31,7 +37,7 @@ class OnnxFormat(ExportFormat):
     needs: ClassVar[tuple[str, ...]] = ("onnx",)
     extra: ClassVar[str] = "export"
 
-    precision: Literal["fp32", "fp16", "int8", "int4", "int8+int4", "int4-fp16"] = "fp32"
+    precision: Literal["fp32", "fp16", "int8", "int4", "int8+int4", "int4-fp16", "mixed"] = "fp32"
     keep: Annotated[
         tuple[str, ...],
         Help("PATTERN=FORMAT: store the layers that match in another format, as lm_head=fp16."),
@@ -43,19 +49,49 @@ class OnnxFormat(ExportFormat):
         bool, Help("Keep int8 weights within 64, for x86 CPUs known to be without VNNI.")
     ] = False
 
+    budget_mb: Annotated[
+        float | None,
+        Help("At mixed, most MB (1,000,000 bytes) of all weights.", 0.01, 1e6, "MB"),
+    ] = None
+
+    def check(self) -> None:
+        """
+        Raises:
+            ExportError: a budget without "mixed", or "mixed" without a budget or a calibration.
+        """
+        mixed = self.precision == "mixed"
+        if mixed and (self.budget_mb is None or self.calibration is None):
+            raise ExportError(
+                "mixed needs a budget in MB and a calibration file, which `awares-edge calibrate "
+                "weights --sensitivity` measures"
+            )
+        if not mixed and self.budget_mb is not None:
+            raise ExportError(f"a budget has no use at {self.precision}: export at mixed")
+
+    @property
+    def calibrated(self) -> bool:
+        return self.precision not in ("fp32", "fp16")
+
     def write(
-        self, source: Checkpoint, weights: Weights, writer: BundleWriter, written: Written
-    ) -> None:
+        self,
+        source: Checkpoint,
+        weights: Weights,
+        measured: Measured | None,
+        writer: BundleWriter,
+        written: Written,
+    ) -> Mapping[str, str]:
         """Write graphs and weights."""
         from awares_edge.export.onnx.files import write_files
 
-        write_files(
+        return write_files(
             source,
             weights,
             self.precision,
             writer,
             written,
+            measured=measured,
             keep=self.keep,
             block=self.block,
             seven_bit=self.seven_bit,
+            budget_mb=self.budget_mb,
         )

@@ -17,12 +17,14 @@ from onnx import TensorProto
 from awares_edge.checkpoint.tensorfile import Array
 from awares_edge.export.graph.builder import Builder
 from awares_edge.export.graph.quantize import onnx_dtype, scale_rows, to_integers
-from awares_edge.export.graph.weights import FP32, Matrix, TensorType
+from awares_edge.export.graph.weights import FP32, Matrix, Rounding, TensorType
 from awares_edge.runtimes.threads import cores
 
 _MICROSOFT = "com.microsoft"
 _INT8_COMPUTE = 4
 """`accuracy_level` of MatMulNBits: the input is quantized to int8, block by block."""
+_UINT8_LEVELS = 127.5
+"""Steps of a uint8 input on each side of zero, where its range is about symmetric."""
 
 _FIT_NUMBERS = 1 << 18
 """Weights that are fitted at a time: what the fit needs then stays in the CPU's cache."""
@@ -47,6 +49,10 @@ class DynamicInt8:
     @property
     def reads(self) -> np.dtype[Any]:
         return FP32
+
+    @property
+    def rounding(self) -> Rounding:
+        return Rounding(self.limit, input_levels=_UINT8_LEVELS)
 
     @property
     def _suffix(self) -> str:
@@ -75,6 +81,12 @@ class DynamicInt8:
         yield [values]
         yield [scales]
 
+    def round_trip(self, rows: Array) -> Array:
+        """Rows float32 [n, in] as they are after they were stored."""
+        steps, scales = scale_rows(rows, FP32, self.limit)
+        found: Array = to_integers(steps, -self.limit, self.limit) * scales[:, None]
+        return found
+
     def multiply(
         self, graph: Builder, value: str, matrix: Matrix, bias: str | None, dtype: np.dtype[Any]
     ) -> str:
@@ -97,6 +109,10 @@ class BlockInt4:
     @property
     def reads(self) -> np.dtype[Any]:
         return FP32
+
+    @property
+    def rounding(self) -> Rounding:
+        return Rounding(8, self.block, input_levels=127, input_block=self.block)
 
     @property
     def _suffix(self) -> str:
@@ -134,6 +150,15 @@ class BlockInt4:
         nibbles = (values + np.int8(8)).view(np.uint8)
         packed = nibbles[:, 0::2] | np.left_shift(nibbles[:, 1::2], np.uint8(4))
         return packed.reshape(len(rows), -1, self.block // 2), scales.reshape(len(rows), -1)
+
+    def round_trip(self, rows: Array) -> Array:
+        """Rows float32 [n, in] as they are after they were stored."""
+        found, step = np.empty_like(rows), max(1, _FIT_NUMBERS // rows.shape[1])
+        for start in range(0, len(rows), step):
+            part = rows[start : start + step]
+            values, scales = fit_int4(part.reshape(-1, self.block))
+            found[start : start + step] = (values * scales[:, None]).reshape(part.shape)
+        return found
 
     def multiply(
         self, graph: Builder, value: str, matrix: Matrix, bias: str | None, dtype: np.dtype[Any]

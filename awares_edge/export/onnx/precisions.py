@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -43,9 +43,11 @@ PRECISIONS = {
     "int4": Precision("int8", "int4"),
     "int8+int4": Precision("int8", "int8", few="int4"),
     "int4-fp16": Precision("fp16", "int4", gpu=True),
+    "mixed": Precision("int8", "int8"),
 }
 """By name; the first is the default. 4-bit products are slower than float ones for more than a few
-tokens, so the vision tower, whose calls have hundreds, is stored in int8 at int4 too."""
+tokens, so the vision tower, whose calls have hundreds, is stored in int8 at int4 too. What "mixed"
+stores is chosen within a budget, layer by layer (`Formats.use`)."""
 
 _FLOATS: dict[str, np.dtype[Any]] = {"fp32": FP32, "fp16": FP16}
 FORMATS = (*_FLOATS, "int8", "int4")
@@ -99,6 +101,27 @@ class Formats:
 
     def few(self, name: str, shape: tuple[int, int]) -> WeightFormat:
         return self._format(self._kept(name) or self.precision.few or self.precision.text, shape)
+
+    def every(self, name: str, shape: tuple[int, int]) -> list[WeightFormat]:
+        """Each format in which a matrix is stored."""
+        users = (self.vision,) if name.startswith("visual.") else (self.text, self.few)
+        return [user(name, shape) for user in users]
+
+    def spare(self, layers: Iterable[str]) -> None:
+        """Store layers in fp16, unless `keep` names another format for them."""
+        self._keep.extend((layer, "fp16") for layer in layers)
+
+    def options(self, name: str, shape: tuple[int, int]) -> dict[str, WeightFormat]:
+        """The formats that a mix may choose from for a matrix, by name: what `keep` says, or all
+        but fp32."""
+        kept = self._kept(name)
+        names = [kept] if kept else [n for n in FORMATS if n != "fp32"]
+        return {name: self._format(name, shape) for name in names}
+
+    def use(self, mix: Mapping[str, str]) -> None:
+        """Store matrices as a mix says, by name ("a.weight+b.weight"), after what `keep` says."""
+        for name, kind in mix.items():
+            self._keep.append((name.split("+")[0].removesuffix(".weight"), kind))
 
     def embedding(self) -> np.dtype[Any]:
         """dtype of the embedding's file, which a tied float head reads too: fp16 where the head, or

@@ -6,12 +6,10 @@ each number is computed in the type that the graph says.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from awares_edge.checkpoint.tensorfile import Weights
-from awares_edge.export.graph.builder import Builder, Shape
+from awares_edge.export.graph.builder import Builder, FormatOf, Shape
 from awares_edge.export.graph.quantize import Int4
 from awares_edge.export.graph.text import TextAttention
 from awares_edge.export.graph.vision import VisionAttention, window_patches
@@ -33,14 +31,13 @@ class TensorrtBuilder(Builder):
         name: str,
         weights: Weights,
         numbers: NumberFormat,
-        ranges: Mapping[str, float] | None = None,
+        format_of: FormatOf | None = None,
     ) -> None:
         """
         Args:
-            ranges: largest magnitude of each linear layer's input, by the layer's name; needed
-                where the number format quantizes activations.
+            format_of: weight formats; None for those of `numbers`, without any exception.
         """
-        super().__init__(name, weights, numbers.dtype, format_chooser(numbers, ranges))
+        super().__init__(name, weights, numbers.dtype, format_of or format_chooser(numbers))
 
     def matrix(self, matrix: Matrix, fmt: WeightFormat) -> list[str]:
         if isinstance(fmt, Int4):

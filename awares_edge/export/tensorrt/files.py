@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
-from pathlib import Path
 
 import onnx
 
@@ -23,12 +22,13 @@ from awares_edge.checkpoint.tensorfile import Weights
 from awares_edge.export.graph.text import build_text
 from awares_edge.export.graph.vision import build_vision
 from awares_edge.export.graph.weights import Written, write_npy
+from awares_edge.export.measured import Measured
+from awares_edge.export.smoothing import smooth
 from awares_edge.export.tensorrt.dialect import TensorrtBuilder, TensorrtText, TensorrtVision
 from awares_edge.export.tensorrt.format import TensorrtFormat
-from awares_edge.export.tensorrt.formats import NUMBER_FORMATS, NumberFormat
+from awares_edge.export.tensorrt.formats import NUMBER_FORMATS, NumberFormat, format_chooser
 from awares_edge.export.tensorrt.lint import require_clean
 from awares_edge.export.tensorrt.memory import check_fit
-from awares_edge.export.tensorrt.ranges import read_ranges
 from awares_edge.runtimes.tensorrt.plan import PLAN_NAME, Plan, Range
 from awares_edge.spec import EMBEDDING_NAME, ModelSpec
 
@@ -77,20 +77,24 @@ def write_files(
     format: TensorrtFormat,
     source: Checkpoint,
     weights: Weights,
+    measured: Measured | None,
     writer: BundleWriter,
     written: Written,
-) -> None:
+) -> Mapping[str, str]:
     """Write graphs, weights and the build plan into a bundle.
 
     Args:
+        measured: what `format.calibration` holds.
         written: called with the count of numbers in each piece after it is written.
+
+    Returns:
+        facts for the bundle's provenance.
 
     Raises:
         ExportError: the target does not take the model as asked.
     """
     plan = make_plan(source.spec, format)
-    ranges = None if format.ranges is None else read_ranges(Path(format.ranges))
-    write_plan(source.spec, weights, plan, writer, written, ranges)
+    return write_plan(source.spec, weights, plan, writer, written, measured)
 
 
 def write_plan(
@@ -99,23 +103,33 @@ def write_plan(
     plan: Plan,
     writer: BundleWriter,
     written: Written,
-    ranges: Mapping[str, float] | None = None,
-) -> None:
+    measured: Measured | None = None,
+) -> Mapping[str, str]:
     """Write graphs, weights and the plan into a bundle.
 
     Args:
         written: called with the count of numbers in each piece after it is written.
-        ranges: of the linear layers' inputs, where the plan quantizes activations.
+        measured: statistics of the inputs; needed where the plan quantizes activations.
+
+    Returns:
+        facts for the bundle's provenance.
 
     Raises:
-        ExportError: a graph does not pass the lint, or an input range is missing.
+        ExportError: a graph does not pass the lint.
     """
     numbers = NumberFormat.of(plan)
+    choose, facts = format_chooser(numbers, measured), {}
+    embedding = weights.tensor(EMBEDDING)
+    if measured is not None:
+        smoothed = smooth(weights, spec, measured, lambda *matrix: [choose(*matrix)])
+        kept = smoothed.beyond()
+        choose = format_chooser(numbers, smoothed.measured, kept)
+        weights, facts = smoothed.weights, smoothed.facts(kept)
     path = writer.path(EMBEDDING_NAME)
-    table = write_npy(path, weights.tensor(EMBEDDING), numbers.embedding, written)
-    vision = TensorrtBuilder("vision", weights, numbers)
+    table = write_npy(path, embedding, numbers.embedding, written)
+    vision = TensorrtBuilder("vision", weights, numbers, choose)
     build_vision(vision, spec, TensorrtVision(vision, spec))
-    text = TensorrtBuilder("text", weights, numbers, ranges)
+    text = TensorrtBuilder("text", weights, numbers, choose)
     build_text(text, spec, TensorrtText(text, spec, plan.cache_length))
     for graph in (vision, text):
         path = writer.path(f"{graph.name}.onnx")
@@ -124,3 +138,4 @@ def write_plan(
         require_clean(model)
         onnx.save_model(model, str(path))
     writer.path(PLAN_NAME).write_text(plan.to_json(), encoding="utf-8")
+    return facts

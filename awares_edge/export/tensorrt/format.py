@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from awares_edge.errors import ExportError
@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     from awares_edge.bundle.writer import BundleWriter
     from awares_edge.checkpoint.checkpoint import Checkpoint
     from awares_edge.checkpoint.tensorfile import Weights
+    from awares_edge.export.measured import Measured
 
 _NAMES = ", ".join(TARGETS)
 _QUANTIZED_INPUTS = ("w8a8", "fp8")
+_CALIBRATED = (*_QUANTIZED_INPUTS, "int8", "int4")
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class TensorrtFormat(ExportFormat):
         target: name of the device (`TARGETS`).
         cache_length: KV cells of a session; None for the target's default.
         memory: GiB of this very device, where it has more than the smallest of its family.
-        ranges: file of input ranges (`calibration.ranges`), for w8a8 and fp8.
+        calibration: needed at w8a8 and fp8, whose inputs are quantized over measured ranges.
     """
 
     name: ClassVar[str] = "tensorrt"
@@ -47,7 +49,10 @@ class TensorrtFormat(ExportFormat):
         float | None,
         Help("GiB of this device, where it has more than its family's.", 1, 4096, "GiB"),
     ] = None
-    ranges: Annotated[Path | None, Help("Measured input ranges, for w8a8 and fp8.")] = None
+
+    @property
+    def calibrated(self) -> bool:
+        return self.precision in _CALIBRATED
 
     @property
     def device(self) -> Target:
@@ -58,19 +63,15 @@ class TensorrtFormat(ExportFormat):
     def check(self) -> None:
         """
         Raises:
-            ExportError: no target; it does not take the precision; ranges are missing, or have no
-                use at the precision.
+            ExportError: no target; it does not take the precision; the calibration is missing.
         """
         if not self.target:
             raise ExportError(f"name the target device: one of {_NAMES}")
         check_precision(self.device, self.precision)
-        if self.precision not in _QUANTIZED_INPUTS:
-            if self.ranges is not None:
-                raise ExportError(f"{self.precision} uses no measured ranges: leave them out")
-        elif self.ranges is None:
+        if self.precision in _QUANTIZED_INPUTS and self.calibration is None:
             raise ExportError(
-                f"{self.precision} needs a file of input ranges, measured on pictures of the task "
-                "(docs/tensorrt.md says how); int8 and int4 need none"
+                f"{self.precision} needs a calibration file, which `awares-edge calibrate weights` "
+                "measures; int8 and int4 need none"
             )
 
     def limit(self, profile: ProtocolProfile, spec: ModelSpec) -> ProtocolProfile:
@@ -80,9 +81,14 @@ class TensorrtFormat(ExportFormat):
         return profile.limited(most)
 
     def write(
-        self, source: Checkpoint, weights: Weights, writer: BundleWriter, written: Written
-    ) -> None:
+        self,
+        source: Checkpoint,
+        weights: Weights,
+        measured: Measured | None,
+        writer: BundleWriter,
+        written: Written,
+    ) -> Mapping[str, str]:
         """Write graphs, weights and the build plan."""
         from awares_edge.export.tensorrt.files import write_files
 
-        write_files(self, source, weights, writer, written)
+        return write_files(self, source, weights, measured, writer, written)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
 from awares_edge.checkpoint.names import EMBEDDING, HEAD
-from awares_edge.errors import ExportError
 from awares_edge.export.graph.builder import FormatOf
 from awares_edge.export.graph.quantize import Float, Fp8, Int4, Int8, int4_block
 from awares_edge.export.graph.weights import FP16, FP32, WeightFormat
+from awares_edge.export.measured import Measured, layer_name
 from awares_edge.runtimes.tensorrt.plan import Plan
 
 WeightKind = Literal["float", "int8", "int4", "fp8"]
@@ -70,7 +70,9 @@ NUMBER_FORMATS: dict[str, NumberFormat] = {
 }
 
 
-def format_chooser(numbers: NumberFormat, ranges: Mapping[str, float] | None = None) -> FormatOf:
+def format_chooser(
+    numbers: NumberFormat, measured: Measured | None = None, kept: Collection[str] = ()
+) -> FormatOf:
     """The weight format of each matrix.
 
     The vision tower is never quantized: it is bound by arithmetic, which weight-only formats do not
@@ -78,38 +80,31 @@ def format_chooser(numbers: NumberFormat, ranges: Mapping[str, float] | None = N
     below int8, its input never quantized.
 
     Args:
-        ranges: largest magnitude of each layer's input, by the layer's name ("a", or "a+b" for
-            joined layers); needed where `numbers` quantizes activations.
-
-    Raises (when called):
-        ExportError: a range is missing.
+        measured: statistics of the inputs; needed where `numbers` quantizes activations.
+        kept: layers that stay in the graph's float format.
     """
     dtype = numbers.dtype
-    ranges = {} if ranges is None else ranges
+
+    def input_range(name: str) -> float | None:
+        if numbers.activations == "float":
+            return None
+        assert measured is not None, "inputs are quantized over measured ranges"
+        # Joined layers have a common input.
+        return measured.inputs[layer_name(name.split("+")[0])].range
 
     def choose(name: str, shape: tuple[int, int]) -> WeightFormat:
         if name in (EMBEDDING, HEAD):
             if numbers.weights in ("int8", "int4"):
                 return Int8(dtype)
             return Float(numbers.embedding if name == EMBEDDING else dtype)
-        if numbers.weights == "float" or name.startswith("visual."):
+        spared = any(layer_name(part) in kept for part in name.split("+"))
+        if numbers.weights == "float" or name.startswith("visual.") or spared:
             return Float(dtype)
         block = int4_block(shape[1]) if shape[0] % 2 == 0 else 0
         if numbers.weights == "int4" and block:
             return Int4(dtype, block)
         # Rows that no int4 block divides fall back to int8, which has no blocks.
-        found = None if numbers.activations == "float" else _range(ranges, name)
+        found = input_range(name)
         return Fp8(dtype, found) if numbers.weights == "fp8" else Int8(dtype, found)
 
     return choose
-
-
-def _range(ranges: Mapping[str, float], name: str) -> float:
-    """The range of the common input of joined layers."""
-    layer = name.replace(".weight", "")
-    if layer in ranges:
-        return ranges[layer]
-    for part in layer.split("+"):
-        if part not in ranges:
-            raise ExportError(f"the file of ranges lacks {part}: measure them on this checkpoint")
-    return max(ranges[part] for part in layer.split("+"))

@@ -69,6 +69,7 @@ def names(crops: Sequence[ZoomedCrop]) -> list[str]:
 
 def _fill(message: Any, answer: Answer) -> None:
     message.text = answer.text
+    message.confidence = answer.confidence
     message.reasoning = answer.reasoning
     message.crop_names = names(answer.crops)
     message.crop_boxes = [_region(crop) for crop in answer.crops]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
-from awares_edge import Askable, AskOptions, load
+from awares_edge import Askable, AskOptions, Policies, load
 from awares_edge.controller import Mode
 from awares_edge.errors import InputError
 
@@ -31,6 +31,9 @@ class Settings:
     device: str = _setting("", "Device, such as cpu or cuda; empty for the best one.")
     threads: int = _setting(0, "CPU threads; 0 for one for each core.", range=(0, 1024))
     mode: str = _choices("awares", "How to ask", get_args(Mode))
+    abstain_below: float = _setting(
+        0.0, "An answer of lower confidence becomes `unsure`; 0 for never.", range=(0.0, 1.0)
+    )
     question: str = _setting("", "A question that is asked again and again; empty for none.")
     interval: float = _setting(
         1.0, "Seconds between two askings of `question`.", range=(0.01, 86400.0)
@@ -69,7 +72,9 @@ class Settings:
         """How to ask."""
         # Pictures whose age does not matter have no other deadline.
         timeout = self.deadline_ms / 1e3 or None
-        return AskOptions(mode=self.mode, follow_up=follow_up, timeout=timeout)  # type: ignore
+        policies = Policies(abstain_below=self.abstain_below or None)
+        mode = cast(Mode, self.mode)
+        return AskOptions(mode, follow_up=follow_up, timeout=timeout, policies=policies)
 
 
 def load_model(settings: Settings) -> Askable:

@@ -1,0 +1,109 @@
+"""Statistics of what goes into each matrix, measured on two-turn questions.
+
+One file serves every export: ranges of inputs (TensorRT's w8a8 and fp8), scales that smooth
+outliers away (int8 and int4), importance matrices (GGUF); see `export.measured`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from awares_edge.calibration.observe import observe
+from awares_edge.calibration.questions import CalibrationQuestion
+from awares_edge.checkpoint.checkpoint import Checkpoint
+from awares_edge.checkpoint.fingerprint import fingerprint
+from awares_edge.checkpoint.lora import Adapter
+from awares_edge.errors import CheckpointError, InputError
+from awares_edge.export.measured import LEAST_QUESTIONS, Inputs, Measured, Origin, measured_layers
+
+
+class Statistics:
+    """Sums and extremes over the inputs of each matrix.
+
+    Attributes:
+        counts: by layer: inputs [in] that were seen.
+    """
+
+    def __init__(self) -> None:
+        self.counts: dict[str, int] = {}
+        self._largest: dict[str, NDArray[np.float32]] = {}
+        self._magnitudes: dict[str, NDArray[np.float64]] = {}
+        self._squares: dict[str, NDArray[np.float64]] = {}
+
+    def add(self, name: str, inputs: NDArray[np.float32]) -> None:
+        """Count inputs float32 [n, in] of one layer."""
+        magnitudes = np.abs(inputs)
+        largest = magnitudes.max(axis=0)
+        self._largest[name] = np.maximum(self._largest.get(name, largest), largest)
+        for sums, values in (
+            (self._magnitudes, magnitudes.sum(axis=0, dtype=np.float64)),
+            (self._squares, np.square(inputs, dtype=np.float64).sum(axis=0)),
+        ):
+            sums[name] = sums.get(name, 0.0) + values
+        self.counts[name] = self.counts.get(name, 0) + len(inputs)
+
+    def inputs(self, name: str) -> Inputs:
+        """Statistics of one layer.
+
+        Raises:
+            CheckpointError: its input was never seen, always zero, or not finite.
+        """
+        count = self.counts.get(name, 0)
+        largest = self._largest.get(name)
+        if largest is None or not np.isfinite(largest).all() or not largest.any():
+            raise CheckpointError(
+                f"the input of {name} must be finite and must not always be zero: the checkpoint "
+                "is damaged or untrained"
+            )
+        return Inputs(
+            largest,
+            (self._magnitudes[name] / count).astype(np.float32),
+            (self._squares[name] / count).astype(np.float32),
+        )
+
+
+def measure_weights(
+    checkpoint: Path,
+    questions: Sequence[CalibrationQuestion],
+    *,
+    adapter: Path | None = None,
+    dataset: str = "",
+    name: str | None = None,
+    protocol: str | None = None,
+    device: str | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Measured:
+    """Ask every question of a checkpoint and note what goes into each of its matrices.
+
+    `Measured.save` writes the file that exports read.
+
+    Args:
+        dataset: what the questions are, for people.
+        name: of the checkpoint; None for its folder's.
+        progress: called with how many questions are done.
+
+    Raises:
+        InputError: fewer than `LEAST_QUESTIONS` questions.
+        CheckpointError: an input is not finite; see `observe` for other arguments and errors.
+    """
+    if len(questions) < LEAST_QUESTIONS:
+        raise InputError(
+            f"calibration needs at least {LEAST_QUESTIONS} questions, there are "
+            f"{len(questions)}: give {LEAST_QUESTIONS - len(questions)} more"
+        )
+    base = Checkpoint.open(checkpoint, name=name)
+    added = None if adapter is None else Adapter.open(adapter, base)
+    statistics = Statistics()
+    zoomed = observe(
+        *(base, questions, statistics.add),
+        adapter=added,
+        protocol=protocol,
+        device=device,
+        progress=progress,
+    )
+    origin = Origin(fingerprint(base, added), base.spec.name, dataset, len(questions), zoomed)
+    return Measured(origin, {name: statistics.inputs(name) for name in measured_layers(base.spec)})
