@@ -208,6 +208,7 @@ class TestAsking:
         [
             ({"confidence": 0.31}, ["direct", "unsure", "confidence 31 %"]),
             ({"confidence": 0.97}, ["direct", "confidence 97 %"]),
+            ({"confidence": 0.9998}, ["direct", "confidence over 99 %"]),
             ({"confidence": 0.6, "abstained": True}, ["direct", "unsure", "confidence 60 %"]),
             ({"confidence": None}, ["direct"]),
         ],
