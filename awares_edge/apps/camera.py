@@ -13,6 +13,7 @@ from awares_edge.apps import camera_page
 from awares_edge.apps.camera_terminal import Terminal
 from awares_edge.apps.console import note
 from awares_edge.apps.options import (
+    AbstainOption,
     BundleOption,
     ContextOption,
     DeviceOption,
@@ -103,6 +104,7 @@ def camera(
     json: Annotated[
         bool, typer.Option("--json", help="With --terminal: one JSON object a line.")
     ] = False,
+    abstain_below: AbstainOption = None,
     bundle: BundleOption = None,
     runtime: RuntimeOption = None,
     protocol: ProtocolOption = None,
@@ -138,6 +140,7 @@ def camera(
         max_age_ms=1e3 * max_age,
         record_to=record,
         may_be_still=still,
+        abstain_below=abstain_below,
     )
 
     chosen = ModelOptions(bundle, runtime, protocol, device, threads, context, endpoint, model_name)

@@ -182,6 +182,8 @@ def summary(exchange: Exchange) -> str:
         f"{spent} of {tokens['full']} visual tokens (RTR {exchange.rtr:.2f})",
         f"{exchange.total_ms:.1f} ms",
     ]
+    if exchange.confidence is not None:
+        parts.append(f"confidence {exchange.confidence:.2f}")
     if exchange.joules is not None:
         parts.append(f"{exchange.joules:.2f} J")
     kept = ["view"] * exchange.kept_view

@@ -23,10 +23,11 @@ _RETRY = 0.5  # seconds until a continuous question is asked again after a failu
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """When questions are asked: see `StationOptions`."""
+    """When and how questions are asked: see `StationOptions`."""
 
     every: float
     max_age_ms: float
+    abstain_below: float | None = None
 
 
 class Asker:
@@ -48,7 +49,7 @@ class Asker:
     ) -> None:
         self._camera, self._history, self._pace = camera, history, pace
         self._prepare, self._done = prepare, done
-        self._exchanger = Exchanger(model, history, done)
+        self._exchanger = Exchanger(model, history, done, pace.abstain_below)
         self._changed = threading.Condition()
         self._working = threading.Lock()  # held while the exchanger is in use
         self._standing: Request | None = None
@@ -115,7 +116,10 @@ class Asker:
         self.cancel()
         with self._working:
             self._exchanger.close()
-            self._exchanger, self._prepare = Exchanger(model, self._history, self._done), prepare
+            self._exchanger, self._prepare = (
+                Exchanger(model, self._history, self._done, self._pace.abstain_below),
+                prepare,
+            )
 
     def close(self) -> None:
         """Give up, and wait for the threads."""

@@ -57,7 +57,8 @@ class Exchange:
         total_ms: wall time of the question.
         joules: energy of the whole machine meanwhile; None where nothing measures it.
         confidence: how likely the answer is right, 0 to 1; None where the model does not say.
-        abstained: whether the answer was withheld because of it.
+        abstained: whether the answer was withheld because of it; `answer` is then "unsure".
+        withheld: the answer that was; empty for none.
         kept_view: whether the first view looked as in an earlier frame, whose KV was used.
         kept_regions: regions whose features were kept.
         note: what was done to the frame before the model saw it; empty for nothing.
@@ -86,6 +87,7 @@ class Exchange:
     joules: float | None = None
     confidence: float | None = None
     abstained: bool = False
+    withheld: str = ""
     kept_view: bool = False
     kept_regions: int = 0
     note: str = ""
@@ -145,6 +147,7 @@ class Exchange:
             "joules": None if self.joules is None else round(self.joules, 3),
             "confidence": None if self.confidence is None else round(self.confidence, 4),
             "abstained": self.abstained,
+            "withheld": self.withheld,
             "kept_view": self.kept_view,
             "kept_regions": self.kept_regions,
             "note": self.note,

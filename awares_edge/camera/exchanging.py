@@ -14,7 +14,7 @@ from awares_edge.camera.frames import Frame, encode_jpeg
 from awares_edge.camera.history import History
 from awares_edge.camera.prepare import Prepared
 from awares_edge.camera.reuse import ReusingModel
-from awares_edge.controller import Answer, Askable
+from awares_edge.controller import Answer, Askable, AskOptions, Policies
 from awares_edge.errors import AwaresError
 from awares_edge.evaluation.profile.sensors import find_meter
 
@@ -68,10 +68,13 @@ class Exchanger:
         last: the last exchange that has an answer.
     """
 
-    def __init__(self, model: Askable, history: History, done: Done) -> None:
+    def __init__(
+        self, model: Askable, history: History, done: Done, abstain_below: float | None = None
+    ) -> None:
         self._history, self._done = history, done
         self._model = ReusingModel(model)
         self._live = live.LiveAsker(self._model)
+        self._options = AskOptions(policies=Policies(abstain_below=abstain_below))
         self._converses = model.protocol.name not in SINGLE_QUESTIONS
         self._meter, _ = find_meter()
         self._lock = threading.Lock()
@@ -148,7 +151,9 @@ class Exchanger:
             self._meter.start()
         try:
             follow_up = request.follow_up and self._converses
-            ticket = self._live.submit(shown.live, request.question, follow_up=follow_up)
+            ticket = self._live.submit(
+                shown.live, request.question, self._options, follow_up=follow_up
+            )
             with self._lock:
                 self._ticket = ticket
             if cancel.is_set():  # just before the ticket was known
@@ -180,6 +185,9 @@ class Exchanger:
             turns_ms=tuple(dict(turn.ms) for turn in answer.turns),
             total_ms=answer.total_ms,
             joules=joules,
+            confidence=answer.confidence,
+            abstained=answer.withheld is not None,
+            withheld=answer.withheld or "",
             kept_view=kept.view,
             kept_regions=kept.regions,
             policies=answer.policies,

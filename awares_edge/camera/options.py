@@ -23,6 +23,7 @@ class StationOptions:
         record_to: folder for frames and answers; None where recording is not offered.
         history: exchanges that are remembered.
         may_be_still: equal frames are normal: the camera is not frozen for them.
+        abstain_below: an answer with a lower confidence becomes "unsure"; None for never.
         prepare: what is done to frames; None for what the model's profile needs.
     """
 
@@ -33,6 +34,7 @@ class StationOptions:
     record_to: Path | None = None
     history: int = 200
     may_be_still: bool = False
+    abstain_below: float | None = None
     prepare: Preparation | None = None
 
     def __post_init__(self) -> None:
@@ -44,5 +46,7 @@ class StationOptions:
             raise InputError("every must be at least 0 seconds, and finite")
         if not 0 < self.max_age_ms < math.inf:
             raise InputError("max_age_ms must be above 0, and finite")
+        if self.abstain_below is not None and not 0 <= self.abstain_below <= 1:
+            raise InputError("abstain_below must be between 0 and 1")
         if self.history < 1:
             raise InputError("history must be at least 1")

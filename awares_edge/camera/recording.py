@@ -55,7 +55,7 @@ class Recording:
         Raises:
             InputError: it cannot be written; what was written before stays.
         """
-        if not exchange.answer.strip():
+        if not (exchange.withheld or exchange.answer).strip():
             return
         try:
             image = self._picture(exchange.frame, pixels)
@@ -85,7 +85,7 @@ class Recording:
             "id": f"{stem}-{exchange.id}",
             "image": image,
             "question": exchange.question,
-            "answer": exchange.answer,
+            "answer": exchange.withheld or exchange.answer,
             "path": exchange.path,
             "time": at.isoformat(timespec="milliseconds"),
         }

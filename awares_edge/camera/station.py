@@ -63,7 +63,7 @@ class Station:
             camera=lambda: self._camera,
             prepare=prepare,
             history=self._history,
-            pace=Pace(self.options.every, self.options.max_age_ms),
+            pace=Pace(self.options.every, self.options.max_age_ms, self.options.abstain_below),
             done=self._write_down,
         )
         self._closed = threading.Event()

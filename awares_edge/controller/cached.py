@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from awares_edge.controller.confidence import answer_log_probability
 from awares_edge.controller.decision import Decision, decide, why_undecided
 from awares_edge.controller.decoding import TurnDecoder
-from awares_edge.controller.dialogue import Sureness
+from awares_edge.controller.dialogue import Likelihood
 from awares_edge.controller.generated import Generated, Limits
 from awares_edge.controller.options import AskOptions
 from awares_edge.controller.shown import Shown
@@ -25,6 +25,9 @@ class CachedDialogue:
     """The conversation about one view of a picture, while one question is answered.
 
     Satisfies `Dialogue`.
+
+    Attributes:
+        decision: the one at the first token, once it is made.
     """
 
     def __init__(self, views: PictureViews, options: AskOptions, limits: Limits) -> None:
@@ -46,6 +49,7 @@ class CachedDialogue:
         return self._transcript.holds(shown)
 
     def bias(self) -> float | None:
+        """The caller's bias, or the bundle's."""
         own = self._options.decision_bias
         if reason := why_undecided(self._model.protocol, self._model.call):
             if own is not None:
@@ -66,11 +70,11 @@ class CachedDialogue:
         return dropped
 
     def follow(
-        self, trace: TurnTrace, *, allow_call: bool, bias: float | None = None
+        self, trace: TurnTrace, *, allow_call: bool, bias: float | None
     ) -> Iterator[str | Generated]:
-        decision = None if bias is None else decide(self._logits, self._model.call, bias)
-        self.decision = decision or self.decision
-        self._decoder = self._decode(trace, decision)
+        if bias is not None:
+            self.decision = decide(self._logits, self._model.call, bias)
+        self._decoder = self._decode(trace, None if bias is None else self.decision)
         return self._remember(self._decoder.run(allow_call=allow_call))
 
     def follow_without_call(self) -> Iterator[str | Generated]:
@@ -111,10 +115,10 @@ class CachedDialogue:
         segments = [TextSegment(self._model.prompt.error(problem))]
         self._prefill(self._transcript.behind(self._reply, segments), trace)
 
-    def sureness(self, answer: str) -> Sureness:
+    def likelihood(self, answer: str) -> Likelihood:
         reply = self._reply
         likely = answer_log_probability(self._model.tokenizer, reply.ids, reply.scores, answer)
-        return Sureness(self._model.calibration.confidence(likely, answer), likely)
+        return Likelihood(likely, self._model.calibration.confidence(likely, answer))
 
     def finish(self) -> None:
         self._transcript.finish(self._reply)

@@ -31,19 +31,6 @@ class Said(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Sureness:
-    """How sure a model is of its answer; None where that is not known.
-
-    Attributes:
-        confidence: how likely the answer is right, 0 to 1.
-        log_probability: of its tokens, before calibration.
-    """
-
-    confidence: float | None = None
-    log_probability: float | None = None
-
-
 class ShownBefore(Protocol):
     """The regions that are in context already."""
 
@@ -54,6 +41,14 @@ class ShownBefore(Protocol):
     def holds(self, shown: Shown) -> bool:
         """Whether a region is in context already, at the same size."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Likelihood:
+    """How likely an answer is; see `Answer` for both."""
+
+    log_probability: float
+    confidence: float
 
 
 class Dialogue(ShownBefore, Protocol):
@@ -67,17 +62,17 @@ class Dialogue(ShownBefore, Protocol):
         """Visual tokens of the view in context."""
         ...
 
-    def bias(self) -> float | None:
-        """What is added to the logit of a call at the first token; None where it decides nothing.
-
-        Raises:
-            InputError: the question has a bias, and nothing that it could apply to.
-        """
-        ...
-
     @property
     def decision(self) -> Decision | None:
-        """What the first token of the first turn decided; None where it decided nothing."""
+        """The decision at the first token, once it is made; None where that is not known."""
+        ...
+
+    def bias(self) -> float | None:
+        """The bias of the decision at the first token; None where that token does not decide.
+
+        Raises:
+            InputError: the caller gives one, and there is no such decision here.
+        """
         ...
 
     def begin(self, view: View, question: str, trace: TurnTrace) -> int:
@@ -89,12 +84,12 @@ class Dialogue(ShownBefore, Protocol):
         ...
 
     def follow(
-        self, trace: TurnTrace, *, allow_call: bool, bias: float | None = None
+        self, trace: TurnTrace, *, allow_call: bool, bias: float | None
     ) -> Iterator[str | Said]:
-        """Generate a turn: pieces of text that are no part of a call, and last the reply.
+        """Generate a turn: pieces of text that are not part of a call, and last the reply.
 
         Args:
-            bias: of the decision at the first token; None where there is none.
+            bias: of the decision at its first token; None where there is none.
         """
         ...
 
@@ -130,8 +125,8 @@ class Dialogue(ShownBefore, Protocol):
         """Say what is wrong with the call in the last reply."""
         ...
 
-    def sureness(self, answer: str) -> Sureness:
-        """How sure the model is of the answer that it gave in its last reply."""
+    def likelihood(self, answer: str) -> Likelihood | None:
+        """How likely the answer in the last reply is; None where that is not known."""
         ...
 
     def finish(self) -> None:

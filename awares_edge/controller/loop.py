@@ -77,10 +77,8 @@ class _Question:
         self.profile = cuts.profile
         self.question = question
         self.options = options
-        plan = plan_question(cuts, options)
-        bias = dialogue.bias()
-        self.view, self.calls_left = plan.view, plan.calls
-        self.bias = bias if plan.calls else None
+        plan = plan_question(cuts, options, dialogue.bias())
+        self.view, self.calls_left, self.bias = plan.view, plan.calls, plan.bias
         self.view_tokens = cuts.tokens(cuts.size(plan.view))
         self.full_tokens = cuts.tokens(cuts.source.size)
         self.policies = list(plan.policies)
@@ -100,10 +98,9 @@ class _Question:
             if forced:
                 reply, forced = self._forced_call(), False
             else:
+                bias = self.bias if len(self.turns) == 1 else None
                 events = self.dialogue.follow(
-                    self.turns[-1],
-                    allow_call=self.calls_left > 0,
-                    bias=self.bias if len(self.turns) == 1 else None,
+                    self.turns[-1], allow_call=self.calls_left > 0, bias=bias
                 )
                 reply = yield from self._follow(events)
                 if not self._read_call(reply):
@@ -195,7 +192,7 @@ class _Question:
         low = self.cuts.size("low") if self.view == "low" else None
         tokens = sum(crop.tokens for crop in crops)
         reasoning, decision = self.speech.reasoning, self.dialogue.decision
-        sure = self.dialogue.sureness(text)
+        likely = self.dialogue.likelihood(text)
         return Answer(
             text=text,
             mode=self.options.mode,
@@ -214,8 +211,8 @@ class _Question:
             protocol=self.profile.name,
             reasoning=reasoning,
             reasoning_tokens=self.dialogue.count(reasoning) if reasoning else 0,
-            confidence=sure.confidence,
-            log_probability=sure.log_probability,
+            confidence=None if likely is None else likely.confidence,
+            log_probability=None if likely is None else likely.log_probability,
             decision_margin=None if decision is None else decision.margin,
             decision_bias=0.0 if decision is None else decision.bias,
         )

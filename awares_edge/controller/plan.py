@@ -21,15 +21,22 @@ class Plan:
         view: what the model is shown first.
         calls: how often it may look closer.
         policies: what was decided on the model's behalf, as "policy:outcome".
+        bias: added to the logit of the token that begins a call, at the first token of the first
+            turn; None where no call is possible or that token does not decide.
     """
 
     view: View
     calls: int
     policies: tuple[str, ...] = ()
+    bias: float | None = None
 
 
-def plan_question(cuts: PictureCuts, options: AskOptions) -> Plan:
-    """How a question about this picture begins."""
+def plan_question(cuts: PictureCuts, options: AskOptions, bias: float | None = None) -> Plan:
+    """How a question about this picture begins.
+
+    Args:
+        bias: of the decision at the first token; None where that token does not decide.
+    """
     low = cuts.size("low")
     if options.mode == "full":
         return Plan("full", 0)
@@ -42,7 +49,8 @@ def plan_question(cuts: PictureCuts, options: AskOptions) -> Plan:
     useless = smaller and cuts.tokens(low) >= cuts.tokens(cuts.source.size)
     if useless and not options.crops:
         return Plan("full", 0, (f"{SMALL_IMAGE}:full",))
-    return Plan("low", _most_calls(cuts, options))
+    calls = _most_calls(cuts, options)
+    return Plan("low", calls, bias=bias if calls else None)
 
 
 def _most_calls(cuts: PictureCuts, options: AskOptions) -> int:

@@ -106,9 +106,9 @@ class Answer:
         total_ms: wall time of the question, milliseconds.
         confidence: how likely the answer is right, 0 to 1: the probability of its tokens, at the
             bundle's calibrated temperature. Under an answer grammar: among what it allows. None
-            where a server does not say.
-        log_probability: of the answer's tokens, natural logarithm, before calibration; None where
-            a server does not say.
+            where a server does not report it.
+        log_probability: of the answer's tokens, natural logarithm, before calibration; None where a
+            server does not report it.
         decision_margin: logit of the token that begins a call, less the largest other one, at the
             first token of the first turn and before the bias; None where that token decides
             nothing: no call was possible, or the model thinks first.

@@ -12,14 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from awares_edge.controller.cuts import PictureCuts
-from awares_edge.controller.decision import Decision
 from awares_edge.controller.decoding import OTHER_TAGS, common_prefix
-from awares_edge.controller.dialogue import Sureness
 from awares_edge.controller.generated import Limits
 from awares_edge.controller.options import AskOptions
 from awares_edge.controller.shown import Shown
 from awares_edge.controller.trace import TurnTrace, View
-from awares_edge.errors import InputError
 from awares_edge.protocol.regions import Region
 from awares_edge.remote import messages
 from awares_edge.remote.barring import without_call
@@ -105,7 +102,6 @@ class RemoteDialogue:
         self._profile = cuts.profile
         self._syntax = cuts.profile.call
         self._used: int | None = None
-        self.decision: Decision | None = None  # a server gives no logits
 
     @property
     def view_tokens(self) -> int:
@@ -118,13 +114,12 @@ class RemoteDialogue:
         size = shown.region.size
         return any(one.box == shown.box and one.region.size == size for one in self.shown())
 
+    @property
+    def decision(self) -> None:
+        """Not known: a server shows no logits."""
+
     def bias(self) -> None:
-        if self._options.decision_bias is not None:
-            raise InputError("this server gives no logits to bias: leave decision_bias out")
-        if self._options.policies.abstain_below is not None:
-            raise InputError(
-                "this server does not say how sure its answers are: leave abstain_below out"
-            )
+        """Not known either; options that need logits were refused before."""
 
     def begin(self, view: View, question: str, trace: TurnTrace) -> int:
         self._view, self._question = view, question
@@ -146,7 +141,7 @@ class RemoteDialogue:
         trace: TurnTrace,
         *,
         allow_call: bool,
-        bias: float | None = None,  # noqa: ARG002
+        bias: float | None,  # noqa: ARG002
     ) -> Iterator[str | Heard]:
         self._trace, self._shown_text = trace, ""
         heard = yield from self._listen({})
@@ -200,8 +195,8 @@ class RemoteDialogue:
     def tell_error(self, problem: str, trace: TurnTrace) -> None:  # noqa: ARG002
         self._reply_with(messages.error(self._profile, problem))
 
-    def sureness(self, answer: str) -> Sureness:  # noqa: ARG002
-        return Sureness()
+    def likelihood(self, answer: str) -> None:
+        """Not known without logits."""
 
     def finish(self) -> None:
         self._conversation.messages.append(messages.said(self._reply.text))

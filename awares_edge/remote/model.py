@@ -198,6 +198,12 @@ class PlainPicture(RemotePicture):
         self._views: dict[View, str] = {}
 
     def _events(self, question: str, options: AskOptions, limits: Limits) -> Iterator[Event]:
+        for name, given in (
+            ("decision_bias", options.decision_bias),
+            ("abstain_below", options.policies.abstain_below),
+        ):
+            if given is not None:
+                raise InputError(f"a server shows no logits, which {name} needs: leave it out")
         dialogue = RemoteDialogue(self._link, self.cuts, options, limits, self._talks, self._encode)
         return answer_question(self.cuts, dialogue, self._about, question, options)
 

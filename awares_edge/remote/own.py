@@ -50,11 +50,12 @@ _FIELDS: FieldLimits = {
     "visual_tokens.crops": _TOKENS,
     "visual_tokens.full": Whole(1, 1 << 40),
     "pixel_ratio": Real(0, 1e9),
-    "policies": Items(0, 1024),
     "confidence": Real(0, 1),
+    "log_probability": Real(-1e9, 0),
     "decision_margin": Real(-1e9, 1e9),
     "decision_bias": Real(-1e9, 1e9),
     "withheld": _LONG,
+    "policies": Items(0, 1024),
     **dict.fromkeys(COUNTS, _TURNS),
     **{f"{name}[]": _TOKENS for name in COUNTS},
 }
@@ -97,12 +98,13 @@ class _Told:
     runtime: str
     precision: str
     protocol: str
+    confidence: float | None
+    log_probability: float | None
+    decision_margin: float | None
+    decision_bias: float
+    withheld: str | None = None
     reasoning: str = ""
     reasoning_tokens: int | None = 0
-    confidence: float | None = None
-    decision_margin: float | None = None
-    decision_bias: float = 0.0
-    withheld: str | None = None
 
 
 def check_options(options: AskOptions) -> None:
@@ -212,13 +214,13 @@ def _answer(
         runtime=found.runtime,
         precision=found.precision,
         protocol=found.protocol,
-        reasoning=found.reasoning,
-        reasoning_tokens=found.reasoning_tokens,
         confidence=found.confidence,
-        log_probability=None,
+        log_probability=found.log_probability,
         decision_margin=found.decision_margin,
         decision_bias=found.decision_bias,
         withheld=found.withheld,
+        reasoning=found.reasoning,
+        reasoning_tokens=found.reasoning_tokens,
     )
 
 

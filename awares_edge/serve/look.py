@@ -71,7 +71,7 @@ class Looker:
             "answer": answer.text,
             "size": list(size),
             "crops": crops(moved),
-            "confidence": None if answer.confidence is None else round(answer.confidence, 4),
+            "confidence": _rounded(answer.confidence),
             "rtr": round(answer.rtr, 4),
             "ms": round(answer.total_ms, 1),
         }
@@ -138,3 +138,7 @@ def make_server(looker: Looker) -> Any:
 
     server.add_tool(look, description=DESCRIPTION, structured_output=True)
     return server
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)

@@ -126,7 +126,12 @@ def extension(
     more: dict[str, Any] = {"images": images, "ignored": list(ignored)}
     if answer is None:
         return {"asked": False, **more}
-    told = {"view": answer.view, "call_text": answer.call_text, "zoomed": crops(answer.crops)}
+    told = {
+        "view": answer.view,
+        "call_text": answer.call_text,
+        "zoomed": crops(answer.crops),
+        "log_probability": answer.log_probability,
+    }
     return {"asked": True, **answer.to_dict(), **told, **more}
 
 

@@ -135,6 +135,7 @@ class TestTokens:
             tab.click("#login button")
             tab.wait_for_selector("#login-note:has-text('not the token')")
             assert tab.get_attribute("#live", "data-frame") is None
+            tab.wait_for_selector("#link.off:has-text('locked')")
             tab.fill("#token", TOKEN)
             tab.click("#login button")
             live(tab)

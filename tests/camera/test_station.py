@@ -211,6 +211,21 @@ def test_a_model_that_fails_is_reported_and_the_station_goes_on():
         assert one.answered(3)[-1].answer == "two"
 
 
+def test_an_unsure_answer_is_withheld():
+    with setup("42", "43", abstain_below=1.0) as one:
+        for count in (1, 2):
+            one.station.ask("What?")
+            one.answered(count)
+        for exchange, withheld in zip(one.station.history(), ("42", "43"), strict=True):
+            assert (exchange.answer, exchange.withheld) == ("unsure", withheld)
+            assert exchange.abstained
+            assert 0.9 < exchange.confidence < 1.0
+    with setup("42", abstain_below=0.5) as one:
+        one.station.ask("What?")
+        (exchange,) = one.answered()
+        assert (exchange.answer, exchange.withheld, exchange.abstained) == ("42", "", False)
+
+
 def test_a_preparation_that_fails_is_reported_and_the_station_goes_on():
     def prepare(pixels):
         raise CameraError("no sheet is in sight")
@@ -364,6 +379,7 @@ def test_old_exchanges_are_forgotten():
         {"max_age_ms": 0},
         {"max_age_ms": float("inf")},
         {"history": 0},
+        {"abstain_below": 1.1},
     ],
 )
 def test_numbers_out_of_range_are_refused(wrong):

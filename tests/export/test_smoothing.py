@@ -31,7 +31,7 @@ from tests.support.pairs import noise_patches
 QUESTIONS = synthetic_questions(8)
 
 
-@pytest.fixture(scope="module", params=["untied", "tied", "wide"])
+@pytest.fixture(scope="module", params=["untied", "tied"])
 def plain(request, tmp_path_factory):
     return make_checkpoint(tmp_path_factory.mktemp("plain") / request.param, request.param)
 

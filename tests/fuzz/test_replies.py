@@ -28,6 +28,7 @@ TOLD = {
     "precision": "fp16", "protocol": "paper", "reasoning": "so", "reasoning_tokens": 1,
     **{name: [1, None] for name in ("prefill_tokens", "reused_tokens", "decode_tokens")},
     **{name: [0, 0] for name in ("discarded_tokens", "reused_regions")},
+    "confidence": 0.9, "log_probability": -0.1, "decision_margin": None, "decision_bias": 0.0,
     "timings_ms": {"preprocess": [1.0, 2], "vision": [None, 0], "total": 3},
 }  # fmt: skip
 MODELS = {"data": [{"id": "m", "owned_by": "vllm", "max_model_len": 9, "meta": {"n_ctx": 9},

@@ -47,7 +47,9 @@ class TestNano:
         AskOptions(), AskOptions(mode="full"), AskOptions(mode="low"), AskOptions(crops=("0", "3")),
         AskOptions(mode="progressive", max_calls=2), AskOptions(policies=Policies(max_rtr=0.3)),
         AskOptions(policies=Policies(max_crops=1, too_many_crops="whole-image")),
-    ], ids=["awares", "full", "low", "forced", "progressive", "budget", "policies"])  # fmt: skip
+        AskOptions(decision_bias=-50.0), AskOptions(policies=Policies(abstain_below=0.99)),
+    ], ids=["awares", "full", "low", "forced", "progressive", "budget", "policies", "bias",
+            "abstain"])  # fmt: skip
     def test_answers_crops_and_counts_are_those_of_the_model(self, served, local, samples, options):
         for sample in samples:
             path = SAMPLES / sample["file"]
@@ -58,6 +60,9 @@ class TestNano:
             assert theirs.crops == ours.crops
             assert theirs.rtr == ours.rtr
             assert theirs.policies == ours.policies
+            assert theirs.confidence == pytest.approx(ours.confidence, abs=1e-4)
+            assert theirs.withheld == ours.withheld
+            assert theirs.decision_bias == ours.decision_bias
 
     def test_every_count_is_the_model_s_own(self, local, samples):
         with (

@@ -19,6 +19,8 @@ SERVERS = ("llamacpp", "vllm", "sglang")
 COUNTED = (
     *("prefill_tokens", "reused_tokens", "decode_tokens", "discarded_tokens", "reused_regions"),
     *("timings_ms", "runtime", "precision", "reasoning_tokens"),
+    # Of logits, which no server shows.
+    *("confidence", "decision_margin", "decision_bias"),
 )
 
 
@@ -239,6 +241,14 @@ class TestCounts:
         assert (answer.text, answer.finish) == ("a lon", "length")
 
 
+class TestConfidence:
+    def test_a_plain_server_does_not_report_it(self):
+        events, _ = remote(["42"], "paper", IMAGE, AskOptions(), [])
+        answer = events[0][-1]
+        assert (answer.confidence, answer.log_probability) == (None, None)
+        assert answer.to_dict()["confidence"] is None
+
+
 class TestReplies:
     def test_a_server_that_does_not_stream_is_read_all_the_same(self):
         events, _ = remote([CALL, "42"], "paper", IMAGE, AskOptions(), [], streams=False)
@@ -257,6 +267,21 @@ class TestReplies:
                             owner=owner)  # fmt: skip
         assert answer.call_text == CASES["mini-o3"].call
         assert fake.requests[1]["messages"][2]["content"] == answer.call_text
+
+    @pytest.mark.parametrize("options", [
+        AskOptions(decision_bias=1.0), AskOptions(policies=Policies(abstain_below=0.5)),
+    ])  # fmt: skip
+    def test_what_needs_logits_is_refused(self, options):
+        with (
+            faking() as fake,
+            awares_edge.connect(fake.url, protocol="paper") as model,
+            pytest.raises(awares_edge.InputError, match="shows no logits"),
+        ):
+            model.ask(IMAGE, "What?", options)
+
+    def test_confidence_is_not_reported(self):
+        events, _ = remote(["42"], "paper", IMAGE, AskOptions(), [])
+        assert events[0][-1].to_dict()["confidence"] is None
 
     def test_a_grammar_of_tokens_is_refused(self):
         with faking() as fake, awares_edge.connect(fake.url, protocol="paper") as model:

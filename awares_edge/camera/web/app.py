@@ -164,6 +164,7 @@ class _Routes:
             "version": __version__,
             "model": self._models.describe(),
             "records": station.options.record_to is not None,
+            "every": station.options.every,
             "state": asdict(station.state()),
             "exchanges": [exchange.to_dict() for exchange in station.history()],
         }

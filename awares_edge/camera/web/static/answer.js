@@ -51,7 +51,7 @@ function show(exchange) {
   text.setAttribute("aria-busy", String(exchange.state === "running"));
   $("badges").replaceChildren(...badges(exchange));
   thoughts.hidden = !exchange.reasoning;
-  thoughts.querySelector("p").textContent = exchange.reasoning;
+  thoughts.querySelector("p").textContent = exchange.reasoning.replace(/<\/?think(?:ing)?>/g, "").trim();
   const words = note(exchange);
   $("answer-note").textContent = words;
   $("answer-note").hidden = !words;

@@ -7,7 +7,7 @@ import { $, el, press, pressed } from "./dom.js";
 import { bindKeys } from "./keys.js";
 import { runLive } from "./live.js";
 import { logIn } from "./login.js";
-import { Pictures } from "./pictures.js";
+import { markLive, Pictures } from "./pictures.js";
 import { Setup } from "./setup.js";
 import { sumsOf, Trends } from "./trends.js";
 
@@ -47,6 +47,7 @@ function showModel({ name, runtime, precision, device, protocol }) {
 
 function showStage(asked) {
   $("live").hidden = asked;
+  $("live-marks").toggleAttribute("hidden", asked);
   $("asked").hidden = !asked;
   press($("show-live"), !asked);
   press($("show-asked"), asked);
@@ -58,15 +59,26 @@ const askedIsShown = () => pressed($("show-asked"));
 function showLost() {
   const off = state.camera !== "live";
   $("link").classList.toggle("off", off);
-  $("link").lastElementChild.textContent = linkText(off);
+  $("link").querySelector("[role=status]").textContent = linkText(off);
+  $("fps").textContent = !off && trends.fps ? ` · ${trends.fps.toFixed(0)} fps` : "";
   $("lost").textContent = state.text ?? "";
   $("lost").hidden = !off || askedIsShown();
 }
 
+const AWAY = { away: "server away", locked: "locked" };
+
+/** Without its token the page shows nothing; without its server, what it had. */
+function unreachable() {
+  const locked = $("login").open;
+  const text = locked ? "this page needs its token" : "the server cannot be reached: trying again";
+  state = { ...state, camera: locked ? "locked" : "away", text };
+  showLost();
+}
+
 function linkText(off) {
   if (state.camera === undefined) return "connecting …";
-  if (off) return state.camera === "away" ? "server away" : `camera ${state.camera}`;
-  return trends.fps ? `live · ${trends.fps.toFixed(0)} fps` : "live";
+  if (off) return AWAY[state.camera] ?? `camera ${state.camera}`;
+  return "live";
 }
 
 function show(id) {
@@ -82,6 +94,14 @@ function show(id) {
 }
 
 const newestId = () => Math.max(0, ...exchanges.keys());
+
+/** While a question is continuous, what it looked at last is drawn over the live view. */
+function showLiveMarks() {
+  const newest = exchanges.get(newestId());
+  const stands = Boolean(state.question) && newest?.continuous;
+  if (!stands) markLive($("live-marks"), null);
+  else if (newest.state !== "running" || newest.regions.length) markLive($("live-marks"), newest);
+}
 
 function showButtons() {
   const busy = Boolean(state.asking || state.question);
@@ -120,6 +140,7 @@ const handlers = {
     }
     if (exchange.id === shown || (following && exchange.id > (shown ?? 0) && !waits(exchange))) show(exchange.id);
     if (exchange.state !== "running" && before?.state !== exchange.state) ended(exchange);
+    showLiveMarks();
   },
   state(event) {
     state = event;
@@ -127,6 +148,7 @@ const handlers = {
     showPresets(event.suggestions.length ? event.suggestions : PRESETS);
     showLost();
     showButtons();
+    showLiveMarks();
   },
   model: showModel,
   stats(event) {
@@ -165,6 +187,15 @@ function choose(id) {
   showStage(true);
 }
 
+/** The pause that the command line named is offered, and chosen at first. */
+function offerInterval(seconds) {
+  const select = $("interval");
+  const known = [...select.options].some((option) => Number(option.value) === seconds);
+  if (!seconds || known) return;
+  select.append(el("option", { value: seconds }, `${seconds} s`));
+  select.value = seconds;
+}
+
 async function refresh() {
   await trying(async () => {
     const all = await getJson("/api/state");
@@ -172,6 +203,8 @@ async function refresh() {
     $("record").disabled = !all.records;
     $("record").title = all.records ? "Save frames with answers (R)" : "Start with --record FOLDER to save frames with answers";
     document.title = `${all.model.name} · awares-edge camera`;
+    offerInterval(all.every);
+    $("question").value ||= all.state.question;
     exchanges.clear();
     clearEntries();
     for (const exchange of all.exchanges) {
@@ -242,15 +275,17 @@ bindKeys([
   [["?"], "this help", () => $("help").showModal()],
 ]);
 
-whenRefused(() => logIn(refresh));
+whenRefused(() => {
+  logIn(refresh);
+  unreachable();
+});
 if (location.hash.startsWith("#token=")) await logIn();
 showLost();
 followEvents(
   (event) => handlers[event.kind]?.(event),
   (connected) => {
-    if (connected) return refresh();
-    state = { ...state, camera: "away", text: "the server cannot be reached: trying again" };
-    showLost();
+    if (connected) refresh();
+    else unreachable();
   },
 );
 runLive(() => false);

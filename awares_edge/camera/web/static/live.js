@@ -3,6 +3,9 @@
 import { get } from "./api.js";
 import { $, wait } from "./dom.js";
 
+/** Milliseconds a frame, at least: encoding more of them would take time from the model. */
+const PERIOD = 66;
+
 const canvas = $("live");
 const context = canvas.getContext("2d", { alpha: false });
 
@@ -28,12 +31,14 @@ export async function runLive(stopped) {
   let number = 0;
   while (!stopped()) {
     await visible();
+    const began = performance.now();
     try {
       const response = await get(`/api/frame.jpg?after=${number}`);
       if (response.status !== 200) continue; // no newer frame yet
       number = Number(response.headers.get("X-Frame"));
       canvas.dataset.frame = number;
       await draw(response);
+      await wait(Math.max(0, PERIOD - (performance.now() - began)));
     } catch {
       // The server is away, or the camera is: the status line says which.
       number = 0;

@@ -21,17 +21,28 @@ function outline(region) {
   return [svg("polygon", { class: "under", points }), svg("polygon", { class: "region", points })];
 }
 
+/** The regions of an exchange as SVG shapes, in pixels of its frame. */
+function shapesOf(exchange, tags) {
+  const [width] = exchange.frame_size;
+  return exchange.regions.flatMap((region) => [...outline(region), ...(tags ? tag(region, width) : [])]);
+}
+
+/** Draw an exchange's regions over the live view; null takes them away. */
+export function markLive(node, exchange) {
+  node.setAttribute("viewBox", exchange ? `0 0 ${exchange.frame_size.join(" ")}` : "0 0 1 1");
+  node.replaceChildren(...(exchange ? shapesOf(exchange, true) : []));
+}
+
 /** A frame with its regions; SVG keeps them sharp and in place at any size. */
 function markedFrame(exchange, { tags }) {
   const [width, height] = exchange.frame_size;
   const names = exchange.regions.map((region) => region.name).join(", ");
   const alt = names ? `Frame asked about; looked closer at: ${names}` : "Frame asked about";
-  const shapes = exchange.regions.flatMap((region) => [...outline(region), ...(tags ? tag(region, width) : [])]);
   return el(
     "div",
     { class: "marked" },
     el("img", { src: pictureOf(exchange.id, "frame"), alt, width, height }),
-    svg("svg", { viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" }, ...shapes),
+    svg("svg", { class: "marks", viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" }, ...shapesOf(exchange, tags)),
   );
 }
 
