@@ -30,9 +30,9 @@ from tests.support.checkpoints import make_checkpoint
 QUESTIONS = synthetic_questions(8)
 
 
-@pytest.fixture(scope="module", params=["untied", "tied"])
-def checkpoint(request, tmp_path_factory):
-    return make_checkpoint(tmp_path_factory.mktemp("sensitivity") / request.param, request.param)
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    return make_checkpoint(tmp_path_factory.mktemp("sensitivity") / "tied", "tied")
 
 
 def test_decisions_are_the_first_logits_of_each_reply(checkpoint):

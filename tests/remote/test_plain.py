@@ -241,6 +241,14 @@ class TestCounts:
         assert (answer.text, answer.finish) == ("a lon", "length")
 
 
+class TestConfidence:
+    def test_a_plain_server_does_not_report_it(self):
+        events, _ = remote(["42"], "paper", IMAGE, AskOptions(), [])
+        answer = events[0][-1]
+        assert (answer.confidence, answer.log_probability) == (None, None)
+        assert answer.to_dict()["confidence"] is None
+
+
 class TestReplies:
     def test_a_server_that_does_not_stream_is_read_all_the_same(self):
         events, _ = remote([CALL, "42"], "paper", IMAGE, AskOptions(), [], streams=False)

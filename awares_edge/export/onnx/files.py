@@ -110,7 +110,10 @@ def _calibrate(
     smoothed = smooth(weights, spec, measured, formats.every)
     # A mix was chosen by what each layer loses.
     kept = smoothed.beyond() if budget_mb is None else []
-    formats.spare(kept)
+    if kept:
+        # A tied head in fp16 reads the embedding's file, which no scale is folded into.
+        formats.spare(kept)
+        smoothed = smooth(weights, spec, measured, formats.every)
     facts = smoothed.facts(kept)
     if mix:
         counts = Counter(mix.values()).most_common()
