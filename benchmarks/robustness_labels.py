@@ -1,6 +1,6 @@
 """What wrong labels cost: errors of the judge and the oracle, injected between curation and SFT.
 
-The start is the nano model after SFT on its own low-resolution answers: it reads, and never calls.
+The start is the nano model after SFT on its own low-resolution answers: it reads, and rarely calls.
 Every row of the table is one `awares-edge train sft` from that start on the same curated questions,
 with a share of the labels made wrong, and one `awares-edge evaluate synth`. Results that exist are
 kept, so an interrupted study can be continued.
@@ -28,7 +28,15 @@ from benchmarks.ladder import awares  # noqa: E402
 from benchmarks.markdown import table  # noqa: E402
 
 QUARTERS = ("0", "1", "2", "3", "4")
-COLUMNS = ("accuracy", "rtr", "direct_share", "call_recall", "call_precision", "right_crop")
+COLUMNS = {
+    "accuracy": "accuracy",
+    "accuracy_needs_zoom": "small text",
+    "accuracy_other": "other",
+    "rtr": "RTR",
+    "call_recall": "recall",
+    "call_precision": "precision",
+    "right_crop": "right crop",
+}
 Change = Callable[[Trajectory, np.random.Generator], Trajectory]
 
 
@@ -135,8 +143,7 @@ def run(options: argparse.Namespace) -> None:
         out / "own.jsonl",
     )
     start = sft(options.checkpoint, own, out / "start", options.start_steps, "2e-4")
-    lines: list[list[object]] = []
-    results = [("start: never calls", measure(start, out / "start.json", options.limit))]
+    results = [("start: rarely calls", measure(start, out / "start.json", options.limit))]
     for study in STUDIES:
         if options.only and study.name not in options.only:
             continue
@@ -144,7 +151,7 @@ def run(options: argparse.Namespace) -> None:
         final = sft(start, data, out / study.name, options.steps, "1e-4")
         results.append((study.title, measure(final, out / f"{study.name}.json", options.limit)))
     lines = [[title, *(result[c] for c in COLUMNS)] for title, result in results]
-    print(table(" | accuracy | RTR | direct | recall | precision | right crop", lines))
+    print(table(" | ".join(["labels", *COLUMNS.values()]), lines))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -69,7 +69,7 @@ class TestAsking:
         with visiting(browser, still) as tab:
             ask(live(tab), "Is there a sign?")
             answered(tab, "yes")
-            assert text(tab, "#badges") == "direct"
+            assert tab.locator("#badges .badge").all_inner_texts()[0] == "direct"
             until(tab, "document.querySelectorAll('#pictures img').length === 2")
             assert tab.locator("polygon").count() == 0
 
@@ -208,6 +208,7 @@ class TestAsking:
         [
             ({"confidence": 0.31}, ["direct", "unsure", "confidence 31 %"]),
             ({"confidence": 0.97}, ["direct", "confidence 97 %"]),
+            ({"confidence": 0.9998}, ["direct", "confidence over 99 %"]),
             ({"confidence": 0.6, "abstained": True}, ["direct", "unsure", "confidence 60 %"]),
             ({"confidence": None}, ["direct"]),
         ],
@@ -227,6 +228,18 @@ class TestAsking:
             live(tab)
             tab.wait_for_selector("#badges .badge")
             assert tab.locator("#badges .badge").all_inner_texts() == badges
+
+    def test_an_answer_that_is_withheld(self, browser):
+        with (
+            page_served("yes", station={"abstain_below": 0.999}) as served,
+            visiting(browser, served) as tab,
+        ):
+            ask(live(tab), "Is it red?")
+            answered(tab, "unsure")
+            assert "unsure" in tab.locator("#badges .badge").all_inner_texts()
+            assert tab.is_hidden("#withheld p")
+            tab.click("#withheld summary")
+            assert text(tab, "#withheld p") == "yes"
 
     def test_an_answer_is_text_whatever_it_says(self, browser, still):
         evil = "<img src=https://evil.example/x onerror=alert(1)><script>alert(2)</script>"

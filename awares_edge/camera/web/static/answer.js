@@ -13,6 +13,12 @@ function badge(style, words, title) {
   return el("span", { class: `badge ${style}`, title }, words);
 }
 
+/** Certainty is not claimed where rounding makes it. */
+function percent(share) {
+  if (share >= 0.995) return "over 99 %";
+  return share < 0.005 ? "under 1 %" : `${Math.round(share * 100)} %`;
+}
+
 function badges(exchange) {
   const found = [];
   if (exchange.badge === "zoomed") {
@@ -26,7 +32,7 @@ function badges(exchange) {
   if (exchange.abstained) found.push(badge("unsure", "unsure", "The answer was withheld: the model is not sure enough"));
   else if (hasSure && sure < UNSURE) found.push(badge("unsure", "unsure", "More likely wrong than right"));
   if (hasSure) {
-    found.push(badge("plain", `confidence ${Math.round(sure * 100)} %`, "How likely the answer is right"));
+    found.push(badge("plain", `confidence ${percent(sure)}`, "How likely the answer is right"));
   }
   if (exchange.kept_view) found.push(badge("plain", "view kept", "The frame looks as before: its KV cache was used"));
   if (exchange.kept_regions) found.push(badge("plain", `${exchange.kept_regions} crops kept`, "Features of unchanged crops were used again"));
@@ -50,6 +56,8 @@ function show(exchange) {
   if (exchange.state === "running" && !exchange.answer) text.textContent = exchange.regions.length ? "looking closer …" : "looking …";
   text.setAttribute("aria-busy", String(exchange.state === "running"));
   $("badges").replaceChildren(...badges(exchange));
+  $("withheld").hidden = !exchange.withheld;
+  $("withheld").querySelector("p").textContent = exchange.withheld;
   thoughts.hidden = !exchange.reasoning;
   thoughts.querySelector("p").textContent = exchange.reasoning.replace(/<\/?think(?:ing)?>/g, "").trim();
   const words = note(exchange);
