@@ -15,6 +15,7 @@ from safetensors.numpy import load_file, save_file
 from awares_edge.apps.cli import main
 from awares_edge.checkpoint.checkpoint import Checkpoint
 from awares_edge.checkpoint.fingerprint import fingerprint
+from awares_edge.checkpoint.lora import Adapter
 from awares_edge.errors import ExportError
 from awares_edge.export import OnnxFormat, export_checkpoint
 from awares_edge.export.measured import Inputs, read_measured
@@ -153,6 +154,35 @@ class TestRefused:
         assert "was measured on other weights: measure it on this checkpoint" in error
         assert error.count("\n") == 1
         assert not out.exists()
+
+    def test_an_adapter_that_was_not_measured(self, checkpoint, source, file, tmp_path):
+        """The file belongs to the checkpoint and the adapter together."""
+        root = tmp_path / "adapter"
+        root.mkdir()
+        at = "base_model.model.model.language_model.layers.0.self_attn.q_proj"
+        halves = {"A": np.ones((2, 64), np.float32), "B": np.ones((64, 2), np.float32)}
+        save_file(
+            {f"{at}.lora_{half}.weight": values for half, values in halves.items()},
+            root / "adapter_model.safetensors",
+        )
+        config = {"peft_type": "LORA", "r": 2, "lora_alpha": 2, "bias": "none"}
+        (root / "adapter_config.json").write_text(json.dumps(config))
+
+        def export(name):
+            export_checkpoint(
+                checkpoint,
+                tmp_path / name,
+                format=OnnxFormat("int8", calibration=file),
+                adapter=root,
+                profile=get_profile("paper"),
+            )
+
+        with pytest.raises(ExportError, match="measured on other weights"):
+            export("refused")
+        assert not (tmp_path / "refused").exists()
+        merged = fingerprint(source, Adapter.open(root, source))
+        change(file, checkpoint=merged)
+        export("exported")
 
     def test_precisions_that_have_no_use_for_it(self, file):
         for precision in ("fp32", "fp16"):
