@@ -1,6 +1,11 @@
 """Settings for the whole suite."""
 
+import os
+
 from hypothesis import settings
+
+# A width that the shell exports (pytest-xdist does too) would be fixed when consoles are made.
+os.environ.pop("COLUMNS", None)
 
 # Tests never depend on the wall clock, and CI finds the same examples every time.
 settings.register_profile("default", deadline=None, derandomize=True)

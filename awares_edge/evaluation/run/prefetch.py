@@ -6,7 +6,6 @@ import threading
 from collections import deque
 from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -57,14 +56,16 @@ def prepared(suite: Suite, selection: Selection, workers: int) -> Generator[Prep
             target=_read, args=(suite, selection, pool, waiting), name="read", daemon=True
         )
         reader.start()
-        with closing(waiting):
+        try:
             while (item := waiting.get()) is not None:
                 if isinstance(item, BaseException):
                     raise item
                 ready = item.result()
                 waiting.most = max(2 * workers, _room(ready))
                 yield ready
-        reader.join()
+        finally:
+            waiting.close()
+            reader.join()
 
 
 def _room(row: Prepared) -> int:
