@@ -18,8 +18,8 @@ SHEET_PROFILES = ("nano",)
 """Profiles of models that were trained on the synthetic suite's pictures only."""
 
 SHEET_ONLY = (
-    "the embedded model reads only its own sheet from a camera: print one (awares-edge demo "
-    "--sheet sheet.pdf), or load a real model (awares-edge camera --bundle BUNDLE)"
+    "the embedded model reads only its own sheet from a camera: print one (docs/camera.md says "
+    "how), or load a model that was trained on photographs"
 )
 
 

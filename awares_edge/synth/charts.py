@@ -30,27 +30,9 @@ def chart(
     bindings: list[Binding] = []
     for i, (colour, value) in enumerate(zip(colours, values, strict=True)):
         small = all_small or bool(rng.random() < 0.55)
-        size = canvas.size(small)
+        draw = _lying_bar if sideways else _standing_bar
+        label, tip = draw(canvas, rng, i, count, colour, value, canvas.size(small))
         text = str(value)
-        width, cap = canvas.width(text, size), cap_height(canvas.font, size)
-        if sideways:
-            pitch = 178 // max(3, count)
-            top = 38 + pitch * i + int(rng.integers(0, 4))
-            thick = min(pitch - 8, 26)
-            length = 12 + int(value * 1.3)
-            canvas.rect((8, top, 8 + length, top + thick), canvas.tint(colour))
-            canvas.things.append(Thing(colour, "bar", 8 + length - 10, top + thick / 2))
-            label = canvas.text(12 + length, top + (thick + cap) // 2, text, size)
-            tip = (8 + length - 10, top, 8 + length, top + thick)
-        else:
-            pitch = 208 // max(3, count)
-            centre = 8 + pitch * i + pitch // 2 + int(rng.integers(-3, 4))
-            half = int(rng.integers(9, min(15, pitch // 2 - 2) + 1))
-            top = 206 - 10 - int(value * 1.2)
-            canvas.rect((centre - half, top, centre + half, 206), canvas.tint(colour))
-            canvas.things.append(Thing(colour, "bar", centre, top + 8))
-            label = canvas.text(centre - width // 2, top - 4, text, size)
-            tip = (centre - half, top, centre + half, top + 8)
         box = union(label, tip)
         boxes.append(label)
         bindings.append(Binding(colour, text, small))
@@ -81,3 +63,45 @@ def chart(
     sample = canvas.sample(family, questions)
     sample.drills, sample.bindings = located, bindings
     return sample
+
+
+def _lying_bar(
+    canvas: Canvas,
+    rng: np.random.Generator,
+    place: int,
+    count: int,
+    colour: str,
+    value: int,
+    size: int,
+) -> tuple[Box, Box]:
+    """Draw one bar and its value; the boxes of the value and of the bar's tip."""
+    pitch = 178 // max(3, count)
+    top = 38 + pitch * place + int(rng.integers(0, 4))
+    thick = min(pitch - 8, 26)
+    length = 12 + int(value * 1.3)
+    canvas.rect((8, top, 8 + length, top + thick), canvas.tint(colour))
+    canvas.things.append(Thing(colour, "bar", 8 + length - 10, top + thick / 2))
+    cap = cap_height(canvas.font, size)
+    label = canvas.text(12 + length, top + (thick + cap) // 2, str(value), size)
+    return label, (8 + length - 10, top, 8 + length, top + thick)
+
+
+def _standing_bar(
+    canvas: Canvas,
+    rng: np.random.Generator,
+    place: int,
+    count: int,
+    colour: str,
+    value: int,
+    size: int,
+) -> tuple[Box, Box]:
+    """As `_lying_bar`."""
+    pitch = 208 // max(3, count)
+    centre = 8 + pitch * place + pitch // 2 + int(rng.integers(-3, 4))
+    half = int(rng.integers(9, min(15, pitch // 2 - 2) + 1))
+    top = 206 - 10 - int(value * 1.2)
+    canvas.rect((centre - half, top, centre + half, 206), canvas.tint(colour))
+    canvas.things.append(Thing(colour, "bar", centre, top + 8))
+    text = str(value)
+    label = canvas.text(centre - canvas.width(text, size) // 2, top - 4, text, size)
+    return label, (centre - half, top, centre + half, top + 8)

@@ -82,9 +82,8 @@ def curate(
 ) -> CurationReport:
     """Label ``rows`` (image paths relative to ``folder``) and append them to ``out``.
 
-    Rows that ``out`` already holds are not done again. Paths are written relative to ``out``. Rows
-    that cannot be used are counted in the report, and listed beside ``out`` in
-    ``<name>.skipped.json``.
+    Rows that ``out`` holds are not done again. Paths are written relative to ``out``. Rows that
+    cannot be used are counted, and listed in ``<name>.skipped.json`` beside it.
 
     Raises:
         EndpointError: a judge or oracle server cannot be reached, or gives no usable reply; the
@@ -108,11 +107,9 @@ def curate(
                 trajectory = label_row(
                     row, folder, answer, judge, oracle, rule=rule, threshold=threshold
                 )
-            except ReplyError as error:
-                patience.lost(error)
-                report.skip(f"{row.id}: {error}")
-                continue
-            except (ImageError, QuestionError, ContextOverflow) as error:
+            except (ReplyError, ImageError, QuestionError, ContextOverflow) as error:
+                if isinstance(error, ReplyError):
+                    patience.lost(error)
                 report.skip(f"{row.id}: {error}")
                 continue
             patience.used()

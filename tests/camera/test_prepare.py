@@ -35,8 +35,7 @@ def test_a_frame_without_a_sheet_says_what_the_model_reads_and_what_else_to_load
     with pytest.raises(CameraError) as refused:
         own_sheet(noise(size=(640, 480)))
     assert str(refused.value) == f"0 of 4 markers found; {SHEET_ONLY}"
-    assert "awares-edge demo --sheet" in SHEET_ONLY
-    assert "--bundle" in SHEET_ONLY
+    assert "docs/camera.md" in SHEET_ONLY
 
 
 def test_without_opencv_the_install_line_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
