@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 import typer
 
-from awares_edge.apps.console import note, print_json, progress_bar
+from awares_edge.apps.console import note, print_json
 from awares_edge.apps.options import (
     DeviceOption,
     EndpointModel,
@@ -16,15 +15,11 @@ from awares_edge.apps.options import (
     JsonOption,
     ProtocolOption,
     ThreadsOption,
-    load_model,
-    open_endpoint,
 )
+from awares_edge.apps.parity_recorder import Recorder, runtime_name
 from awares_edge.apps.parity_table import print_results
-from awares_edge.bundle.store import Bundle
 from awares_edge.errors import InputError
-from awares_edge.evaluation.machine import describe_machine, manifest_sha256, versions
-from awares_edge.evaluation.parity import Limits, Recording, compare, load, record, save
-from awares_edge.evaluation.parity.endpoint import record_endpoint
+from awares_edge.evaluation.parity import Limits, Recording, compare, load, save
 from awares_edge.evaluation.parity.questions import (
     Questions,
     read_questions,
@@ -33,7 +28,6 @@ from awares_edge.evaluation.parity.questions import (
 from awares_edge.evaluation.parity.report import html
 from awares_edge.files import check_output, whole_file
 from awares_edge.runtimes.registry import get_runtime
-from awares_edge.spec import MANIFEST_NAME
 from awares_edge.synth.generate import Split
 
 EPILOG = """
@@ -56,93 +50,98 @@ _DEFAULT_LIMIT = 200
 _LIMITS = Limits()
 
 
+ReferenceArgument: TypeAlias = Annotated[
+    Path,
+    typer.Argument(help="Checkpoint folder (needs torch), bundle folder, or saved reference."),
+]
+CandidatesArgument: TypeAlias = Annotated[
+    list[Path] | None,
+    typer.Argument(help="Checkpoint folders, bundle folders or saved references to compare."),
+]
+SaveReferenceOption: TypeAlias = Annotated[
+    Path | None, typer.Option(help="Write what the reference said and computed to this file.")
+]
+QuestionsOption: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        help='JSONL file of your own: {"image": "photo.jpg", "question": "..."} a line, with '
+        '"answer" where it is known. Default: the synthetic suite.'
+    ),
+]
+LimitOption: TypeAlias = Annotated[
+    int | None,
+    typer.Option(min=1, help=f"Number of questions. Default: {_DEFAULT_LIMIT}, or all of a file."),
+]
+SeedOption: TypeAlias = Annotated[
+    int | None, typer.Option(min=0, help="Seed of the questions. Default: 0.")
+]
+SplitOption: TypeAlias = Annotated[
+    Split | None, typer.Option(help="Split to draw from. Default: test.")
+]
+ProbesOption: TypeAlias = Annotated[
+    int, typer.Option(min=0, help="Questions to compare pixels, features and logits of.")
+]
+MaxNewTokensOption: TypeAlias = Annotated[int, typer.Option(min=1, help="Most tokens of one turn.")]
+MinDecisionsOption: TypeAlias = Annotated[
+    float, typer.Option(min=0, max=1, help="Least share of equal crop decisions.")
+]
+MinAnswersOption: TypeAlias = Annotated[
+    float, typer.Option(min=0, max=1, help="Least share of equal answers.")
+]
+MinWarmOption: TypeAlias = Annotated[
+    float, typer.Option(min=0, max=1, help="Least share of equal answers, cold and warm.")
+]
+MaxDriftOption: TypeAlias = Annotated[
+    float | None,
+    typer.Option(min=0, help="Largest difference of logits, in standard deviations."),
+]
+MinCosineOption: TypeAlias = Annotated[
+    float, typer.Option(min=0, max=1, help="A stage below this has diverged.")
+]
+HtmlOption: TypeAlias = Annotated[
+    Path | None, typer.Option("--html", help="Write a self-contained report to this file.")
+]
+
+
 def parity(
-    reference: Annotated[
-        Path,
-        typer.Argument(help="Checkpoint folder (needs torch), bundle folder, or saved reference."),
-    ],
-    candidates: Annotated[
-        list[Path] | None,
-        typer.Argument(help="Checkpoint folders, bundle folders or saved references to compare."),
-    ] = None,
-    save_reference: Annotated[
-        Path | None, typer.Option(help="Write what the reference said and computed to this file.")
-    ] = None,
-    questions: Annotated[
-        Path | None,
-        typer.Option(
-            help='JSONL file of your own: {"image": "photo.jpg", "question": "..."} a line, with '
-            '"answer" where it is known. Default: the synthetic suite.'
-        ),
-    ] = None,
-    limit: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help=f"Number of questions. Default: {_DEFAULT_LIMIT}, or all of a file."
-        ),
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(min=0, help="Seed of the questions. Default: 0.")
-    ] = None,
-    split: Annotated[Split | None, typer.Option(help="Split to draw from. Default: test.")] = None,
-    probes: Annotated[
-        int,
-        typer.Option(min=0, help="Questions to compare pixels, features and logits of."),
-    ] = 16,
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="Most tokens of one turn.")] = 64,
-    min_decisions: Annotated[
-        float, typer.Option(min=0, max=1, help="Least share of equal crop decisions.")
-    ] = _LIMITS.decisions,
-    min_answers: Annotated[
-        float, typer.Option(min=0, max=1, help="Least share of equal answers.")
-    ] = _LIMITS.answers,
-    min_warm: Annotated[
-        float, typer.Option(min=0, max=1, help="Least share of equal answers, cold and warm.")
-    ] = _LIMITS.warm,
-    max_drift: Annotated[
-        float | None,
-        typer.Option(min=0, help="Largest difference of logits, in standard deviations."),
-    ] = None,
-    min_cosine: Annotated[
-        float, typer.Option(min=0, max=1, help="A stage below this has diverged.")
-    ] = _LIMITS.cosine,
+    reference: ReferenceArgument,
+    candidates: CandidatesArgument = None,
+    save_reference: SaveReferenceOption = None,
+    questions: QuestionsOption = None,
+    limit: LimitOption = None,
+    seed: SeedOption = None,
+    split: SplitOption = None,
+    probes: ProbesOption = 16,
+    max_new_tokens: MaxNewTokensOption = 64,
+    min_decisions: MinDecisionsOption = _LIMITS.decisions,
+    min_answers: MinAnswersOption = _LIMITS.answers,
+    min_warm: MinWarmOption = _LIMITS.warm,
+    max_drift: MaxDriftOption = None,
+    min_cosine: MinCosineOption = _LIMITS.cosine,
     protocol: ProtocolOption = None,
     device: DeviceOption = None,
     threads: ThreadsOption = None,
     endpoint: EndpointUrl = None,
     model_name: EndpointModel = None,
-    html_file: Annotated[
-        Path | None, typer.Option("--html", help="Write a self-contained report to this file.")
-    ] = None,
+    html_file: HtmlOption = None,
     json: JsonOption = False,
 ) -> None:
     """Compare crop decisions, answers and logits of bundles with those of a reference."""
     paths = candidates or []
     _check_request(reference, paths, endpoint, save_reference, html_file)
     saved = {path: load(path) for path in (reference, *paths) if path.is_file()}
-    source = saved[reference].about["questions"] if reference in saved else {}
     asked = None
-    if endpoint or not saved.keys() >= {reference, *paths}:
+    if endpoint is not None or not saved.keys() >= {reference, *paths}:
+        source = saved[reference].about["questions"] if reference in saved else {}
         asked = _questions(questions, limit, seed, split, source)
-    about = {"device": device, "threads": threads}
-
-    def recording(path: Path, forced: Recording | None) -> Recording:
-        if path in saved:
-            return saved[path]
-        assert asked is not None
-        new_tokens = forced.about["max_new_tokens"] if forced else max_new_tokens
-        return _record(path, asked, protocol, about, probes, new_tokens, forced)
-
-    ground = recording(reference, None)
+    recorder = Recorder(saved, asked, protocol, device, threads, probes, max_new_tokens)
+    ground = recorder.record(reference)
     if save_reference:
-        save(ground, save_reference)
-        if not json:
-            note(f"reference written to {save_reference}")
+        _save_reference(ground, save_reference, json)
     limits = Limits(min_decisions, min_answers, min_warm, max_drift, min_cosine)
-    results = [compare(ground, recording(path, ground), limits) for path in paths]
+    results = [compare(ground, recorder.record(path, ground), limits) for path in paths]
     if endpoint is not None:
-        assert asked is not None
-        served = _record_endpoint(endpoint, model_name, protocol, asked, ground)
+        served = recorder.record_endpoint(endpoint, model_name, ground)
         results.append(compare(ground, served, limits))
     _report(ground, results, json, html_file)
     if not all(result["agrees"] for result in results):
@@ -171,14 +170,13 @@ def _check_request(
         if not path.exists():
             raise InputError(f"no such bundle, checkpoint or saved reference: {path}")
         if path.is_dir():
-            get_runtime(_runtime_name(path)).require()
+            get_runtime(runtime_name(path)).require()
 
 
-def _runtime_name(path: Path) -> str:
-    """The runtime that reads this folder."""
-    if not (path / MANIFEST_NAME).exists() and (path / "config.json").is_file():
-        return "torch"
-    return Bundle.open(path, verify=False).manifest.runtime
+def _save_reference(reference: Recording, file: Path, json: bool) -> None:
+    save(reference, file)
+    if not json:
+        note(f"reference written to {file}")
 
 
 def _report(
@@ -225,63 +223,3 @@ def _questions(
         int(source.get("seed", seed or 0)),
         int(source.get("limit", limit or _DEFAULT_LIMIT)),
     )
-
-
-def _record(
-    path: Path,
-    questions: Questions,
-    protocol: str | None,
-    about: dict[str, Any],
-    probes: int,
-    max_new_tokens: int,
-    forced: Recording | None,
-) -> Recording:
-    runtime, threads = _runtime_name(path), about["threads"]
-    with (
-        load_model(path, runtime, protocol, about["device"], threads, None) as model,
-        progress_bar() as update,
-    ):
-        name = path.resolve().name
-        return record(
-            model,
-            {
-                "model": name,
-                "manifest_sha256": manifest_sha256(path),
-                "runtime": model.runtime.name,
-                "precision": model.runtime.precision,
-                "device": model.runtime.device,
-                "threads": threads,
-                "machine": describe_machine(),
-                "versions": versions(),
-                "recorded": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            },
-            questions,
-            probes=probes,
-            forced=forced,
-            max_new_tokens=max_new_tokens,
-            progress=lambda done, total: update(name, done, total),
-        )
-
-
-def _record_endpoint(
-    url: str,
-    name: str | None,
-    protocol: str | None,
-    questions: Questions,
-    reference: Recording,
-) -> Recording:
-    """What a server says to the reference's questions; it shows no logits."""
-    protocol = protocol or str(reference.about["protocol"])
-    with open_endpoint(url, name, protocol) as model, progress_bar() as update:
-        about = {
-            "machine": describe_machine(),
-            "versions": versions(),
-            "recorded": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        }
-        return record_endpoint(
-            model,
-            about,
-            questions,
-            reference,
-            progress=lambda done, total: update(model.about.name, done, total),
-        )

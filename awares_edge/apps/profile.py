@@ -49,64 +49,83 @@ _DEFAULT_MODES: tuple[ProfileMode, ...] = ("awares", "again", "full", "low", "al
 _DEFAULT_SIDE = 896
 
 
+BundlesArgument: TypeAlias = Annotated[
+    list[Path] | None,
+    typer.Argument(help="Bundle folders. Default: the embedded nano model."),
+]
+ThreadCountsOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(help="CPU threads, or several: 1,2. Default: one a core, unpinned."),
+]
+MaxPixelsOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(help="Area to scale pictures down to, or several. Default: the protocol's."),
+]
+ModeOption: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(help=f"One of {', '.join(_DEFAULT_MODES)}; may be repeated. Default: all."),
+]
+ReferenceOption: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(help="Checkpoint folder: measure transformers' two generate calls beside."),
+]
+IterationsOption: TypeAlias = Annotated[int, typer.Option(min=1, help="Questions that count.")]
+WarmupOption: TypeAlias = Annotated[
+    int, typer.Option(min=0, help="First questions that do not count.")
+]
+AnswerTokensOption: TypeAlias = Annotated[
+    int, typer.Option(min=1, max=512, help="Length of answers.")
+]
+CropsOption: TypeAlias = Annotated[str, typer.Option(help="Crop ids that the scripted call names.")]
+FreeOption: TypeAlias = Annotated[
+    bool, typer.Option("--free", help="Leave calls and answers to the model, unscripted.")
+]
+SideOption: TypeAlias = Annotated[
+    int | None,
+    typer.Option(min=28, max=8192, help="Side of the noise pictures in pixels. Default: 896."),
+]
+SustainedOption: TypeAlias = Annotated[
+    float, typer.Option(min=0, help="Go on for so many minutes, and watch heat and speed.")
+]
+SeedOption: TypeAlias = Annotated[int, typer.Option(min=0, help="Seed of pictures and questions.")]
+HtmlOption: TypeAlias = Annotated[
+    Path | None, typer.Option("--html", help="Write a self-contained report to this file.")
+]
+CompareOption: TypeAlias = Annotated[
+    tuple[Path, Path] | None,
+    typer.Option(help="Two files of --json, the old one first: compare them; measure nothing."),
+]
+
+
 def profile(
-    bundles: Annotated[
-        list[Path] | None,
-        typer.Argument(help="Bundle folders. Default: the embedded nano model."),
-    ] = None,
-    threads: Annotated[
-        str | None,
-        typer.Option(help="CPU threads, or several: 1,2. Default: one a core, unpinned."),
-    ] = None,
-    max_pixels: Annotated[
-        str | None,
-        typer.Option(help="Area to scale pictures down to, or several. Default: the protocol's."),
-    ] = None,
-    mode: Annotated[
-        list[str] | None,
-        typer.Option(help=f"One of {', '.join(_DEFAULT_MODES)}; may be repeated. Default: all."),
-    ] = None,
-    reference: Annotated[
-        Path | None,
-        typer.Option(help="Checkpoint folder: measure transformers' two generate calls beside."),
-    ] = None,
-    iterations: Annotated[int, typer.Option(min=1, help="Questions that count.")] = 20,
-    warmup: Annotated[int, typer.Option(min=0, help="First questions that do not count.")] = 3,
-    answer_tokens: Annotated[int, typer.Option(min=1, max=512, help="Length of answers.")] = 16,
-    crops: Annotated[str, typer.Option(help="Crop ids that the scripted call names.")] = "0,3",
-    free: Annotated[
-        bool, typer.Option("--free", help="Leave calls and answers to the model, unscripted.")
-    ] = False,
-    side: Annotated[
-        int | None,
-        typer.Option(min=28, max=8192, help="Side of the noise pictures in pixels. Default: 896."),
-    ] = None,
-    sustained: Annotated[
-        float, typer.Option(min=0, help="Go on for so many minutes, and watch heat and speed.")
-    ] = 0.0,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of pictures and questions.")] = 0,
+    bundles: BundlesArgument = None,
+    threads: ThreadCountsOption = None,
+    max_pixels: MaxPixelsOption = None,
+    mode: ModeOption = None,
+    reference: ReferenceOption = None,
+    iterations: IterationsOption = 20,
+    warmup: WarmupOption = 3,
+    answer_tokens: AnswerTokensOption = 16,
+    crops: CropsOption = "0,3",
+    free: FreeOption = False,
+    side: SideOption = None,
+    sustained: SustainedOption = 0.0,
+    seed: SeedOption = 0,
     protocol: ProtocolOption = None,
     device: DeviceOption = None,
-    html_file: Annotated[
-        Path | None, typer.Option("--html", help="Write a self-contained report to this file.")
-    ] = None,
-    compare: Annotated[
-        tuple[Path, Path] | None,
-        typer.Option(help="Two files of --json, the old one first: compare them; measure nothing."),
-    ] = None,
+    html_file: HtmlOption = None,
+    compare: CompareOption = None,
     json: JsonOption = False,
 ) -> None:
     """Measure time by turn and phase, tokens, memory and energy of bundles."""
     if html_file:
         check_output(html_file)
     if compare:
-        if bundles:
-            raise InputError("--compare reads two files: leave the bundles out")
-        result = compare_runs(*map(read_run, compare))
-        _finish(result, json, html_file, comparison_html(result), print_comparison)
+        _compare(compare, bundles, json, html_file)
         return
     paths = bundles or [embedded_bundle()]
     _check_models(paths, reference)
+    counts, areas = _numbers(threads, "--threads"), _numbers(max_pixels, "--max-pixels")
     jobs = [
         Job(
             variant=variant,
@@ -119,14 +138,21 @@ def profile(
             seed=seed,
             sustained_s=60 * sustained,
         )
-        for variant in _variants(
-            paths, reference, protocol, device, _numbers(threads, "--threads"),
-            _numbers(max_pixels, "--max-pixels"), _modes(mode),
-        )
-    ]  # fmt: skip
+        for variant in _variants(paths, reference, protocol, device, counts, areas, _modes(mode))
+    ]
     with progress_bar() as update:
         run = measure(jobs, update)
     _finish(run, json, html_file, run_html(run), print_run)
+
+
+def _compare(
+    files: tuple[Path, Path], bundles: list[Path] | None, json: bool, html_file: Path | None
+) -> None:
+    """Set two earlier runs side by side, the old one first."""
+    if bundles:
+        raise InputError("--compare reads two files: leave the bundles out")
+    result = compare_runs(*map(read_run, files))
+    _finish(result, json, html_file, comparison_html(result), print_comparison)
 
 
 def _check_models(bundles: list[Path], reference: Path | None) -> None:

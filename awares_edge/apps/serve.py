@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import typer
 
@@ -20,8 +22,11 @@ from awares_edge.apps.options import (
     load_model,
 )
 from awares_edge.bundle.store import Bundle
+from awares_edge.controller.model import Model
 from awares_edge.errors import AwaresError, InputError
 from awares_edge.extras import require
+from awares_edge.httpd.limits import check_exposure
+from awares_edge.serve.options import CELL_BYTES, ServeOptions
 
 EPILOG = """
 Examples:
@@ -40,6 +45,51 @@ NEEDS = dict.fromkeys(
 _MIB = 1 << 20
 
 
+HostOption: TypeAlias = Annotated[
+    str, typer.Option(help="Address to listen on. Any but a loopback one needs a token.")
+]
+PortOption: TypeAlias = Annotated[int, typer.Option(min=0, max=65535, help="0 for any free one.")]
+ModelNameOption: TypeAlias = Annotated[
+    str | None, typer.Option(help="Name of the model. Default: the bundle folder's.")
+]
+TokenFileOption: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(help=f"File with the token. Default: environment variable {TOKEN}."),
+]
+AllowHostOption: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(help="Name under which clients reach the server; may be repeated."),
+]
+ParallelOption: TypeAlias = Annotated[
+    int, typer.Option(min=1, help="Questions computed at a time.")
+]
+QueueOption: TypeAlias = Annotated[
+    int, typer.Option(min=0, help="Questions that may wait; then 429.")
+]
+TimeoutOption: TypeAlias = Annotated[
+    float, typer.Option(help="Seconds for a question, waiting included.")
+]
+DrainOption: TypeAlias = Annotated[
+    float, typer.Option(help="Seconds for running questions at the end.")
+]
+KeepPicturesOption: TypeAlias = Annotated[
+    int, typer.Option(min=0, help="Pictures whose KV cache is kept for further questions.")
+]
+KeepMbOption: TypeAlias = Annotated[int, typer.Option(min=0, help="Most memory of them, MiB.")]
+MaxBodyMbOption: TypeAlias = Annotated[int, typer.Option(min=1, help="Longest request, MiB.")]
+MaxPixelsOption: TypeAlias = Annotated[
+    int, typer.Option(min=1, help="Most pixels of a request's pictures.")
+]
+MaxImagesOption: TypeAlias = Annotated[
+    int, typer.Option(min=1, help="Most pictures of a question.")
+]
+MaxTokensOption: TypeAlias = Annotated[int, typer.Option(min=1, help="Most tokens of an answer.")]
+IgnoreSamplingOption: TypeAlias = Annotated[
+    bool,
+    typer.Option("--ignore-sampling", help="Answer requests with a temperature, greedily, too."),
+]
+
+
 def serve(
     bundle: BundleOption = None,
     runtime: RuntimeOption = None,
@@ -47,49 +97,25 @@ def serve(
     device: DeviceOption = None,
     threads: ThreadsOption = None,
     context: ContextOption = None,
-    host: Annotated[
-        str, typer.Option(help="Address to listen on. Any but a loopback one needs a token.")
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 for any free one.")] = 8000,
-    model_name: Annotated[
-        str | None, typer.Option(help="Name of the model. Default: the bundle folder's.")
-    ] = None,
-    token_file: Annotated[
-        Path | None,
-        typer.Option(help=f"File with the token. Default: environment variable {TOKEN}."),
-    ] = None,
-    allow_host: Annotated[
-        list[str] | None,
-        typer.Option(help="Name under which clients reach the server; may be repeated."),
-    ] = None,
-    parallel: Annotated[int, typer.Option(min=1, help="Questions computed at a time.")] = 1,
-    queue: Annotated[int, typer.Option(min=0, help="Questions that may wait; then 429.")] = 16,
-    timeout: Annotated[float, typer.Option(help="Seconds for a question, waiting included.")] = 120,
-    drain: Annotated[float, typer.Option(help="Seconds for running questions at the end.")] = 30,
-    keep_pictures: Annotated[
-        int, typer.Option(min=0, help="Pictures whose KV cache is kept for further questions.")
-    ] = 8,
-    keep_mb: Annotated[int, typer.Option(min=0, help="Most memory of them, MiB.")] = 1024,
-    max_body_mb: Annotated[int, typer.Option(min=1, help="Longest request, MiB.")] = 32,
-    max_pixels: Annotated[
-        int, typer.Option(min=1, help="Most pixels of a request's pictures.")
-    ] = 40_000_000,
-    max_images: Annotated[int, typer.Option(min=1, help="Most pictures of a question.")] = 16,
-    max_tokens: Annotated[int, typer.Option(min=1, help="Most tokens of an answer.")] = 1024,
-    ignore_sampling: Annotated[
-        bool,
-        typer.Option(
-            "--ignore-sampling", help="Answer requests with a temperature, greedily, too."
-        ),
-    ] = False,
+    host: HostOption = "127.0.0.1",
+    port: PortOption = 8000,
+    model_name: ModelNameOption = None,
+    token_file: TokenFileOption = None,
+    allow_host: AllowHostOption = None,
+    parallel: ParallelOption = 1,
+    queue: QueueOption = 16,
+    timeout: TimeoutOption = 120,
+    drain: DrainOption = 30,
+    keep_pictures: KeepPicturesOption = 8,
+    keep_mb: KeepMbOption = 1024,
+    max_body_mb: MaxBodyMbOption = 32,
+    max_pixels: MaxPixelsOption = 40_000_000,
+    max_images: MaxImagesOption = 16,
+    max_tokens: MaxTokensOption = 1024,
+    ignore_sampling: IgnoreSamplingOption = False,
 ) -> None:
     """Serve a model to OpenAI's clients: /v1/chat/completions, /v1/models, /metrics."""
     require("awares-edge serve", NEEDS)
-    from awares_edge.httpd.limits import check_exposure
-    from awares_edge.httpd.loop import listen
-    from awares_edge.serve.options import CELL_BYTES, ServeOptions
-    from awares_edge.serve.run import run, url_of
-
     options = ServeOptions(
         model_name=model_name or _name_of(bundle),
         token=_read_token(token_file),
@@ -108,11 +134,19 @@ def serve(
         ignore_sampling=ignore_sampling,
     )
     check_exposure(host, options.token)
+    open_model = partial(load_model, bundle, runtime, protocol, device, threads, context)
+    _serve_until_stopped(open_model, host, port, options)
+
+
+def _serve_until_stopped(
+    open_model: Callable[[], Model], host: str, port: int, options: ServeOptions
+) -> None:
+    # Imported here: they need the packages that `serve` requires.
+    from awares_edge.httpd.loop import listen
+    from awares_edge.serve.run import run, url_of
+
     # Before the model is loaded, which may take minutes: the port may be in use.
-    with (
-        listen(host, port) as bound,
-        load_model(bundle, runtime, protocol, device, threads, context) as model,
-    ):
+    with listen(host, port) as bound, open_model() as model:
         note(f"serving {options.model_name} at {url_of(bound)}", style=None)
         run(model, options, bound)
     note("stopped")

@@ -123,6 +123,7 @@ def test_a_missing_runtime_is_named_with_its_install_line(bundle, capsys, monkey
         (["{reference}", "{bundle}", "--limit", "7"], "with --limit 6: leave --limit out"),
         (["{reference}", "--save-reference", "x"], "is a saved reference already"),
         (["{bundle}", "--save-reference", "x", "--html", "y"], "--html needs a candidate"),
+        (["{reference}", "{reference}", "--endpoint", ""], "'' is not the address of a server"),
         (["{bundle}", "{bundle}", "--html", "/dev/null"], "cannot write /dev/null"),
     ],
 )
