@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Annotated
 
-import typer
-
+from awares_edge.apps import camera_options as o
 from awares_edge.apps import camera_page
 from awares_edge.apps.camera_terminal import Terminal
 from awares_edge.apps.console import note
@@ -54,56 +51,15 @@ _START_SECONDS = 15.0
 
 
 def camera(
-    source: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--source",
-            "-s",
-            help="Where frames come from; see below. May be repeated: the page offers all, and "
-            "the first is used. Default: a drawn scene that moves.",
-        ),
-    ] = None,
-    question: Annotated[
-        str | None,
-        typer.Option(
-            "--question", "-q", help="Ask this again and again. Default: as typed, or on the page."
-        ),
-    ] = None,
-    every: Annotated[
-        float,
-        typer.Option(
-            min=0,
-            help="Least seconds from one continuous question to the next; 0 for as often as the "
-            "model can.",
-        ),
-    ] = 0.0,
-    max_age: Annotated[
-        float, typer.Option(min=0.01, help="Oldest frame that is asked about, in seconds.")
-    ] = 1.0,
-    still: Annotated[
-        bool,
-        typer.Option(
-            "--still",
-            help="Equal frames are normal here (a test picture, a screen): do not call the camera "
-            "frozen.",
-        ),
-    ] = False,
-    record: Annotated[
-        Path | None,
-        typer.Option(
-            help="Write every frame that was asked about, with question and answer, to this "
-            "folder: a set to correct, evaluate and train on."
-        ),
-    ] = None,
-    terminal: Annotated[
-        bool, typer.Option("--terminal", help="No page: questions and answers in the terminal.")
-    ] = False,
-    count: Annotated[
-        int | None, typer.Option(min=1, help="With --terminal: end after so many answers.")
-    ] = None,
-    json: Annotated[
-        bool, typer.Option("--json", help="With --terminal: one JSON object a line.")
-    ] = False,
+    source: o.Sources = None,
+    question: o.Question = None,
+    every: o.Every = 0.0,
+    max_age: o.MaxAge = 1.0,
+    still: o.Still = False,
+    record: o.Record = None,
+    terminal: o.InTerminal = False,
+    count: o.Count = None,
+    json: o.Json = False,
     abstain_below: AbstainOption = None,
     bundle: BundleOption = None,
     runtime: RuntimeOption = None,
@@ -113,17 +69,8 @@ def camera(
     context: ContextOption = None,
     endpoint: EndpointUrl = None,
     model_name: EndpointModel = None,
-    lan: Annotated[
-        bool,
-        typer.Option(
-            "--lan",
-            help="Serve the page to the local network, over HTTPS and behind a token: for a "
-            "phone's camera.",
-        ),
-    ] = False,
-    port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Of the page; 0 for any free one.")
-    ] = 8010,
+    lan: o.Lan = False,
+    port: o.Port = 8010,
 ) -> None:
     """Ask about what a camera sees now: live, zooming only where it must."""
     _check(terminal, question, count, json, lan)
@@ -142,12 +89,18 @@ def camera(
         may_be_still=still,
         abstain_below=abstain_below,
     )
-
     chosen = ModelOptions(bundle, runtime, protocol, device, threads, context, endpoint, model_name)
     if terminal:
         with chosen.open() as model, _station(model, options) as station:
             Terminal(station, count=count, as_json=json).run(question)
-        return
+    else:
+        _run_page(chosen, options, question, lan, port)
+
+
+def _run_page(
+    chosen: ModelOptions, options: StationOptions, question: str | None, lan: bool, port: int
+) -> None:
+    """Serve the page until SIGTERM or Ctrl-C."""
     with (
         camera_page.listening(lan, port) as bound,
         camera_page.choices(chosen) as models,

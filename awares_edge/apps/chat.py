@@ -7,11 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Annotated
 
-import typer
-
-from awares_edge.apps.ask import ModeName
 from awares_edge.apps.console import note, show_answer, warn
 from awares_edge.apps.options import (
     AbstainOption,
@@ -21,7 +17,11 @@ from awares_edge.apps.options import (
     DeviceOption,
     EndpointModel,
     EndpointUrl,
+    MaxNewTokensOption,
     ModelOptions,
+    ModeName,
+    ModeOption,
+    PictureArgument,
     ProtocolOption,
     RuntimeOption,
     ThreadsOption,
@@ -33,7 +33,6 @@ from awares_edge.controller.policies import Policies
 from awares_edge.controller.trace import Answer, Mode
 from awares_edge.errors import AwaresError, ContextOverflow, SessionError
 from awares_edge.files import check_output
-from awares_edge.vision.limits import FORMAT_NAMES
 from awares_edge.vision.load import load_image
 
 EPILOG = """
@@ -56,23 +55,14 @@ _COMMANDS = "/save-view FILE, /forget, /quit"
 
 
 def chat(
-    image: Annotated[Path, typer.Argument(help=f"Picture: {FORMAT_NAMES}.")],
+    image: PictureArgument,
     bundle: BundleOption = None,
     runtime: RuntimeOption = None,
-    mode: Annotated[
-        ModeName,
-        typer.Option(
-            help="awares: as the model's protocol says; progressive: crops within crops; or a "
-            "baseline: full (whole picture at once), low (never zoom)."
-        ),
-    ] = ModeName.awares,
+    mode: ModeOption = ModeName.awares,
     protocol: ProtocolOption = None,
     decision_bias: DecisionBiasOption = None,
     abstain_below: AbstainOption = None,
-    max_new_tokens: Annotated[
-        int | None,
-        typer.Option(min=1, help="Most tokens of one turn. Default: as the protocol says."),
-    ] = None,
+    max_new_tokens: MaxNewTokensOption = None,
     device: DeviceOption = None,
     threads: ThreadsOption = None,
     context: ContextOption = None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
@@ -20,6 +21,7 @@ from awares_edge.protocol import ProtocolProfile, get_profile
 from awares_edge.protocol.profiles import DEFAULT_PROFILE, published_profile
 from awares_edge.remote.key import KEY_VARIABLE
 from awares_edge.runtimes.threads import check_threads
+from awares_edge.vision.limits import FORMAT_NAMES
 
 
 def _threads(count: int | None) -> int | None:
@@ -41,6 +43,27 @@ def _profile(name: str | None) -> str | None:
     return name
 
 
+class ModeName(str, Enum):
+    """Names for `--mode`."""
+
+    awares = "awares"
+    progressive = "progressive"
+    full = "full"
+    low = "low"
+
+
+PictureArgument: TypeAlias = Annotated[Path, typer.Argument(help=f"Picture: {FORMAT_NAMES}.")]
+ModeOption: TypeAlias = Annotated[
+    ModeName,
+    typer.Option(
+        help="awares: as the model's protocol says; progressive: crops within crops; or a "
+        "baseline: full (whole picture at once), low (never zoom)."
+    ),
+]
+MaxNewTokensOption: TypeAlias = Annotated[
+    int | None,
+    typer.Option(min=1, help="Most tokens of one turn. Default: as the protocol says."),
+]
 BundleOption: TypeAlias = Annotated[
     Path | None,
     typer.Option(

@@ -75,11 +75,7 @@ def evaluate(
 ) -> None:
     """Measure a model on questions with known answers: accuracy, visual tokens, calls, latency."""
     if compare or merge:
-        if what or (compare and merge):
-            raise InputError("--compare and --merge ask nothing: give only one of them")
-        if compare:
-            return compare_folders(*compare, json=json)
-        return merge_folders(merge or [], output, json=json)
+        return _use_finished(what, compare, merge, output, json=json)
     if what is None:
         raise InputError(f"name what to evaluate: {o.WHAT}")
     model = ModelOptions(
@@ -103,3 +99,23 @@ def evaluate(
     root = output or Path("awares-evaluation")
     suites = open_suites(what, data, drawn.suite() if drawn else None)
     return run_suites(suites, chosen, model, root, options, json=json)
+
+
+def _use_finished(
+    what: str | None,
+    compare: tuple[Path, Path] | None,
+    merge: list[Path] | None,
+    output: Path | None,
+    *,
+    json: bool,
+) -> None:
+    """Compare or merge results that are there already.
+
+    Raises:
+        InputError: both are wanted, or there is something to evaluate too.
+    """
+    if what or (compare and merge):
+        raise InputError("--compare and --merge ask nothing: give only one of them")
+    if compare:
+        return compare_folders(*compare, json=json)
+    return merge_folders(merge or [], output, json=json)
