@@ -11,11 +11,14 @@ import typer
 from awares_edge.apps.console import print_json, progress_bar, say
 from awares_edge.apps.format_options import describe_precisions, read_format, with_format_options
 from awares_edge.apps.options import (
+    AdapterRevisionOption,
     CheckpointArgument,
     JsonOption,
     RevisionOption,
     TrainedProtocol,
+    check_adapter,
     find,
+    find_adapter,
     noting,
     trained_profile,
 )
@@ -54,9 +57,7 @@ def export(
         typer.Option(help="LoRA adapter (PEFT) to merge on the way: a folder, or OWNER/NAME."),
     ] = None,
     revision: RevisionOption = None,
-    adapter_revision: Annotated[
-        str | None, typer.Option(help="Branch, tag or commit of an adapter on the hub.")
-    ] = None,
+    adapter_revision: AdapterRevisionOption = None,
     protocol: TrainedProtocol = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a bundle that is there.")
@@ -69,10 +70,9 @@ def export(
     chosen.require()
     if os.path.lexists(output) and not overwrite:
         raise InputError(f"{output} exists: choose another folder or pass --overwrite")
-    if adapter is None and adapter_revision is not None:
-        raise InputError("--adapter-revision needs --adapter")
+    check_adapter(adapter, adapter_revision)
     source = find(checkpoint, revision)
-    added = None if adapter is None else find(adapter, adapter_revision, "adapter")
+    added = find_adapter(adapter, adapter_revision)
     profile, choice = trained_profile(checkpoint, protocol)
     with progress_bar() as progress:
         bundle = export_checkpoint(

@@ -90,6 +90,12 @@ CheckpointArgument: TypeAlias = Annotated[
         help="Hugging Face Qwen2.5-VL checkpoint (safetensors): a folder, or OWNER/NAME on the hub."
     ),
 ]
+AdapterRevisionOption: TypeAlias = Annotated[
+    str | None, typer.Option(help="Branch, tag or commit of an adapter on the hub.")
+]
+HtmlOption: TypeAlias = Annotated[
+    Path | None, typer.Option("--html", help="Write a self-contained report to this file.")
+]
 RevisionOption: TypeAlias = Annotated[
     str | None, typer.Option(help="Branch, tag or commit of a checkpoint on the hub.")
 ]
@@ -175,6 +181,20 @@ def find(place: str, revision: str | None, what: str = "checkpoint") -> Source:
     if not err.is_terminal:
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     return find_source(place, revision, what=what)
+
+
+def check_adapter(adapter: str | None, revision: str | None) -> None:
+    """
+    Raises:
+        InputError: a revision of an adapter is named, and no adapter.
+    """
+    if adapter is None and revision is not None:
+        raise InputError("--adapter-revision needs --adapter")
+
+
+def find_adapter(adapter: str | None, revision: str | None) -> Source | None:
+    """The adapter, as `find` does; None where none is named."""
+    return None if adapter is None else find(adapter, revision, "adapter")
 
 
 def trained_profile(checkpoint: str | Path, protocol: str | None) -> tuple[ProtocolProfile, str]:

@@ -12,6 +12,7 @@ from awares_edge.apps.options import (
     DeviceOption,
     EndpointModel,
     EndpointUrl,
+    HtmlOption,
     JsonOption,
     ProtocolOption,
     ThreadsOption,
@@ -97,9 +98,6 @@ MaxDriftOption: TypeAlias = Annotated[
 ]
 MinCosineOption: TypeAlias = Annotated[
     float, typer.Option(min=0, max=1, help="A stage below this has diverged.")
-]
-HtmlOption: TypeAlias = Annotated[
-    Path | None, typer.Option("--html", help="Write a self-contained report to this file.")
 ]
 
 

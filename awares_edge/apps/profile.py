@@ -12,7 +12,7 @@ import typer
 
 from awares_edge.api import embedded_bundle
 from awares_edge.apps.console import note, print_json, progress_bar
-from awares_edge.apps.options import DeviceOption, JsonOption, ProtocolOption
+from awares_edge.apps.options import DeviceOption, HtmlOption, JsonOption, ProtocolOption
 from awares_edge.apps.profile_table import print_comparison, print_run
 from awares_edge.bundle.store import Bundle
 from awares_edge.errors import InputError
@@ -88,9 +88,6 @@ SustainedOption: TypeAlias = Annotated[
     float, typer.Option(min=0, help="Go on for so many minutes, and watch heat and speed.")
 ]
 SeedOption: TypeAlias = Annotated[int, typer.Option(min=0, help="Seed of pictures and questions.")]
-HtmlOption: TypeAlias = Annotated[
-    Path | None, typer.Option("--html", help="Write a self-contained report to this file.")
-]
 CompareOption: TypeAlias = Annotated[
     tuple[Path, Path] | None,
     typer.Option(help="Two files of --json, the old one first: compare them; measure nothing."),

@@ -10,17 +10,19 @@ import typer
 
 from awares_edge.apps.console import note, print_json, progress_bar, say
 from awares_edge.apps.options import (
+    AdapterRevisionOption,
     CheckpointArgument,
     JsonOption,
     RevisionOption,
     TrainedProtocol,
+    check_adapter,
     find,
+    find_adapter,
     noting,
     trained_profile,
 )
 from awares_edge.bundle.store import Progress
 from awares_edge.checkpoint.source import Source
-from awares_edge.errors import InputError
 from awares_edge.extras import require
 from awares_edge.files import check_output
 
@@ -65,9 +67,7 @@ def measure(
         typer.Option(help="LoRA adapter (PEFT) of the export: a folder, or OWNER/NAME."),
     ] = None,
     revision: RevisionOption = None,
-    adapter_revision: Annotated[
-        str | None, typer.Option(help="Branch, tag or commit of an adapter on the hub.")
-    ] = None,
+    adapter_revision: AdapterRevisionOption = None,
     sensitivity: Annotated[
         bool,
         typer.Option(
@@ -85,15 +85,14 @@ def measure(
     """Measure what goes into each matrix of a checkpoint, for `export --calibration`."""
     check_output(output)
     require("calibration", _NEEDS)
-    if adapter is None and adapter_revision is not None:
-        raise InputError("--adapter-revision needs --adapter")
+    check_adapter(adapter, adapter_revision)
     from awares_edge.calibration.questions import read_questions, synthetic_questions
 
     questions = synthetic_questions() if data is None else read_questions(data)
     source = find(checkpoint, revision)
-    added = None if adapter is None else find(adapter, adapter_revision, "adapter").path
+    added = find_adapter(adapter, adapter_revision)
     profile, choice = trained_profile(checkpoint, protocol)
-    how = {"adapter": added, "protocol": protocol or profile.name, "device": device}
+    how = {"adapter": added and added.path, "protocol": protocol or profile.name, "device": device}
     dataset = data.name if data else "synthetic suite"
     with progress_bar() as progress:
         update = noting(choice, progress)
