@@ -40,7 +40,7 @@ class Terminal:
         self._station, self._count, self._as_json = station, count, as_json
         self._ended = threading.Event()
         self._answers = 0
-        self._told = ("", "")
+        self._shown_state = ("", "")
         self._note = ""
         self._unchanged = False
         self._line_open = False
@@ -80,7 +80,7 @@ class Terminal:
             return
         match happened:
             case StateChanged():
-                self._tell_state(happened)
+                self._show_state(happened)
             case Asked(exchange=exchange):
                 self._begin(exchange)
             case Thought(text=text):
@@ -103,10 +103,10 @@ class Terminal:
                 self._break_line()
                 warn(message)
 
-    def _tell_state(self, state: StateChanged) -> None:
-        told = (state.camera, state.text if state.camera != "frozen" else "")
-        if told != self._told and state.camera != "connecting":
-            self._told = told
+    def _show_state(self, state: StateChanged) -> None:
+        seen = (state.camera, state.text if state.camera != "frozen" else "")
+        if seen != self._shown_state and state.camera != "connecting":
+            self._shown_state = seen
             self._break_line()
             (note if state.camera == "live" else warn)(state.text)
 

@@ -142,7 +142,7 @@ class Asker:
 
     def _pursue(self, request: Request, cancel: threading.Event) -> None:
         """Ask a question until it is answered, or, if continuous, until it no longer stands."""
-        number, told = 0, ""
+        number, logged = 0, ""
         while not cancel.is_set():
             began = monotonic()
             try:
@@ -150,12 +150,12 @@ class Asker:
                 if shown is not None:
                     number = shown.frame.number
                     self._exchanger.ask(request, shown, cancel)
-                    told = ""
+                    logged = ""
             # Whatever a preparation raises, the thread must go on.
             except Exception as error:
-                if not cancel.is_set() and one_line(error) != told:
-                    told = one_line(error)
-                    self._history.log.add(Failed(0, told))
+                if not cancel.is_set() and one_line(error) != logged:
+                    logged = one_line(error)
+                    self._history.log.add(Failed(0, logged))
                 cancel.wait(_RETRY if request.continuous else 0.0)
             if not request.continuous:
                 break

@@ -42,7 +42,7 @@ class _Sums:
 
 
 class History:
-    """Exchanges as they begin, grow and end; each step is told to the log.
+    """Exchanges as they begin, grow and end; each step is added to the log.
 
     Args:
         most: exchanges that are remembered.

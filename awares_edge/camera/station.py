@@ -67,7 +67,7 @@ class Station:
             done=self._write_down,
         )
         self._closed = threading.Event()
-        self._told: StateChanged | None = None
+        self._logged: StateChanged | None = None
         specs = (self.options.source, *self.options.offered)
         self._switch = CameraSwitch(specs, opener, may_be_still=self.options.may_be_still)
         self._asker.start()
@@ -96,7 +96,7 @@ class Station:
             CameraError: the source cannot be opened, or sends nothing for so long.
         """
         self._camera.wait_ready(seconds)
-        self._tell()
+        self._log_state()
 
     def state(self) -> StateChanged:
         """Everything that a page shows of the state now."""
@@ -208,7 +208,7 @@ class Station:
                 see `status`.
         """
         self._switch.use(spec, before=self._asker.cancel)
-        self._tell()
+        self._log_state()
 
     def use_model(self, model: Askable) -> None:
         """Change to another model; the question that stands is given up. When this returns, the
@@ -216,7 +216,7 @@ class Station:
         prepare = self.options.prepare or preparation_for(model.protocol.name)
         self._asker.use_model(model, prepare)
         self.model = model
-        self._tell()
+        self._log_state()
 
     def push_frame(self, jpeg: bytes) -> None:
         """A frame of the browser's own camera.
@@ -240,7 +240,7 @@ class Station:
             raise InputError("there is no folder to record to")
         folder = self.options.record_to if on else None
         self._recording = None if folder is None else Recording(folder)
-        self._tell()
+        self._log_state()
 
     def _write_down(self, exchange: Exchange, prepared: Prepared) -> None:
         recording = self._recording
@@ -270,20 +270,20 @@ class Station:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _tell(self) -> None:
-        """Tell of the state, if it has changed since it was told."""
+    def _log_state(self) -> None:
+        """Add the state to the log if it has changed."""
         state = self.state()
         with self._lock:
-            if state == self._told:
+            if state == self._logged:
                 return
-            self._told = state
+            self._logged = state
             self._log.add(state)
 
     def _watch(self) -> None:
-        """Tell of changes of the state within 0.2 s, and of the numbers once a second."""
+        """Log changes of the state within 0.2 s, and the numbers once a second."""
         due = monotonic()
         while not self._closed.wait(0.2):
-            self._tell()
+            self._log_state()
             if monotonic() >= due:
                 due = monotonic() + _STATS_SECONDS
                 self._log.add(self.stats())

@@ -111,7 +111,7 @@ class CachedDialogue:
         self._transcript.add(regions)
         self._prefill(self._transcript.behind(self._reply, segments), trace)
 
-    def tell_error(self, problem: str, trace: TurnTrace) -> None:
+    def send_error(self, problem: str, trace: TurnTrace) -> None:
         segments = [TextSegment(self._model.prompt.error(problem))]
         self._prefill(self._transcript.behind(self._reply, segments), trace)
 

@@ -47,7 +47,7 @@ class Choice:
     Attributes:
         call: as it was understood; invalid where its regions cannot be cut.
         regions: what is sent; empty where nothing is.
-        error: whether the model is told what is wrong with its call.
+        error: whether the model is sent what is wrong with its call.
         policies: what was decided on the model's behalf, as "policy:outcome".
     """
 
@@ -95,7 +95,7 @@ class Chooser:
                 regions = self._locate((Request(),), within_last=False)
         if self._profile.limits.must_call and call.status in ("none", "invalid") and regions:
             applied.append(f"{MUST_CALL}:whole-image")
-        if not regions and self._tells_errors():
+        if not regions and self._sends_errors():
             return Choice(call, error=True, policies=(f"{INVALID_CALL}:error",))
         new, seen = self._split(regions)
         if seen:
@@ -137,7 +137,7 @@ class Chooser:
         size = self._cuts.source.size
         return Region((0, 0, *size), size, id="all" if self._profile.tool.crops else "")
 
-    def _tells_errors(self) -> bool:
+    def _sends_errors(self) -> bool:
         own = self._profile.tool.syntax != "crops"
         return own and self._policies.invalid_call == "protocol"
 

@@ -12,7 +12,7 @@ from awares_edge.controller.trace import TurnTrace, View
 from awares_edge.protocol.regions import Region
 
 
-class Said(Protocol):
+class ModelReply(Protocol):
     """One complete reply of the model."""
 
     @property
@@ -85,7 +85,7 @@ class Dialogue(ShownBefore, Protocol):
 
     def follow(
         self, trace: TurnTrace, *, allow_call: bool, bias: float | None
-    ) -> Iterator[str | Said]:
+    ) -> Iterator[str | ModelReply]:
         """Generate a turn: pieces of text that are not part of a call, and last the reply.
 
         Args:
@@ -93,11 +93,11 @@ class Dialogue(ShownBefore, Protocol):
         """
         ...
 
-    def follow_without_call(self) -> Iterator[str | Said]:
+    def follow_without_call(self) -> Iterator[str | ModelReply]:
         """Take back the call that the last turn ended with, and go on as if none were allowed."""
         ...
 
-    def force(self, text: str, trace: TurnTrace) -> Said:
+    def force(self, text: str, trace: TurnTrace) -> ModelReply:
         """A call of the caller, as if the model had generated it."""
         ...
 
@@ -121,7 +121,7 @@ class Dialogue(ShownBefore, Protocol):
         """
         ...
 
-    def tell_error(self, problem: str, trace: TurnTrace) -> None:
+    def send_error(self, problem: str, trace: TurnTrace) -> None:
         """Say what is wrong with the call in the last reply."""
         ...
 

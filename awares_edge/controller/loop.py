@@ -13,7 +13,7 @@ from awares_edge.controller.askable import About
 from awares_edge.controller.choosing import Choice, Chooser, read_call
 from awares_edge.controller.confidence import withhold
 from awares_edge.controller.cuts import PictureCuts
-from awares_edge.controller.dialogue import Dialogue, Said
+from awares_edge.controller.dialogue import Dialogue, ModelReply
 from awares_edge.controller.options import AskOptions
 from awares_edge.controller.plan import plan_question
 from awares_edge.controller.policies import (
@@ -108,7 +108,7 @@ class _Question:
             choice = self._choose()
             if choice.error:
                 yield from self._next_turn(reply)
-                self.dialogue.tell_error(self.call.problem, self.turns[-1])
+                self.dialogue.send_error(self.call.problem, self.turns[-1])
             elif choice.regions:
                 yield from self._next_turn(reply)
                 yield self._requested(choice.regions)
@@ -124,7 +124,7 @@ class _Question:
         if dropped:
             self.policies.append(f"{HISTORY}:dropped {dropped}")
 
-    def _follow(self, events: Iterator[str | Said]) -> Generator[Event, None, Said]:
+    def _follow(self, events: Iterator[str | ModelReply]) -> Generator[Event, None, ModelReply]:
         """Pass a turn's text on; the reply."""
         for event in events:
             if not isinstance(event, str):
@@ -134,7 +134,7 @@ class _Question:
             yield from self.speech.feed(event)
         raise AssertionError("a turn ends with its reply")
 
-    def _read_call(self, reply: Said) -> bool:
+    def _read_call(self, reply: ModelReply) -> bool:
         """Whether a reply is a call, which is then counted."""
         if self.calls_left < 1:
             return False
@@ -146,7 +146,7 @@ class _Question:
         self.calls_left -= 1
         return True
 
-    def _forced_call(self) -> Said:
+    def _forced_call(self) -> ModelReply:
         """The caller's call, as if the model had generated it."""
         crops = self.options.crops
         text = self.profile.crop_call(crops)
@@ -169,7 +169,7 @@ class _Question:
         self.policies += choice.policies
         return choice
 
-    def _next_turn(self, reply: Said) -> Iterator[Event]:
+    def _next_turn(self, reply: ModelReply) -> Iterator[Event]:
         self.said.append(reply.text)
         self.turns.append(TurnTrace())
         return self.speech.end_turn()
@@ -180,14 +180,14 @@ class _Question:
         self.crops += crops
         return CropsRequested(crops)
 
-    def _finish(self, reply: Said) -> Iterator[Event]:
+    def _finish(self, reply: ModelReply) -> Iterator[Event]:
         self.said.append(reply.text)
         text = extract_answer(self.profile.answer, self.said)
         yield from self.speech.end_turn(text)
         self.dialogue.finish()
         yield self._answer(reply, text)
 
-    def _answer(self, reply: Said, text: str) -> Answer:
+    def _answer(self, reply: ModelReply, text: str) -> Answer:
         crops = tuple(self.crops)
         low = self.cuts.size("low") if self.view == "low" else None
         tokens = sum(crop.tokens for crop in crops)

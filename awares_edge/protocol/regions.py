@@ -37,7 +37,7 @@ class Region:
 
 
 class RegionError(InputError):
-    """A call names a region that cannot be cut; its text is told to the model."""
+    """A call names a region that cannot be cut; its text is sent to the model."""
 
 
 def locate(

@@ -112,14 +112,14 @@ def _profile(server: Server, served: Served, named: ProtocolProfile | None) -> P
 def _about(address: Address, served: Served) -> About:
     own = served.own or {}
 
-    def told(name: str, otherwise: str) -> str:
+    def reported(name: str, otherwise: str) -> str:
         value = own.get(name)
         return value[:_SHORT] if isinstance(value, str) and value else otherwise
 
     return About(
-        told("runtime", served.kind.name),
-        told("precision", "unknown"),
-        told("device", "unknown"),
+        reported("runtime", served.kind.name),
+        reported("precision", "unknown"),
+        reported("device", "unknown"),
         served.name,
         address.url,
     )

@@ -50,8 +50,8 @@ class Conversation:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
-    """One complete reply; satisfies `Said`."""
+class RemoteReply:
+    """One complete reply; satisfies `ModelReply`."""
 
     text: str
     finished: bool
@@ -142,23 +142,23 @@ class RemoteDialogue:
         *,
         allow_call: bool,
         bias: float | None,  # noqa: ARG002
-    ) -> Iterator[str | Heard]:
+    ) -> Iterator[str | RemoteReply]:
         self._trace, self._shown_text = trace, ""
         heard = yield from self._listen({})
         if not allow_call and self._syntax.call_start(heard.text) is not None:
             heard = yield from self._again(barred=True)
         yield from self._rest(heard)
 
-    def follow_without_call(self) -> Iterator[str | Heard]:
+    def follow_without_call(self) -> Iterator[str | RemoteReply]:
         if self._syntax.call_start(self._reply.text) is None and self._reply.text:
             yield self._reply
             return
         heard = yield from self._again(barred=False)
         yield from self._rest(heard)
 
-    def force(self, text: str, trace: TurnTrace) -> Heard:
+    def force(self, text: str, trace: TurnTrace) -> RemoteReply:
         self._trace, self._shown_text = trace, ""
-        self._reply, self._heard = Heard(text, finished=True), False
+        self._reply, self._heard = RemoteReply(text, finished=True), False
         return self._reply
 
     def free(self) -> int | None:
@@ -192,7 +192,7 @@ class RemoteDialogue:
         talk.shown += regions
         self._reply_with(message)
 
-    def tell_error(self, problem: str, trace: TurnTrace) -> None:  # noqa: ARG002
+    def send_error(self, problem: str, trace: TurnTrace) -> None:  # noqa: ARG002
         self._reply_with(messages.error(self._profile, problem))
 
     def likelihood(self, answer: str) -> None:
@@ -210,7 +210,7 @@ class RemoteDialogue:
         talk.messages += [messages.said(self._reply.text), message]
         talk.calls += 1
 
-    def _listen(self, more: dict[str, Any]) -> Generator[str, None, Heard]:
+    def _listen(self, more: dict[str, Any]) -> Generator[str, None, RemoteReply]:
         """One request: text that is certain not to be part of a call, as it comes; the reply."""
         body = {
             "messages": self._conversation.messages,
@@ -229,10 +229,10 @@ class RemoteDialogue:
                     yield new
         self._note(reader.ending)
         reply = self._with_stop(text.whole(), reader.ending)
-        self._reply, self._heard = Heard(reply, reader.ending.finish != "length"), True
+        self._reply, self._heard = RemoteReply(reply, reader.ending.finish != "length"), True
         return self._reply
 
-    def _again(self, *, barred: bool) -> Generator[str, None, Heard]:
+    def _again(self, *, barred: bool) -> Generator[str, None, RemoteReply]:
         """Ask for the last reply again, without its call."""
         grammar = self._link.served.kind.grammar
         heard = self._reply
@@ -243,7 +243,7 @@ class RemoteDialogue:
         start = self._syntax.call_start(heard.text)
         # A server that cannot be told: what stands before the call is the answer.
         text = heard.text if start is None else heard.text[:start]
-        self._reply = Heard(text, heard.finished, call_barred=barred or start is not None)
+        self._reply = RemoteReply(text, heard.finished, call_barred=barred or start is not None)
         return self._reply
 
     def _grammar(self, reply: str) -> str:
@@ -264,7 +264,7 @@ class RemoteDialogue:
         pieces = "".join(c for c in marker if not c.isalnum())
         return without_call(sign, before, first + pieces, "[]")
 
-    def _rest(self, heard: Heard) -> Iterator[str | Heard]:
+    def _rest(self, heard: RemoteReply) -> Iterator[str | RemoteReply]:
         """What is left to say of a reply, and the reply."""
         if self._syntax.call_start(heard.text) is None and (new := self._release(heard.text)):
             yield new

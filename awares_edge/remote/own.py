@@ -77,7 +77,7 @@ class _Crop:
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
+class _Extension:
     """The extension fields that make an `Answer`; those of the same name mean the same."""
 
     answer: str
@@ -131,7 +131,7 @@ def answer_events(
     body: dict[str, Any] = {"messages": talk, "awares": _request(options)}
     if options.max_new_tokens is not None:
         body["max_tokens"] = options.max_new_tokens
-    reader, text, told = link.reader(), "", None
+    reader, text, reported = link.reader(), "", None
     with closing(link.complete(body, reader, limits, lambda: text)) as replies:
         for piece, chunk in replies:
             extension = chunk.get("awares")
@@ -139,16 +139,16 @@ def answer_events(
                 text = ""
                 yield CropsRequested(_crops(extension, link.url))
             elif isinstance(extension, dict):
-                told = extension
+                reported = extension
             if piece.reasoning:
                 yield ReasoningDelta(piece.reasoning)
             if piece.text:
                 text += piece.text
                 yield TextDelta(piece.text)
-    if told is None:
+    if reported is None:
         raise unusable(link.url, "it lacks the fields of an awares-edge server")
     cut = text if reader.ending.finish == "length" else None
-    yield _answer(told, options, link.url, cut, (perf_counter() - started) * 1e3)
+    yield _answer(reported, options, link.url, cut, (perf_counter() - started) * 1e3)
 
 
 def _request(options: AskOptions) -> dict[str, Any]:
@@ -180,17 +180,17 @@ def _crops(extension: Mapping[str, Any], url: str) -> tuple[ZoomedCrop, ...]:
 
 
 def _answer(
-    told: Mapping[str, Any], options: AskOptions, url: str, cut: str | None, total_ms: float
+    reported: Mapping[str, Any], options: AskOptions, url: str, cut: str | None, total_ms: float
 ) -> Answer:
-    """The answer that the server tells.
+    """The answer that the server reports.
 
     Args:
         cut: its text, where the server cut it to the token limit.
     """
-    known = {field.name for field in fields(_Told)}
+    known = {field.name for field in fields(_Extension)}
     try:
         found = read_dataclass(
-            _Told, {k: v for k, v in told.items() if k in known}, "awares", _FIELDS
+            _Extension, {k: v for k, v in reported.items() if k in known}, "awares", _FIELDS
         )
     except InputError as error:
         raise EndpointError(
@@ -207,7 +207,7 @@ def _answer(
         call_text=found.call_text,
         visual_tokens=found.visual_tokens,
         pixel_ratio=found.pixel_ratio,
-        turns=_turns(found, told.get("timings_ms")),
+        turns=_turns(found, reported.get("timings_ms")),
         policies=found.policies,
         finish=found.finish if cut is None else "length",
         total_ms=total_ms,
@@ -224,7 +224,7 @@ def _answer(
     )
 
 
-def _turns(found: _Told, timings: object) -> tuple[TurnTrace, ...]:
+def _turns(found: _Extension, timings: object) -> tuple[TurnTrace, ...]:
     """One trace a turn; the lists of an answer of one turn have a second, empty entry."""
     turns = []
     for at in range(len(found.prefill_tokens)):

@@ -37,7 +37,7 @@ class Call:
     Attributes:
         status: see the module.
         requests: regions in the order asked for; empty unless ok or repaired.
-        problem: what is wrong with an invalid call, told to the model where its protocol does so.
+        problem: what is wrong with an invalid call, sent to the model where its protocol does so.
     """
 
     status: CallStatus

@@ -21,7 +21,7 @@ _NUMBERS = re.compile(
 
 
 class UnreadableCall(InputError):
-    """A call that cannot be followed; its text is told to the model."""
+    """A call that cannot be followed; its text is sent to the model."""
 
 
 def too_long(body: str) -> bool:
