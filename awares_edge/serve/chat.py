@@ -104,7 +104,7 @@ class Chat:
         async with _while_connected(http, question):
             if request.stream:
                 return await self._streamed(asked, question)
-            answered = await asyncio.shield(await self._worker.start(question))
+            answered = await self._worker.start(question)
             return self._whole(asked, question, answered)
 
     def close(self) -> None:
@@ -160,7 +160,7 @@ class Chat:
 
     async def _pieces(self, asked: _Asked, question: Question) -> AsyncGenerator[bytes, None]:
         events: asyncio.Queue[Event | None] = asyncio.Queue()
-        future = await self._worker.start(question, events.put_nowait)
+        future = self._worker.start(question, events.put_nowait)
         future.add_done_callback(lambda _: events.put_nowait(None))
         opening = replies.sse(_opening(asked.head))
         try:
