@@ -153,7 +153,7 @@ class Chat:
                 async for piece in pieces:
                     yield piece
             finally:  # the client may have left
-                question.cancel.set()
+                await pieces.aclose()
 
         headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
         return StreamingResponse(body(), headers=headers, media_type="text/event-stream")
@@ -176,7 +176,7 @@ class Chat:
             yield replies.sse(as_refusal(error).body())
             return
         finally:
-            question.cancel.set()
+            future.cancel()
         self._count(question, answered)
         yield opening + self._ending(asked, answered)
 
