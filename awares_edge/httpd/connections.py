@@ -11,42 +11,74 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
+from httptools import HttpParserError
 from uvicorn import Config, Server
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from awares_edge.httpd.limits import MAX_CONNECTIONS, HttpLimits
+from awares_edge.httpd.limits import MAX_CONNECTIONS, MAX_HEADER, HttpLimits
 from awares_edge.httpd.refusals import Refusal
 
 
-class GuardedProtocol(H11Protocol):  # type: ignore[misc]
-    """uvicorn's HTTP/1.1 protocol with what it lacks: a time within which a request's header must
-    have come, and a response be read; a bound on connections; errors in OpenAI's shape.
+class GuardedProtocol(HttpToolsProtocol):  # type: ignore[misc]
+    """uvicorn's HTTP/1.1 protocol with what it lacks: bounds on a header's size, on the time within
+    which it must have come and a response be read, and on connections; errors in OpenAI's shape.
 
-    h11 bounds the size of a header; how long a body may take is `guard.read_body`'s.
+    How long a body may take is `guard.read_body`'s. A request that is sent before the answer to the
+    one before is not read: the connection ends with that answer, as RFC 9112 (9.3.2) allows.
     """
 
     limits: ClassVar[HttpLimits]
     _header_timer: asyncio.TimerHandle | None = None
     _reader_timer: asyncio.TimerHandle | None = None
+    _in_header = False
+    _got_on = False  # whether a read completed a header, or brought a part of a body
+    _held = 0  # bytes of the reads since then: the parser keeps them, however many
+    _ending = False  # what comes now is dropped
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         if len(self.connections) > MAX_CONNECTIONS:
-            refusal = Refusal(
-                503, "too many connections", kind="server_error", code="too_many_connections"
-            )
-            transport.write(_plain_response(refusal))
-            transport.close()
+            message = "too many connections"
+            self._end(Refusal(503, message, kind="server_error", code="too_many_connections"))
             return
         self._watch_header()
 
     def data_received(self, data: bytes) -> None:
+        if self._ending:
+            return
+        self._got_on = False
         super().data_received(data)
+        self._held = 0 if self._got_on else self._held + len(data)
+        if self._held > MAX_HEADER:
+            self._end(_HEADER_TOO_LONG)
         self._watch_header()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_header = True
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._in_header:
+            raise HttpParserError("a trailer, which is not supported")
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        self._in_header, self._got_on = False, True
+        if self._is_answering():
+            raise HttpParserError("a request before the answer to the one before")
+        size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+        if size > MAX_HEADER:
+            self._end(_HEADER_TOO_LONG)
+            raise HttpParserError(str(_HEADER_TOO_LONG))
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._got_on = True
+        super().on_body(body)
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if self.conn.trailing_data[0]:  # the next header has begun already
+        if self._in_header:  # of the next request
             self._watch_header()
 
     def pause_writing(self) -> None:
@@ -64,13 +96,24 @@ class GuardedProtocol(H11Protocol):  # type: ignore[misc]
         super().connection_lost(error)
 
     def send_400_response(self, msg: str) -> None:
-        if self.cycle is None or self.cycle.response_complete:
-            self.transport.write(_plain_response(Refusal(400, msg, code="invalid_http")))
-        self.transport.close()
+        self._end(Refusal(400, msg, code="invalid_http"))
+
+    def _is_answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _end(self, refusal: Refusal) -> None:
+        """Close the connection with this as its last response, or after that to a request that is
+        complete."""
+        if self._is_answering() and not self.cycle.more_body:
+            self.cycle.keep_alive = False
+        elif not self._ending:
+            self.transport.write(_plain_response(refusal))
+            self.transport.close()
+        self._ending = True
 
     def _watch_header(self) -> None:
         """Let the timer run exactly while a header is expected or incomplete."""
-        if self.cycle is not None and not self.cycle.response_complete:
+        if self._is_answering():
             self._stop_timer()
         elif self._header_timer is None and not self.transport.is_closing():
             self._header_timer = self.loop.call_later(self.limits.header_seconds, self._too_slow)
@@ -88,13 +131,17 @@ class GuardedProtocol(H11Protocol):  # type: ignore[misc]
     def _too_slow(self) -> None:
         if not self.transport.is_closing():
             message = "the request's header did not arrive in time"
-            self.transport.write(_plain_response(Refusal(408, message, code="request_timeout")))
-            self.transport.close()
+            self._end(Refusal(408, message, code="request_timeout"))
 
 
 def guarded_protocol(limits: HttpLimits) -> type[GuardedProtocol]:
     """`GuardedProtocol` with these limits: uvicorn takes a class."""
     return type("GuardedProtocol", (GuardedProtocol,), {"limits": limits})
+
+
+_HEADER_TOO_LONG = Refusal(
+    431, f"the request's header has over {MAX_HEADER:,} bytes", code="header_too_long"
+)
 
 
 def _plain_response(refusal: Refusal) -> bytes:
