@@ -20,15 +20,17 @@ from awares_edge.httpd.refusals import Refusal
 
 
 class GuardedProtocol(HttpToolsProtocol):  # type: ignore[misc]
-    """uvicorn's HTTP/1.1 protocol with what it lacks: bounds on a header's size, on the time within
-    which it must have come and a response be read, and on connections; errors in OpenAI's shape.
+    """uvicorn's HTTP/1.1 protocol with what it lacks: bounds on the size of a header, on the times
+    within which header and body must arrive and a response be read, and on connections; errors in
+    OpenAI's shape. The size of a body is bounded by `guard.read_body`.
 
-    How long a body may take is `guard.read_body`'s. A request that is sent before the answer to the
-    one before is not read: the connection ends with that answer, as RFC 9112 (9.3.2) allows.
+    A request that is sent before the answer to the one before is not read: the connection ends with
+    that answer, as RFC 9112 (9.3.2) allows.
     """
 
     limits: ClassVar[HttpLimits]
-    _header_timer: asyncio.TimerHandle | None = None
+    _awaited: str | None = None
+    _arrival_timer: asyncio.TimerHandle | None = None
     _reader_timer: asyncio.TimerHandle | None = None
     _in_header = False
     _got_on = False  # whether a read completed a header, or brought a part of a body
@@ -41,7 +43,7 @@ class GuardedProtocol(HttpToolsProtocol):  # type: ignore[misc]
             message = "too many connections"
             self._end(Refusal(503, message, kind="server_error", code="too_many_connections"))
             return
-        self._watch_header()
+        self._watch_arrival()
 
     def data_received(self, data: bytes) -> None:
         if self._ending:
@@ -51,7 +53,7 @@ class GuardedProtocol(HttpToolsProtocol):  # type: ignore[misc]
         self._held = 0 if self._got_on else self._held + len(data)
         if self._held > MAX_HEADER:
             self._end(_HEADER_TOO_LONG)
-        self._watch_header()
+        self._watch_arrival()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -79,7 +81,7 @@ class GuardedProtocol(HttpToolsProtocol):  # type: ignore[misc]
     def on_response_complete(self) -> None:
         super().on_response_complete()
         if self._in_header:  # of the next request
-            self._watch_header()
+            self._watch_arrival()
 
     def pause_writing(self) -> None:
         """The client does not read what it is sent."""
@@ -91,7 +93,7 @@ class GuardedProtocol(HttpToolsProtocol):  # type: ignore[misc]
         self._stop_reader_timer()
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._stop_timer()
+        self._await(None)
         self._stop_reader_timer()
         super().connection_lost(error)
 
@@ -106,22 +108,28 @@ class GuardedProtocol(HttpToolsProtocol):  # type: ignore[misc]
         complete."""
         if self._is_answering() and not self.cycle.more_body:
             self.cycle.keep_alive = False
-        elif not self._ending:
+        elif not self._ending and not self.transport.is_closing():
             self.transport.write(_plain_response(refusal))
             self.transport.close()
         self._ending = True
 
-    def _watch_header(self) -> None:
-        """Let the timer run exactly while a header is expected or incomplete."""
-        if self._is_answering():
-            self._stop_timer()
-        elif self._header_timer is None and not self.transport.is_closing():
-            self._header_timer = self.loop.call_later(self.limits.header_seconds, self._too_slow)
+    def _watch_arrival(self) -> None:
+        """Let a timer run exactly while a header or a body is expected or incomplete."""
+        if not self._is_answering():
+            self._await("header")
+        else:
+            self._await("body" if self.cycle.more_body else None)
 
-    def _stop_timer(self) -> None:
-        if self._header_timer is not None:
-            self._header_timer.cancel()
-            self._header_timer = None
+    def _await(self, part: str | None) -> None:
+        if part == self._awaited:
+            return
+        if self._arrival_timer is not None:
+            self._arrival_timer.cancel()
+        self._awaited, self._arrival_timer = part, None
+        if part is not None and not self.transport.is_closing():
+            limits = self.limits
+            seconds = limits.header_seconds if part == "header" else limits.body_seconds
+            self._arrival_timer = self.loop.call_later(seconds, self._too_slow)
 
     def _stop_reader_timer(self) -> None:
         if self._reader_timer is not None:
@@ -129,9 +137,8 @@ class GuardedProtocol(HttpToolsProtocol):  # type: ignore[misc]
             self._reader_timer = None
 
     def _too_slow(self) -> None:
-        if not self.transport.is_closing():
-            message = "the request's header did not arrive in time"
-            self._end(Refusal(408, message, code="request_timeout"))
+        message = f"the request's {self._awaited} did not arrive in time"
+        self._end(Refusal(408, message, code="request_timeout"))
 
 
 def guarded_protocol(limits: HttpLimits) -> type[GuardedProtocol]:

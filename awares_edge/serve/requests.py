@@ -139,7 +139,7 @@ class ChatRequest(_Body):
     tools: list[Any] | None = None
     tool_choice: Any = None
     functions: list[Any] | None = None
-    awares: Asking = Asking()
+    awares: Annotated[Asking, Field(default_factory=Asking)]
 
     @property
     def stops(self) -> tuple[str, ...]:

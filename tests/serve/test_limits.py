@@ -18,7 +18,6 @@ from tests.serve.support import (
     wait_until,
 )
 
-
 POST = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n"
 CHUNKED = POST + b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
 PROBE = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
