@@ -1,4 +1,4 @@
-"""Connections that send too slowly or are too many, and the end of a server."""
+"""Connections that send too slowly or too much or are too many, and the end of a server."""
 
 from __future__ import annotations
 

@@ -138,7 +138,7 @@ class Worker:
         self.store.close()
 
     def _expire(self, job: _Job) -> None:
-        if self.slots.leave(job):
+        if self.slots.leave(job) and not job.future.done():
             job.future.set_exception(self.slots.full())
 
     def _run(self, job: _Job | None) -> None:
