@@ -97,6 +97,18 @@ def test_cells_beyond_the_end_are_never_read(runtime):
         np.testing.assert_array_equal(session.prefill([text(6, 90)], keep_logits=6), expected)
 
 
+def test_a_restored_session_is_the_same_bit_for_bit(runtime):
+    with runtime.open_session() as session:
+        session.prefill([text(2 * STEP)])
+        session.rewind(type(session.mark())(STEP + 3, STEP + 3))
+        saved = session.save()
+        assert saved.arrays["kv"].shape[2] == STEP + 3
+        expected = session.prefill([text(6, 90)], keep_logits=6)
+    with runtime.restore(saved) as other:
+        assert other._cache.capacity == 2 * STEP
+        np.testing.assert_array_equal(other.prefill([text(6, 90)], keep_logits=6), expected)
+
+
 def test_a_fork_of_nothing_is_empty(runtime):
     with runtime.open_session() as session, session.fork() as fork:
         assert fork.cells == 0
