@@ -100,7 +100,7 @@ def assemble(
     preprocessing: Preprocessing | None = None,
     tokens: SpecialTokens | None = None,
     calibration: Calibration | None = None,
-    weights_sha256: Callable[[], str] | None = None,
+    identity: Callable[[], str] | None = None,
 ) -> Model:
     """A model of its parts, wherever they were read.
 
@@ -108,7 +108,7 @@ def assemble(
         preprocessing: None for Qwen2.5-VL's own rules.
         tokens: None for the conversation format's, with the ends that the tokenizer knows.
         calibration: what was fitted for these parts; None for nothing.
-        weights_sha256: gives one hash over all files; None where there are none.
+        identity: gives one hash over the files they were read from; None where there are none.
 
     Raises:
         BundleError: the tokenizer lacks a token of the conversation format.
@@ -116,7 +116,7 @@ def assemble(
     tokens = tokens or tokenizer.special_tokens()
     fitted = calibration or NOT_CALIBRATED
     pixels = preprocessing or Preprocessing()
-    return Model(runtime, tokenizer, tokens, profile, pixels, fitted, weights_sha256)
+    return Model(runtime, tokenizer, tokens, profile, pixels, fitted, identity)
 
 
 def _load_bundle(
@@ -137,7 +137,7 @@ def _load_bundle(
     fitted = manifest.calibration if chosen == manifest.protocol else None
     return assemble(
         *(loaded, tokenizer, chosen, manifest.preprocessing, manifest.tokens, fitted),
-        lambda: manifest.files_sha256,
+        lambda: manifest.sha256,
     )
 
 
@@ -177,5 +177,5 @@ def _load_checkpoint(
     tokens = tokenizer.special_tokens(read_eos(root))
     return assemble(
         *(loaded, tokenizer, chosen, read_preprocessing(root), tokens),
-        weights_sha256=lambda: fingerprint(Checkpoint.open(root)),
+        identity=lambda: fingerprint(Checkpoint.open(root)),
     )

@@ -25,8 +25,7 @@ class LoadedModel:
         protocol: the profile in force.
         preprocessing: how pixels become patches.
         calibration: what was fitted for this model; `NOT_CALIBRATED` where nothing was.
-        weights_sha256: gives one hash over the files that were loaded, the weights among them; None
-            where the model was not loaded from files.
+        identity: gives one hash over all that was loaded; None where that was no file.
         gate: open while the model may be used; each step of a question passes it.
     """
 
@@ -38,7 +37,7 @@ class LoadedModel:
         protocol: ProtocolProfile,
         preprocessing: Preprocessing,
         calibration: Calibration = NOT_CALIBRATED,
-        weights_sha256: Callable[[], str] | None = None,
+        identity: Callable[[], str] | None = None,
     ) -> None:
         self.runtime = runtime
         self.tokenizer = tokenizer
@@ -46,7 +45,7 @@ class LoadedModel:
         self.protocol = protocol
         self.preprocessing = preprocessing
         self.calibration = calibration
-        self.weights_sha256 = weights_sha256
+        self.identity = identity
         self.prompt = PromptBuilder(tokenizer, special, protocol)
         self.call = CallTokens.build(tokenizer, special, protocol.call)
         self.gate = Gate("this model is closed: load it again")
