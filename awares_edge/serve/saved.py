@@ -25,6 +25,8 @@ from awares_edge.serve.kv_file import Key
 from awares_edge.serve.options import ServeOptions
 
 _ENDING = ".kv"
+_UNFINISHED = ".awares-edge.*.tmp"
+"""What a process that was killed leaves of a file that it was writing: see `files`."""
 _WAITING = 2
 """Pictures that may wait to be written: each is a copy in memory."""
 _log = logging.getLogger(__name__)
@@ -163,16 +165,17 @@ class SavedPictures:
         if size > self._most_bytes:
             raise InputError(f"it has {size:,} bytes, all files together {self._most_bytes:,}")
         files = []
-        for entry in os.scandir(self._folder):
-            # A process that was killed leaves the temporary file that it was writing.
-            if entry.name.endswith((_ENDING, ".tmp")) and entry.path != str(path):
-                status = entry.stat(follow_symlinks=False)
-                files.append((status.st_mtime_ns, status.st_size, entry.path))
+        for pattern in (f"{'?' * 64}{_ENDING}", _UNFINISHED):
+            for file in self._folder.glob(pattern):
+                with suppress(FileNotFoundError):  # another process removed it
+                    status = file.lstat()
+                    if file != path:
+                        files.append((status.st_mtime_ns, status.st_size, file))
         files.sort(reverse=True)
         left = self._most_bytes - size - sum(taken for _, taken, _ in files)
         while left < 0:
             _, taken, oldest = files.pop()
-            Path(oldest).unlink(missing_ok=True)
+            oldest.unlink(missing_ok=True)
             left += taken
 
     def _count(self, what: str) -> None:
