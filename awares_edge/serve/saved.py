@@ -17,7 +17,7 @@ from PIL import Image
 
 from awares_edge._version import __version__
 from awares_edge.controller import Model, Picture, SavedPicture
-from awares_edge.errors import AwaresError, InputError
+from awares_edge.errors import AwaresError, ContextOverflow, InputError, RuntimeUnavailable
 from awares_edge.files import whole_path
 from awares_edge.runtimes.caches import digest, is_private
 from awares_edge.serve import kv_file
@@ -59,6 +59,7 @@ class SavedPictures:
         self._counting = threading.Lock()
         self.counts = Counter(loaded=0, written=0, discarded=0)
         self._warned = False
+        self._make_room(folder, 0)  # there may be more than is allowed now
 
     @classmethod
     def of(cls, model: Model, options: ServeOptions) -> SavedPictures | None:
@@ -86,7 +87,10 @@ class SavedPictures:
             picture.restore(kv_file.read(self._read(path), key))
         except FileNotFoundError:
             return False
-        except (AwaresError, OSError, ValueError, MemoryError) as error:
+        except (ContextOverflow, RuntimeUnavailable, MemoryError) as error:
+            self._warn("%s cannot be used now: %s", path, error)  # no fault of the file
+            return False
+        except (AwaresError, OSError, ValueError) as error:
             self._count("discarded")
             self._warn("%s cannot be used and is removed: %s", path, error)
             with suppress(OSError):
@@ -159,6 +163,9 @@ class SavedPictures:
     def _make_room(self, path: Path, size: int) -> None:
         """Remove the files that were used least recently, until one of `size` bytes fits.
 
+        Args:
+            path: of that file; one that is there already is about to be replaced.
+
         Raises:
             InputError: it never fits.
         """
@@ -169,7 +176,7 @@ class SavedPictures:
             for file in self._folder.glob(pattern):
                 with suppress(FileNotFoundError):  # another process removed it
                     status = file.lstat()
-                    if file != path:
+                    if file != path and stat.S_ISREG(status.st_mode):
                         files.append((status.st_mtime_ns, status.st_size, file))
         files.sort(reverse=True)
         left = self._most_bytes - size - sum(taken for _, taken, _ in files)

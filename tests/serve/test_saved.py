@@ -156,6 +156,12 @@ class TestKept:
         assert left not in files(folder)
         assert len(files(folder)) == 2
 
+    def test_a_smaller_bound_holds_from_the_start(self, folder):
+        ask(folder, 0, 1, 2)
+        assert len(files(folder)) == 3
+        ask(folder, most_bytes=files(folder)[0].stat().st_size + 100)
+        assert len(files(folder)) == 1
+
     def test_other_files_are_left_alone(self, folder):
         folder.mkdir(mode=0o700)
         (folder / "mine.txt").write_bytes(bytes(10_000))
@@ -251,6 +257,20 @@ class TestNotUsed:
         else:
             file.mkdir()
         assert ask(folder, 0) == cold
+
+    @pytest.mark.parametrize("error", [MemoryError(), awares_edge.RuntimeUnavailable("no room")])
+    def test_for_lack_of_memory(self, folder, monkeypatch, error):
+        """Which is no fault of the file: it stays."""
+        cold = ask(folder, 0)
+
+        def no_room(*_):
+            raise error
+
+        with monkeypatch.context() as patch:
+            patch.setattr(NullRuntime, "restore", no_room)
+            reused, counts = run(folder, 0)
+        assert (reused, counts["discarded"]) == (cold, 0)
+        assert ask(folder, 0) > cold
 
     def test_a_folder_that_others_can_write_to_by_now(self, folder):
         cold = ask(folder, 0)
