@@ -280,6 +280,7 @@ def test_a_second_signal_does_not_wait(command):
     slow.close()
 
 
+@pytest.mark.slow
 def test_a_killed_server_has_saved_what_it_answered_about(tmp_path):
     folder, cached = tmp_path / "kv", []
     for _ in range(2):
