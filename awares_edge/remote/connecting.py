@@ -19,7 +19,7 @@ from awares_edge.remote.key import KEY_VARIABLE
 from awares_edge.remote.link import Link
 from awares_edge.remote.model import RemoteModel
 from awares_edge.remote.pictures import PictureFormat
-from awares_edge.remote.servers import Served, choose
+from awares_edge.remote.servers import OWN, Served, choose
 from awares_edge.schema import parse_json
 
 
@@ -122,4 +122,5 @@ def _about(address: Address, served: Served) -> About:
         reported("device", "unknown"),
         served.name,
         address.url,
+        OWN if served.own is not None else served.kind.name,
     )
