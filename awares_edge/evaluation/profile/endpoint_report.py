@@ -28,7 +28,9 @@ def one_of_each_endpoint(variants: Sequence[dict[str, Any]]) -> list[dict[str, A
 def endpoint_fact(variant: dict[str, Any]) -> tuple[str, str]:
     """What is known of a server, and whose replies its model gave."""
     fields = variant["job"]["variant"]
-    parts = [f"{fields['model']} at {fields['path']}", variant["server"]]
+    # No page of ours holds a link.
+    address = fields["path"].partition("://")[2]
+    parts = [f"{fields['model']} at {address}", variant["server"]]
     if variant["server"] == OWN:
         parts.append(f"{variant['runtime']} on {variant['device']}")
     if not variant["job"]["free"]:

@@ -49,8 +49,9 @@ def source_name(path: str, model: str | None) -> str:
     """What people call the source of a variant, whose fields these are."""
     if model is None:
         return Path(path).resolve().name
-    # Both are untrusted text where they come from a file.
-    return f"{shown(model)[1:-1]} at {shown(urlsplit(path).netloc)[1:-1]}"
+    # Untrusted text. The hub's names have an owner, llama.cpp's are the paths of files.
+    name = model.rstrip("/").rpartition("/")[2]
+    return f"{shown(name)[1:-1]} at {shown(urlsplit(path).netloc)[1:-1]}"
 
 
 @dataclass(frozen=True, slots=True)
