@@ -17,7 +17,7 @@ from awares_edge.controller.trace import COUNTS, PHASES
 from awares_edge.evaluation.machine import load_average
 from awares_edge.evaluation.profile.asking import Ask, Followed, Progress, Row, follow, sustain
 from awares_edge.evaluation.profile.job import Job
-from awares_edge.evaluation.profile.scripted_link import Scripted, ScriptedLink
+from awares_edge.remote.scripted import Scripted, ScriptedLink
 from awares_edge.evaluation.profile.sensors import Heat
 from awares_edge.evaluation.profile.workload import (
     ANSWER,

@@ -1,8 +1,8 @@
-"""Replies of a fixed length and text from a server whose logits nobody can steer.
+"""Replies of a fixed length and text, so that every server does the same work when it is measured.
 
-The server is asked for as many tokens as a scripted reply has, and told not to stop before; what it
-writes is replaced by the script as it comes. So it does all the work of that reply, and the loop
-goes on as scripted.
+A server's logits cannot be steered. It is asked for as many tokens as a scripted reply has, and told
+not to stop earlier; what it writes is replaced by the script as it comes. So it does the work of that
+reply, and the loop goes on as scripted.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class ScriptedLink(Link):
         body = {**body, "max_tokens": reply.tokens}
         body.pop("stop", None)
         if self.served.kind is not PLAIN:
-            # vLLM, SGLang and llama.cpp call it the same; others might refuse it.
+            # vLLM, SGLang and llama.cpp have it under this name; other servers may refuse it.
             body["ignore_eos"] = True
         words = re.findall(r"\s*\S+", reply.text)
         for piece, chunk in super().complete(body, reader, limits, partial):
