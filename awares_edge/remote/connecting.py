@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, get_args
 
 from awares_edge.controller.askable import About
@@ -102,7 +103,8 @@ def _profile(server: Server, served: Served, named: ProtocolProfile | None) -> P
     if not isinstance(data, Mapping):
         raise unusable(url, "its server does not give its profile: update it")
     profile = make_profile(data, f"the profile of {url}")
-    if named is not None and named != profile:
+    # What is written about a profile changes with versions, and nothing else with it.
+    if named is not None and replace(named, about=profile.about) != profile:
         raise InputError(
             f"{url} asks its model by the profile {profile.name!r}: name that one or none"
         )

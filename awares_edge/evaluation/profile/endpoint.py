@@ -17,7 +17,6 @@ from awares_edge.controller.trace import COUNTS, PHASES
 from awares_edge.evaluation.machine import load_average
 from awares_edge.evaluation.profile.asking import Ask, Followed, Progress, Row, follow, sustain
 from awares_edge.evaluation.profile.job import Job
-from awares_edge.remote.scripted import Scripted, ScriptedLink
 from awares_edge.evaluation.profile.sensors import Heat
 from awares_edge.evaluation.profile.workload import (
     ANSWER,
@@ -28,6 +27,7 @@ from awares_edge.evaluation.profile.workload import (
 )
 from awares_edge.remote.connecting import connect
 from awares_edge.remote.model import RemoteModel
+from awares_edge.remote.scripted import Scripted, ScriptedLink
 from awares_edge.remote.servers import OWN
 
 _CALL_TOKENS = 10
