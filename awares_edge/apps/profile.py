@@ -227,7 +227,8 @@ def _variants(
 def _served(
     urls: list[str], names: list[str], protocol: str | None, modes: list[ProfileMode]
 ) -> list[Variant]:
-    """Models on servers; each server is asked now, which would else stop the last variant."""
+    """Models on servers. Each server is asked here, so that one that cannot be used is named before
+    anything is measured."""
     if names and len(names) != len(urls):
         raise InputError("--model names the model of an --endpoint: give one for each, or none")
     variants = []

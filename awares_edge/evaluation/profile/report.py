@@ -245,7 +245,7 @@ def _provenance(run: dict[str, Any]) -> Raw:
                 "questions",
                 f"{job['iterations']} a variant, after {job['warmup']} that do not count",
             ),
-            ("replies", None if "server" in run["variants"][0] else _replies(job)),
+            ("replies", _replies(job)),
             *map(endpoint_fact, one_of_each_endpoint(run["variants"])),
             ("versions", ", ".join(f"{k} {v}" for k, v in run["versions"].items())),
         ]
