@@ -29,12 +29,12 @@ class GuardedProtocol(HttpToolsProtocol):  # type: ignore[misc]
     """
 
     limits: ClassVar[HttpLimits]
-    _awaited: str | None = None
+    _expected: str | None = None  # the part of a request that a timer runs for
     _arrival_timer: asyncio.TimerHandle | None = None
     _reader_timer: asyncio.TimerHandle | None = None
     _in_header = False
-    _got_on = False  # whether a read completed a header, or brought a part of a body
-    _held = 0  # bytes of the reads since then: the parser keeps them, however many
+    _advanced = False  # whether a read completed a header, or brought a part of a body
+    _held = 0  # bytes read since then: the parser keeps them, however many
     _ending = False  # what comes now is dropped
 
     def connection_made(self, transport: Any) -> None:
@@ -48,9 +48,9 @@ class GuardedProtocol(HttpToolsProtocol):  # type: ignore[misc]
     def data_received(self, data: bytes) -> None:
         if self._ending:
             return
-        self._got_on = False
+        self._advanced = False
         super().data_received(data)
-        self._held = 0 if self._got_on else self._held + len(data)
+        self._held = 0 if self._advanced else self._held + len(data)
         if self._held > MAX_HEADER:
             self._end(_HEADER_TOO_LONG)
         self._watch_arrival()
@@ -65,7 +65,7 @@ class GuardedProtocol(HttpToolsProtocol):  # type: ignore[misc]
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        self._in_header, self._got_on = False, True
+        self._in_header, self._advanced = False, True
         if self._is_answering():
             raise HttpParserError("a request before the answer to the one before")
         size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
@@ -75,7 +75,7 @@ class GuardedProtocol(HttpToolsProtocol):  # type: ignore[misc]
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        self._got_on = True
+        self._advanced = True
         super().on_body(body)
 
     def on_response_complete(self) -> None:
@@ -93,7 +93,7 @@ class GuardedProtocol(HttpToolsProtocol):  # type: ignore[misc]
         self._stop_reader_timer()
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._await(None)
+        self._expect(None)
         self._stop_reader_timer()
         super().connection_lost(error)
 
@@ -116,16 +116,16 @@ class GuardedProtocol(HttpToolsProtocol):  # type: ignore[misc]
     def _watch_arrival(self) -> None:
         """Let a timer run exactly while a header or a body is expected or incomplete."""
         if not self._is_answering():
-            self._await("header")
+            self._expect("header")
         else:
-            self._await("body" if self.cycle.more_body else None)
+            self._expect("body" if self.cycle.more_body else None)
 
-    def _await(self, part: str | None) -> None:
-        if part == self._awaited:
+    def _expect(self, part: str | None) -> None:
+        if part == self._expected:
             return
         if self._arrival_timer is not None:
             self._arrival_timer.cancel()
-        self._awaited, self._arrival_timer = part, None
+        self._expected, self._arrival_timer = part, None
         if part is not None and not self.transport.is_closing():
             limits = self.limits
             seconds = limits.header_seconds if part == "header" else limits.body_seconds
@@ -137,7 +137,7 @@ class GuardedProtocol(HttpToolsProtocol):  # type: ignore[misc]
             self._reader_timer = None
 
     def _too_slow(self) -> None:
-        message = f"the request's {self._awaited} did not arrive in time"
+        message = f"the request's {self._expected} did not arrive in time"
         self._end(Refusal(408, message, code="request_timeout"))
 
 

@@ -56,7 +56,7 @@ def create_app(model: Model, options: ServeOptions) -> Any:
         lifespan=lifespan,
         redirect_slashes=False,
     )
-    app.router.route_class = _Route
+    app.router.route_class = _PlainRoute
     routes = _Routes(model, options, chat)
     for path, method, answer in routes.all():
         app.add_api_route(
@@ -76,9 +76,9 @@ def create_app(model: Model, options: ServeOptions) -> Any:
     return _Application(guarded, chat)
 
 
-class _Route(APIRoute):  # type: ignore[misc]
-    """A route that takes a request and returns a response. FastAPI's own would look for parameters
-    and dependencies, which these do not have, at each request."""
+class _PlainRoute(APIRoute):  # type: ignore[misc]
+    """A route that takes a request and returns a response. FastAPI's own looks for parameters and
+    dependencies at each request, and these have none."""
 
     def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:
         return self.endpoint  # type: ignore[no-any-return]

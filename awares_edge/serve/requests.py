@@ -139,6 +139,7 @@ class ChatRequest(_Body):
     tools: list[Any] | None = None
     tool_choice: Any = None
     functions: list[Any] | None = None
+    # A plain default would be copied deeply for each request.
     awares: Annotated[Asking, Field(default_factory=Asking)]
 
     @property
