@@ -99,6 +99,7 @@ def assemble(
     preprocessing: Preprocessing | None = None,
     tokens: SpecialTokens | None = None,
     calibration: Calibration | None = None,
+    cell_bytes: int | None = None,
 ) -> Model:
     """A model of its parts, wherever they were read.
 
@@ -106,13 +107,15 @@ def assemble(
         preprocessing: None for Qwen2.5-VL's own rules.
         tokens: None for the conversation format's, with the ends that the tokenizer knows.
         calibration: what was fitted for these parts; None for nothing.
+        cell_bytes: most memory of one KV cell; None where the model's shape is not known.
 
     Raises:
         BundleError: the tokenizer lacks a token of the conversation format.
     """
     tokens = tokens or tokenizer.special_tokens()
     fitted = calibration or NOT_CALIBRATED
-    return Model(runtime, tokenizer, tokens, profile, preprocessing or Preprocessing(), fitted)
+    pixels = preprocessing or Preprocessing()
+    return Model(runtime, tokenizer, tokens, profile, pixels, fitted, cell_bytes)
 
 
 def _load_bundle(
@@ -131,7 +134,8 @@ def _load_bundle(
     chosen = profile or manifest.protocol
     # It was fitted under the bundle's own profile.
     fitted = manifest.calibration if chosen == manifest.protocol else None
-    return assemble(loaded, tokenizer, chosen, manifest.preprocessing, manifest.tokens, fitted)
+    pixels, tokens, cell = manifest.preprocessing, manifest.tokens, manifest.model.cell_bytes
+    return assemble(loaded, tokenizer, chosen, pixels, tokens, fitted, cell)
 
 
 def _read_tokenizer(bundle: Bundle) -> TextTokenizer:
@@ -159,6 +163,7 @@ def _load_checkpoint(
     entry.require()
     from awares_edge.checkpoint.preprocessor import read_eos, read_preprocessing
     from awares_edge.checkpoint.source import find_source
+    from awares_edge.checkpoint.spec_reader import read_spec
 
     root = find_source(embedded_bundle() if path is None else path).path
     loaded = entry.backend.load(root, options)
@@ -166,4 +171,6 @@ def _load_checkpoint(
     chosen = profile or published_profile(path or root) or get_profile(DEFAULT_PROFILE)
     tokenizer.require_tokens(chosen.tokens, chosen.name)
     tokens = tokenizer.special_tokens(read_eos(root))
-    return assemble(loaded, tokenizer, chosen, read_preprocessing(root), tokens)
+    pixels = read_preprocessing(root)
+    cell = read_spec(root, has_head=True).cell_bytes  # has_head makes no difference to it
+    return assemble(loaded, tokenizer, chosen, pixels, tokens, cell_bytes=cell)

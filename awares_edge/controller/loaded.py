@@ -24,6 +24,7 @@ class LoadedModel:
         protocol: the profile in force.
         preprocessing: how pixels become patches.
         calibration: what was fitted for this model; `NOT_CALIBRATED` where nothing was.
+        cell_bytes: most memory of one KV cell; None where the model's shape is not known.
         gate: open while the model may be used; each step of a question passes it.
     """
 
@@ -35,6 +36,7 @@ class LoadedModel:
         protocol: ProtocolProfile,
         preprocessing: Preprocessing,
         calibration: Calibration = NOT_CALIBRATED,
+        cell_bytes: int | None = None,
     ) -> None:
         self.runtime = runtime
         self.tokenizer = tokenizer
@@ -42,6 +44,7 @@ class LoadedModel:
         self.protocol = protocol
         self.preprocessing = preprocessing
         self.calibration = calibration
+        self.cell_bytes = cell_bytes
         self.prompt = PromptBuilder(tokenizer, special, protocol)
         self.call = CallTokens.build(tokenizer, special, protocol.call)
         self.gate = Gate("this model is closed: load it again")

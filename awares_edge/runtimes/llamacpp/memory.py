@@ -13,8 +13,7 @@ _MEMINFO = Path("/proc/meminfo")
 
 def cache_bytes(spec: ModelSpec, cells: int, *, exact: bool) -> int:
     """Bytes of keys and values of `cells` cells."""
-    numbers = 2 * spec.layers * spec.kv_heads * spec.head_dim * cells
-    return numbers * (4 if exact else 2)
+    return spec.kv_values * cells * (4 if exact else 2)
 
 
 def require_memory(spec: ModelSpec, cells: int, *, exact: bool, gpu: bool) -> None:
