@@ -127,10 +127,10 @@ class Terminal:
             return
         share = stats.visual_tokens / stats.full_tokens
         note(
-            f"{stats.answers} answer{'s' * (stats.answers != 1)}, {stats.zoomed} zoomed, "
-            f"RTR {share:.2f}; "
-            f"{stats.unchanged} frames looked the same; "
-            f"{stats.kept_views} views and {stats.kept_regions} regions kept",
+            f"{_counted(stats.answers, 'answer')}, {stats.zoomed} zoomed, RTR {share:.2f}; "
+            f"{_counted(stats.unchanged, 'frame')} looked the same; "
+            f"{_counted(stats.kept_views, 'view')} and "
+            f"{_counted(stats.kept_regions, 'region')} kept",
             style=None,
         )
 
@@ -192,3 +192,7 @@ def summary(exchange: Exchange) -> str:
     if kept:
         parts.append(f"{' and '.join(kept)} kept")
     return " · ".join(parts)
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
