@@ -51,9 +51,9 @@ def load(
         progress: called with (name, done, total) after each verified file.
 
     Raises:
-        BundleError, CheckpointError, InputError: what is at `path` cannot be used.
+        BundleError, CheckpointError, InputError: `path` cannot be used.
         RuntimeUnavailable: a package is missing; the message says how to install it.
-        InputError: no such runtime, profile or dtype, or a dtype for what is not a checkpoint.
+        InputError: no such runtime, profile or dtype, or a dtype without a checkpoint.
     """
     profile = get_profile(protocol) if protocol else None
     options = RuntimeOptions(device, threads, context, dtype)
@@ -106,7 +106,7 @@ def assemble(
     Args:
         preprocessing: None for Qwen2.5-VL's own rules.
         tokens: None for the conversation format's, with the ends that the tokenizer knows.
-        calibration: what was fitted for these parts; None for nothing.
+        calibration: fitted for these parts; None for none.
         cell_bytes: most memory of one KV cell; None where the model's shape is not known.
 
     Raises:

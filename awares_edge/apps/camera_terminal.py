@@ -29,7 +29,7 @@ _HELP = "type a question; /more QUESTION asks about the same frame, /stop, /quit
 
 
 class Terminal:
-    """Follows a station until it is told to end.
+    """Follows a station until it is asked to end.
 
     Args:
         count: answers after which it ends; None for no end.
@@ -98,7 +98,7 @@ class Terminal:
                     warn(f"policy {policy}")
             case Unchanged(frame=frame) if not self._unchanged:
                 self._unchanged = True
-                note(f"frame {frame} looks the same: the answer stands")
+                note(f"frame {frame} looks the same: the answer is still right")
             case Failed(message=message):
                 self._break_line()
                 warn(message)
@@ -135,10 +135,10 @@ class Terminal:
         )
 
     def _listen(self) -> None:
-        """Read questions in a thread of its own: a read cannot be interrupted."""
+        """Read questions on a separate thread: a read cannot be interrupted."""
         if sys.stdin is not None:
             if isinstance(sys.stdin, io.TextIOWrapper):
-                # Bytes that are no text make a question that is refused, not a stream that fails.
+                # Undecodable bytes make the question invalid; the stream goes on.
                 sys.stdin.reconfigure(errors="surrogateescape")
             if sys.stdin.isatty():
                 with suppress(ImportError):

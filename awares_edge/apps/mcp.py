@@ -63,7 +63,7 @@ def mcp(
     with load_model(bundle, runtime, protocol, device, threads, context) as model:
         looker = Looker(model, root, replace(options, cell_bytes=model.cell_bytes or CELL_BYTES))
         note(f"look is ready; pictures are read from {root.resolve()}")
-        # The protocol needs the process's own stream, of which the library keeps other output away.
+        # The protocol uses the process's stdout; the library redirects other output.
         ours, sys.stdout = sys.stdout, sys.__stdout__ or sys.stdout
         for number in _ENDINGS:
             signal.signal(number, _end_at_once)

@@ -1,4 +1,4 @@
-"""How often a reference calls: a bundle, a checkpoint in torch, or what was saved of one."""
+"""How often a reference calls: a bundle, a checkpoint in torch, or a saved recording."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ def decision_logits(model: Model, questions: Sequence[CalibrationQuestion]) -> F
             rows.append(logits[-1].copy())
         return logits
 
-    # A model of its own: nothing is kept that other weights computed.
+    # A separate model: no KV from other weights is reused.
     watched, _ = watch(model, note)
     with watched:
         for asked in questions:

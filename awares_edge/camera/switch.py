@@ -14,9 +14,9 @@ class CameraSwitch:
     """One camera at a time.
 
     Args:
-        specs: sources that are offered beside those that are found here; the first one is used.
+        specs: sources that are offered besides those found on this machine; the first one is used.
         opener: what `open_source` is.
-        may_be_still: equal frames are normal, whatever a source says.
+        may_be_still: equal frames are normal, for any source.
 
     Attributes:
         camera: in use; connected.

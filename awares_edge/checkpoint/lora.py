@@ -84,7 +84,7 @@ class Adapter:
                 )
             pairs.setdefault(name, _Pair(match[1], {})).halves[match[2]] = stored
         if not pairs:
-            raise CheckpointError(f"{root / _FILE} holds no LoRA weights")
+            raise CheckpointError(f"{root / _FILE} has no LoRA weights")
         return cls({name: _update(root, config, base, name, pair) for name, pair in pairs.items()})
 
 

@@ -67,7 +67,7 @@ class Picture(AskedPicture):
     def renew(self, unchanged: Unchanged) -> None:
         """Show the newer picture that was compared with this one, in its place.
 
-        Views that look the same keep their KV cache, regions what was computed of them. The
+        Views that look the same keep their KV cache, regions their vision features. The
         conversation is forgotten.
 
         Raises:
@@ -77,7 +77,7 @@ class Picture(AskedPicture):
             self.views.renew(unchanged)
 
     def forget(self) -> None:
-        """Forget the conversation; what was computed of the picture and its regions is kept.
+        """Forget the conversation; the KV of the picture and the features of its regions are kept.
 
         Raises:
             SessionError: a question is being answered, or the picture or its model is closed.

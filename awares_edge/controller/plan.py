@@ -20,7 +20,7 @@ class Plan:
     Attributes:
         view: what the model is shown first.
         calls: how often it may look closer.
-        policies: what was decided on the model's behalf, as "policy:outcome".
+        policies: what policies decided instead of the model, as "policy:outcome".
         bias: added to the logit of the token that begins a call, at the first token of the first
             turn; None where no call is possible or that token does not decide.
     """

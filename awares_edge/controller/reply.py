@@ -52,7 +52,7 @@ class Reply:
 
     def with_token(self, token: int) -> str:
         """The text, were `token` added."""
-        # Text up to a place is known: a long reply is not decoded anew.
+        # Text up to a place is known: a long reply is not decoded again.
         place = self._places[-1]
         return self.text[: place.character] + self._tokenizer.decode(
             [*self.ids[place.token :], token]

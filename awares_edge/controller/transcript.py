@@ -31,7 +31,7 @@ class Exchange:
         question: as it was asked.
         segments: what stands behind the question in the cache.
         shown: the regions that were sent.
-        calls: how many calls were made, those that could not be followed included.
+        calls: how many calls were made, including those that could not be followed.
         pending: last generated tokens that are not in the cache yet.
         ended: whether the answer's end token is in the cache.
     """
@@ -119,7 +119,7 @@ class Transcript:
         return logits
 
     def behind(self, reply: Generated, segments: Sequence[Segment]) -> list[Segment]:
-        """Segments behind a reply, whose last tokens may not be in the cache yet.
+        """Segments after a reply, whose last tokens may not be in the cache yet.
 
         Args:
             segments: from the reply's `<|im_end|>` on; the first is text.

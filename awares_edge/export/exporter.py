@@ -41,7 +41,7 @@ def export_checkpoint(
     progress: Progress | None = None,
     overwrite: bool = False,
 ) -> Bundle:
-    """Write a bundle. It appears at `output` when it is complete, or not at all.
+    """Write a bundle. It appears at `output` only when it is complete.
 
         export_checkpoint("Qwen2.5-VL-3B", "bundle", profile=profile, format="gguf")
         export_checkpoint(..., format=TensorrtFormat(target="orin-nano", precision="int8"))

@@ -173,7 +173,9 @@ class PlainPicture(RemotePicture):
             ("abstain_below", options.policies.abstain_below),
         ):
             if given is not None:
-                raise InputError(f"a server shows no logits, which {name} needs: leave it out")
+                raise InputError(
+                    f"{name} needs logits, which a server does not report: leave it out"
+                )
         dialogue = RemoteDialogue(
             self._link, self._cuts, options, limits, self._talks, self._encode
         )

@@ -314,7 +314,7 @@ class TestRefusals:
 
     def test_calibration_files(self, checkpoint, tmp_path, refused):
         path = tmp_path / "m.safetensors"
-        refused(checkpoint, "has no use at f16", calibration=path)
+        refused(checkpoint, "is not used at f16", calibration=path)
         refused(checkpoint, "no such calibration file", precision="q4_0", calibration=path)
         path.write_bytes(b"GGUF" + bytes(40))
         refused(checkpoint, "is not a file of", precision="q4_0", calibration=path)

@@ -211,7 +211,7 @@ class TestOtherVersions:
             return model.ask(IMAGE, "What?")
 
     def test_without_its_fields(self):
-        with pytest.raises(EndpointError, match="lacks the fields of an awares-edge server"):
+        with pytest.raises(EndpointError, match="lacks the fields that an awares-edge server"):
             self.asked(Fault(body=streamed("red")))
 
     @pytest.mark.parametrize("told", [{}, {"answer": 3}, {"answer": "red", "mode": "best"}])
@@ -222,5 +222,5 @@ class TestOtherVersions:
 
     def test_with_crops_that_are_none(self):
         body = streamed({"choices": [], "awares": {"zooming": [{"id": 3}]}})
-        with pytest.raises(EndpointError, match="gave no chat completion"):
+        with pytest.raises(EndpointError, match="did not answer with a chat completion"):
             self.asked(Fault(body=body))

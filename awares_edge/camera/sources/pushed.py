@@ -46,7 +46,7 @@ class PushedSource(Source):
         with self._changed:
             self._changed.wait_for(lambda: self._new or self._stopped, timeout=_PATIENCE)
             if not self._new:
-                raise CameraError("no frame comes from the browser: allow its camera on the page")
+                raise CameraError("the browser sends no frames: allow its camera on the page")
             self._new = False
 
     def retrieve(self) -> Pixels:

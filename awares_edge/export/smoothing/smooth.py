@@ -132,7 +132,7 @@ def _choose(site: Site, trials: Sequence[_Trial]) -> Array:
 def _scales(largest: Array, peak: Array, share: float, least: int) -> Array:
     """SmoothQuant's scales, as powers of two around 1.
 
-    Channels that are never used keep 1, and so do those whose exponent would be below `least`.
+    Channels that are never used, or whose exponent would be below `least`, keep 1.
     """
     used = (largest > 0) & (peak > 0)
     if not used.any():

@@ -45,7 +45,7 @@ _WORDS = ("true", "false", "null")
 
 
 class _Cut(AwaresError):
-    """The text ends inside the object: what is there so far can become one."""
+    """The text ends inside the object, and can become a valid one."""
 
 
 class _Wrong(AwaresError):

@@ -78,7 +78,7 @@ class TaggedCall:
         return None if whole else start
 
     def certain(self, text: str) -> int:
-        """How many characters of `text` are not part of a call, whatever is generated next."""
+        """How many characters of `text` are not part of a call, however it continues."""
         at = self.find(text)
         if at is not None:
             return at

@@ -89,7 +89,7 @@ class _Reader:
             raise BundleError(f"{self._path} is not a GGUF file: export the checkpoint again")
         version = self._scalar("I")
         if version not in _VERSIONS:
-            raise BundleError(f"{self._path} is of GGUF version {version}, this reads 2 and 3")
+            raise BundleError(f"{self._path} has GGUF version {version}, this reads 2 and 3")
         tensors, keys = self._count(_MAX_TENSORS), self._count(_MAX_KEYS)
         found: dict[str, Value] = {}
         for _ in range(keys):

@@ -57,7 +57,7 @@ class LlamaRuntime(Runtime):
     ) -> None:
         """
         Args:
-            owned: what is to be freed with this runtime, once its contexts are.
+            owned: freed with this runtime, after its contexts.
         """
         self.precision = precision
         self.device = device
@@ -134,7 +134,7 @@ class LlamaRuntime(Runtime):
         return LlamaSession(self.pools, self.pools.acquire(0), context)
 
     def restore(self, state: SavedState, context: int | None = None) -> LlamaSession:
-        """A session that goes on from a saved one.
+        """A session that continues a saved one.
 
         Raises:
             ContextOverflow: it does not fit.
