@@ -132,7 +132,7 @@ def _load_bundle(
     tokenizer = _read_tokenizer(bundle)
     loaded = entry.backend.load(bundle, options)
     chosen = profile or manifest.protocol
-    # It was fitted under the bundle's own profile.
+    # Fitted under the bundle's own profile, a calibration does not hold for another.
     fitted = manifest.calibration if chosen == manifest.protocol else None
     pixels, tokens, cell = manifest.preprocessing, manifest.tokens, manifest.model.cell_bytes
     return assemble(loaded, tokenizer, chosen, pixels, tokens, fitted, cell)

@@ -56,7 +56,7 @@ class Terminal:
         try:
             ended = False
             while not ended:
-                # Before the look: what happened until then is still printed.
+                # Read before the events are: everything until the end is still printed.
                 ended = self._ended.is_set() and self._station.wait_idle(0)
                 for event in self._station.events_after(since, timeout=0 if ended else _LOOK):
                     since = event.number
@@ -168,7 +168,7 @@ class Terminal:
 
     def _ask(self, question: str, *, follow_up: bool = False) -> None:
         self._station.ask(question, follow_up=follow_up)
-        # Typed, a newer question takes the place of the one before; piped, each has its turn.
+        # A typed question replaces the current one; piped questions are asked one by one.
         if not sys.stdin.isatty():
             self._station.wait_idle()
 

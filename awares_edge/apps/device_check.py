@@ -151,7 +151,7 @@ def _no_model(runtime: str) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    # Whatever a library prints must not get in between.
+    # Libraries may print to stdout: the result must not be mixed with that.
     channel = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     channel.write(json.dumps(_infer(*arguments)) + "\n")

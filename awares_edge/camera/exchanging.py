@@ -156,7 +156,7 @@ class Exchanger:
             )
             with self._lock:
                 self._ticket = ticket
-            if cancel.is_set():  # just before the ticket was known
+            if cancel.is_set():  # cancelled just before there was a ticket
                 ticket.cancel()
             for event in ticket.events():
                 match event:

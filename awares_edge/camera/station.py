@@ -78,7 +78,7 @@ class Station:
     def _camera(self) -> Camera:
         return self._switch.camera
 
-    # What people see
+    # State
 
     def frame(self) -> Shot | None:
         """The freshest frame as a JPEG; None before the first one."""
@@ -252,7 +252,7 @@ class Station:
             self._recording = None
             self._log.add(Failed(0, f"the recording has ended: {error}"))
 
-    # The end
+    # Closing
 
     def close(self) -> None:
         """Give up the question, close the camera, end all events. Closing twice is allowed."""

@@ -12,7 +12,7 @@ from awares_edge.checkpoint.lora import Adapter
 from awares_edge.checkpoint.names import expected_shapes
 from awares_edge.checkpoint.tensorfile import Stored
 
-# Names change nothing that is computed.
+# Names do not affect what is computed.
 _NAMES = ("name", "license", "base_model")
 
 

@@ -75,7 +75,7 @@ def export_checkpoint(
             total = model.base.parameters
             count = _counter(progress, total)
             facts = chosen.write(model.base, model.weights, measured, writer, count)
-            if progress:  # norms and biases went uncounted into the graphs
+            if progress:  # norms and biases are in the graphs, and were not counted
                 progress(_WRITING, total, total)
             provenance = {**manifest.provenance, **facts}
             return writer.commit(replace(manifest, provenance=provenance), progress)

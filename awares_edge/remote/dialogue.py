@@ -252,7 +252,7 @@ class RemoteDialogue:
         call = reply[start:].lstrip()
         before = reply[: len(reply) - len(call)]
         marker = self._syntax.marker
-        # What tags of the answer begin with too is not barred.
+        # Characters that the answer's tags also begin with are not barred.
         shared = max(common_prefix(marker, tag) for tag in OTHER_TAGS)
         if shared and call.startswith(marker[:shared]):
             before, call = before + marker[:shared], call[shared:]

@@ -161,7 +161,7 @@ class TestRefusals:
         with (
             serving() as server,
             awares_edge.connect(server.url) as model,
-            pytest.raises(InputError, match="leave constrain as it is"),
+            pytest.raises(InputError, match="leave constrain out"),
         ):
             model.ask(IMAGE, "What?", AskOptions(constrain=False))
 
@@ -217,7 +217,7 @@ class TestOtherVersions:
     @pytest.mark.parametrize("told", [{}, {"answer": 3}, {"answer": "red", "mode": "best"}])
     def test_with_others(self, told):
         body = streamed("red", {"choices": [], "awares": {"asked": True, **told}})
-        with pytest.raises(EndpointError, match="of another version"):
+        with pytest.raises(EndpointError, match="of a different version"):
             self.asked(Fault(body=body))
 
     def test_with_crops_that_are_none(self):

@@ -108,13 +108,13 @@ class DeviceSource(OpenCVSource):
 
         if self._make is None and not Path(self._path).exists():
             raise CameraError(f"there is no camera at {self._path}: plug it in")
-        # OpenCV opens cameras by number; a path of udev's is a link to one.
+        # OpenCV opens cameras by number; a path that udev made is a link to one.
         number = re.fullmatch(r"/dev/video(\d+)", os.path.realpath(self._path))
         place = int(number[1]) if number else self._path
         capture = (self._make or cv2.VideoCapture)(place, cv2.CAP_V4L2)
         width, height, fps = self._mode.width, self._mode.height, self._mode.fps
         if width is not None and height is not None:
-            # Uncompressed, USB carries large frames at a few a second only.
+            # Uncompressed, USB carries only a few large frames a second.
             capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))
             capture.set(cv2.CAP_PROP_FRAME_WIDTH, width)
             capture.set(cv2.CAP_PROP_FRAME_HEIGHT, height)
@@ -214,7 +214,7 @@ def _require() -> None:
         os.environ.setdefault(name, value)
     import cv2
 
-    # What is wrong is said by `CameraStatus`, not on stderr, again and again.
+    # `CameraStatus` says what is wrong; OpenCV would repeat it on stderr.
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 

@@ -19,7 +19,7 @@ class PushedSource(Source):
     """Frames that are pushed; the newest one wins."""
 
     info = SourceInfo("browser", "this browser's camera", "browser")
-    # A page that repeats a picture is not a sensor that hangs.
+    # A page may repeat a picture: that does not mean that a sensor hangs.
     may_be_still = True
 
     def __init__(self) -> None:

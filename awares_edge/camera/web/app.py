@@ -151,7 +151,7 @@ class _Routes:
             )
         return response
 
-    # What there is
+    # State and choices
 
     async def state(self, request: Request) -> Response:  # noqa: ARG002
         return json_response(await run_in_threadpool(self._state))
@@ -205,7 +205,7 @@ class _Routes:
             raise Refusal(404, "this picture is no longer kept", code="not_found")
         return Response(jpeg, media_type="image/jpeg")
 
-    # What a page does
+    # Actions
 
     async def ask(self, request: Request) -> Response:
         body = await self._body(request, AskBody)

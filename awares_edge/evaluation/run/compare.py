@@ -13,7 +13,7 @@ from awares_edge.evaluation.intervals import mcnemar, of_mean
 from awares_edge.evaluation.run.folder import ROWS, read_settings, runs
 from awares_edge.evaluation.run.rows import Row, read_rows
 
-# A graded answer is right from here on: below, ANLS gives 0 (DocVQA).
+# A graded answer counts as right from this score on; below it ANLS gives 0 (DocVQA).
 _RIGHT = 0.5
 
 

@@ -165,8 +165,8 @@ def write_matrices(
         `known`, and where each written tensor is stored.
     """
     places = dict(known)
-    # A tied head's numbers were counted as those of the embedding; and a matrix that is stored in
-    # two formats has its numbers once.
+    # A tied head's numbers were counted with the embedding's; a matrix that is stored in two
+    # formats is counted once.
     counted = {EMBEDDING}
     with path.open("wb") as file:
         for matrix, fmt in matrices:

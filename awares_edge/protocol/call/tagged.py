@@ -153,7 +153,7 @@ class TaggedCall:
             if not objects:
                 raise UnreadableCall("there is no JSON object in the call")
             found = objects[0]
-            # A body that begins with a brace is that object; in it there is no other one.
+            # A body that begins with a brace must itself be the object.
             if (tool.whole_body and found != body.strip()) or (
                 body.lstrip().startswith("{") and not body.lstrip().startswith(found)
             ):

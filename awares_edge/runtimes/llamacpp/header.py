@@ -128,7 +128,7 @@ class _Reader:
             raise self._damaged()
         shape = tuple(int(self._scalar("Q")) for _ in range(dims))[::-1]
         kind, offset = int(self._scalar("I")), int(self._scalar("Q"))
-        # Types that this table lacks are llama.cpp's to judge: only their offset is checked.
+        # llama.cpp checks types that this table lacks; here only their offset is checked.
         size, numbers = _BLOCKS.get(kind, (0, 1))
         return name, shape, offset + math.prod(shape) // numbers * size
 

@@ -25,7 +25,7 @@ from awares_edge.runtimes.threads import choose_threads
 from awares_edge.spec import ModelSpec
 from awares_edge.vision.patches import Patches
 
-# KV cells where nothing is asked for: a low-res view, four crops and an answer.
+# KV cells by default: enough for a low-res view, four crops and an answer.
 DEFAULT_CONTEXT = 8192
 _BATCH = 512
 # llama.cpp rounds a context up to this, and aborts with fewer cells than sequences.

@@ -75,7 +75,7 @@ def _open(
     options.log_severity_level = _ERRORS_ONLY
     options.inter_op_num_threads = 1
     options.intra_op_num_threads = threads
-    # Sequence lengths differ from call to call: a memory plan per shape would only pile up.
+    # Sequence lengths differ from call to call: a memory plan for each shape would only accumulate.
     options.enable_mem_pattern = False
     if cpu.overflows():
         # int8 weights become uint8, whose products are added in 32 bits: slower, but exact.
