@@ -239,13 +239,13 @@ class TestRefusals:
         return check
 
     def test_full_attention_at_uneven_steps(self, tmp_path, refused):
-        refused(make_checkpoint(tmp_path / "c", SHAPES["tied"]), "even steps only")
+        refused(make_checkpoint(tmp_path / "c", SHAPES["tied"]), "only at equal distances")
 
     @pytest.mark.parametrize(
         ("changes", "message"),
         [
             ({"window_size": 56}, "window_size fixed at 112"),
-            ({"fullatt_block_indexes": [0, 3]}, "even steps only"),
+            ({"fullatt_block_indexes": [0, 3]}, "only at equal distances"),
         ],
     )
     def test_vision_that_llama_cpp_has_fixed(self, checkpoint, tmp_path, refused, changes, message):
