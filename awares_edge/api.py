@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -100,6 +101,7 @@ def assemble(
     tokens: SpecialTokens | None = None,
     calibration: Calibration | None = None,
     cell_bytes: int | None = None,
+    identity: Callable[[], str] | None = None,
 ) -> Model:
     """A model of its parts, wherever they were read.
 
@@ -108,6 +110,7 @@ def assemble(
         tokens: None for the conversation format's, with the ends that the tokenizer knows.
         calibration: fitted for these parts; None for none.
         cell_bytes: most memory of one KV cell; None where the model's shape is not known.
+        identity: gives one hash over the files they were read from; None where there are none.
 
     Raises:
         BundleError: the tokenizer lacks a token of the conversation format.
@@ -115,7 +118,7 @@ def assemble(
     tokens = tokens or tokenizer.special_tokens()
     fitted = calibration or NOT_CALIBRATED
     pixels = preprocessing or Preprocessing()
-    return Model(runtime, tokenizer, tokens, profile, pixels, fitted, cell_bytes)
+    return Model(runtime, tokenizer, tokens, profile, pixels, fitted, cell_bytes, identity)
 
 
 def _load_bundle(
@@ -134,8 +137,11 @@ def _load_bundle(
     chosen = profile or manifest.protocol
     # Fitted under the bundle's own profile, a calibration does not hold for another.
     fitted = manifest.calibration if chosen == manifest.protocol else None
-    pixels, tokens, cell = manifest.preprocessing, manifest.tokens, manifest.model.cell_bytes
-    return assemble(loaded, tokenizer, chosen, pixels, tokens, fitted, cell)
+    return assemble(
+        *(loaded, tokenizer, chosen, manifest.preprocessing, manifest.tokens, fitted),
+        cell_bytes=manifest.model.cell_bytes,
+        identity=lambda: manifest.sha256,
+    )
 
 
 def _read_tokenizer(bundle: Bundle) -> TextTokenizer:
@@ -161,6 +167,8 @@ def _load_checkpoint(
     if path is None and entry.reads == "checkpoint":
         raise InputError(f"the {entry.name} runtime reads a checkpoint, not a bundle: name one")
     entry.require()
+    from awares_edge.checkpoint.checkpoint import Checkpoint
+    from awares_edge.checkpoint.fingerprint import fingerprint
     from awares_edge.checkpoint.preprocessor import read_eos, read_preprocessing
     from awares_edge.checkpoint.source import find_source
     from awares_edge.checkpoint.spec_reader import read_spec
@@ -171,6 +179,8 @@ def _load_checkpoint(
     chosen = profile or published_profile(path or root) or get_profile(DEFAULT_PROFILE)
     tokenizer.require_tokens(chosen.tokens, chosen.name)
     tokens = tokenizer.special_tokens(read_eos(root))
-    pixels = read_preprocessing(root)
-    cell = read_spec(root, has_head=True).cell_bytes  # has_head makes no difference to it
-    return assemble(loaded, tokenizer, chosen, pixels, tokens, cell_bytes=cell)
+    return assemble(
+        *(loaded, tokenizer, chosen, read_preprocessing(root), tokens),
+        cell_bytes=read_spec(root, has_head=True).cell_bytes,  # the head makes no difference
+        identity=lambda: fingerprint(Checkpoint.open(root)),
+    )

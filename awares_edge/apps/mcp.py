@@ -22,6 +22,7 @@ from awares_edge.apps.options import (
     ThreadsOption,
     load_model,
 )
+from awares_edge.apps.serve import SaveKvMbOption, SaveKvOption, check_folder
 from awares_edge.errors import InputError
 from awares_edge.extras import require
 
@@ -51,6 +52,8 @@ def mcp(
     keep_pictures: Annotated[
         int, typer.Option(min=0, help="Pictures whose KV cache is kept for further questions.")
     ] = 8,
+    save_kv: SaveKvOption = None,
+    save_kv_mb: SaveKvMbOption = 4096,
 ) -> None:
     """Serve the tool `look(image, question, region?)` to agents (Model Context Protocol)."""
     require("awares-edge mcp", NEEDS)
@@ -59,7 +62,13 @@ def mcp(
 
     if not root.is_dir():
         raise InputError(f"no such folder: {root}")
-    options = ServeOptions(timeout=timeout, keep_pictures=keep_pictures)
+    options = ServeOptions(
+        timeout=timeout,
+        keep_pictures=keep_pictures,
+        save_kv=save_kv,
+        save_kv_bytes=save_kv_mb << 20,
+    )
+    check_folder(save_kv)
     with load_model(bundle, runtime, protocol, device, threads, context) as model:
         looker = Looker(model, root, replace(options, cell_bytes=model.cell_bytes or CELL_BYTES))
         note(f"look is ready; pictures are read from {root.resolve()}")
