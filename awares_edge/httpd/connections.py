@@ -188,6 +188,11 @@ class DrainingServer(Server):  # type: ignore[misc]
         finally:
             self._on_end()
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        if self.force_exit:  # uvicorn leaves it out, and logs that the lifespan was cut off
+            await self.lifespan.shutdown()
+
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         # uvicorn's own raises the signal again when it has stopped: the exit code would not be 0.

@@ -104,12 +104,12 @@ async def read_body(request: Request, limits: HttpLimits, kind: str = "applicati
             without asking first (text/plain, and what forms send).
 
     Raises:
-        Refusal: it is not said to be of this kind, is too long, or its client left.
+        Refusal: it has another Content-Type, is too long, or its client left.
     """
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != kind:
         raise Refusal(415, f"send Content-Type: {kind}", code="unsupported_media_type")
-    said = request.headers.get("content-length", "0")
-    if said.isdecimal() and int(said[:20]) > _PATIENCE * limits.max_body:
+    declared = request.headers.get("content-length", "0")
+    if declared.isdecimal() and int(declared[:20]) > _PATIENCE * limits.max_body:
         raise _too_long(limits)
     body, length = bytearray(), 0
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import socket
 from collections.abc import Callable
@@ -72,8 +73,14 @@ def server_of(
     return DrainingServer(settings, on_stop, on_end)
 
 
+def _not_cancelled(record: logging.LogRecord) -> bool:
+    """Whether it is no request that was cut off at the end: uvicorn logs those as failures."""
+    return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
+
+
 def run_server(server: DrainingServer, bound: socket.socket) -> None:
     """Serve until SIGTERM or Ctrl-C, then finish what is running."""
     # asyncio warns of every write to a client that has just left.
     logging.getLogger("asyncio").setLevel(logging.ERROR)
+    logging.getLogger("uvicorn.error").addFilter(_not_cancelled)
     server.run(sockets=[bound])

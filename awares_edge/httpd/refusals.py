@@ -17,7 +17,7 @@ from awares_edge.errors import (
 )
 
 CLIENT_LEFT = 499
-"""Status in the metrics where the client left before its answer; nobody receives it."""
+"""Status in the metrics where the client left before its answer; it is never received."""
 
 
 class Refusal(AwaresError):
@@ -63,6 +63,11 @@ def json_response(
 def unsupported(param: str, message: str) -> Refusal:
     """A parameter that this server cannot honour."""
     return Refusal(400, message, code="unsupported_parameter", param=param)
+
+
+def stopping() -> Refusal:
+    """The server does not answer any more."""
+    return Refusal(503, "the server is stopping", kind="server_error", code="stopping")
 
 
 def as_refusal(error: Exception, param: str | None = "messages") -> Refusal:

@@ -20,7 +20,7 @@ from awares_edge._version import __version__
 from awares_edge.controller import Model
 from awares_edge.errors import AwaresError
 from awares_edge.httpd.guard import Guard, read_body
-from awares_edge.httpd.refusals import Refusal, as_refusal, json_response
+from awares_edge.httpd.refusals import Refusal, as_refusal, json_response, stopping
 from awares_edge.schema import shown
 from awares_edge.serve.chat import Chat
 from awares_edge.serve.options import ServeOptions
@@ -157,7 +157,7 @@ class _Routes:
 
     async def ready(self, request: Request) -> Response:  # noqa: ARG002
         if self._chat.draining:
-            raise Refusal(503, "the server is stopping", kind="server_error", code="stopping")
+            raise stopping()
         return json_response({"status": "ready"})
 
     def _entry(self) -> dict[str, Any]:

@@ -21,7 +21,13 @@ from awares_edge.controller import (
     ReasoningDelta,
     TextDelta,
 )
-from awares_edge.httpd.refusals import CLIENT_LEFT, Refusal, as_refusal, json_response
+from awares_edge.httpd.refusals import (
+    CLIENT_LEFT,
+    Refusal,
+    as_refusal,
+    json_response,
+    stopping,
+)
 from awares_edge.serve import replies
 from awares_edge.serve.conversation import NO_PICTURE, Conversation, read_conversation
 from awares_edge.serve.grammar import JsonAnswers, instructions, json_schema
@@ -96,7 +102,7 @@ class Chat:
             Refusal, AwaresError: it cannot be answered; nothing has been sent.
         """
         if self.draining:
-            raise Refusal(503, "the server is stopping", kind="server_error", code="stopping")
+            raise stopping()
         request, ignored = read_request(body, self._options)
         conversation = read_conversation(request.messages)
         limit = min(request.limit or self._options.max_tokens, self._options.max_tokens)
@@ -222,8 +228,8 @@ class Chat:
         # A notice of the server: stop texts and token limits are for answers.
         asked = replace(asked, shown=Shown())
         if asked.request.stream:
-            said = b"".join(self._shown_pieces(asked, TextDelta(NO_PICTURE)))
-            body = replies.sse(_opening(asked.head)) + said + self._ending(asked, None)
+            notice = b"".join(self._shown_pieces(asked, TextDelta(NO_PICTURE)))
+            body = replies.sse(_opening(asked.head)) + notice + self._ending(asked, None)
             return Response(body, media_type="text/event-stream")
         more, usage = self._more(asked, None), replies.usage(None)
         return json_response(replies.completion(asked.head, NO_PICTURE, "stop", usage, more))
@@ -258,8 +264,8 @@ async def _while_connected(
     try:
         return await wanted
     except asyncio.CancelledError:
-        if not watching.done():  # the server stops
-            raise
+        if not watching.done():
+            raise stopping() from None
         raise Refusal(CLIENT_LEFT, "the client left", kind="server_error") from None
     finally:
         watching.cancel()

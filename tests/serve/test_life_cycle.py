@@ -206,6 +206,20 @@ def test_what_does_not_end_in_time_is_cut_off(monkeypatch):
     assert not thread.is_alive()
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_second_stop_refuses_what_is_not_answered_yet(monkeypatch, stream):
+    Brake(monkeypatch, seconds=0.005)
+    with serving(LONG, "42", max_tokens=30_000) as server:
+        first = posted(server, ask(max_tokens=30_000))
+        wait_until(lambda: running(server) == 1)
+        second = posted(server, ask(seed=1, stream=stream))
+        wait_until(lambda: waiting(server) == 1)
+        for _ in range(2):
+            server.server.stop()
+    for response in (first(), second()):
+        assert (response.status_code, response.json()["error"]["code"]) == (503, "stopping")
+
+
 def post_and_forget(server):
     with (
         contextlib.suppress(httpx.TransportError),
@@ -279,6 +293,7 @@ def test_a_second_signal_does_not_wait(command):
     assert process.poll() is None  # it waits for the request
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 0
+    assert process.stderr.read().splitlines() == ["stopped"]
     slow.close()
 
 
