@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
@@ -18,6 +19,7 @@ from awares_edge.controller import (
     Model,
     TextDelta,
 )
+from awares_edge.errors import Cancelled
 from awares_edge.serve.images import Box, ImageData, make_sheet
 from awares_edge.serve.metrics import Pace
 from awares_edge.serve.options import ServeOptions
@@ -60,18 +62,28 @@ class _Job:
     on_event: Callable[[Event], None] | None
 
     def notify(self, event: Event) -> None:
-        """Hand an event from a thread to the event loop."""
         if self.on_event is not None:
-            self.loop.call_soon_threadsafe(self.on_event, event)
+            self._in_loop(self.on_event, event)
 
     def succeed(self, answered: Answered) -> None:
-        self.loop.call_soon_threadsafe(self._settle, self.future.set_result, answered)
+        self._in_loop(self._settle, self.future.set_result, answered)
 
     def fail(self, error: BaseException) -> None:
-        self.loop.call_soon_threadsafe(self._settle, self.future.set_exception, error)
+        self._in_loop(self._settle, self.future.set_exception, error)
+
+    def give_up(self) -> None:
+        """Cancel the question, and what waits for its answer."""
+        self.question.cancel.set()
+        with suppress(RuntimeError):  # as below
+            self.future.cancel()
+
+    def _in_loop(self, call: Callable[..., None], *args: Any) -> None:
+        """Call from a question's thread what must run in the event loop."""
+        with suppress(RuntimeError):  # the loop is closed, and nothing waits for the answer
+            self.loop.call_soon_threadsafe(call, *args)
 
     def _settle(self, settle: Callable[[Any], None], outcome: Any) -> None:
-        if not self.future.done():  # or nobody waits for it any more
+        if not self.future.done():  # it was cancelled meanwhile
             settle(outcome)
 
 
@@ -125,17 +137,17 @@ class Worker:
                 question.cancel.set()
                 self.slots.leave(job)
             else:
-                job.future.exception()  # or asyncio warns where nobody waits for it any more
+                job.future.exception()  # read, or asyncio warns where nothing waits for it any more
 
         job.future.add_done_callback(ended)
         return job.future
 
     def close(self) -> None:
-        """Cancel all questions, wait for the threads, then close the kept pictures."""
+        """Cancel all questions, wait for the threads, then close the kept pictures. Call it in the
+        event loop, or after that has ended."""
         for job in tuple(self._jobs):
             self.slots.leave(job)
-            job.question.cancel.set()
-            job.future.cancel()
+            job.give_up()
         self._threads.shutdown(wait=True)
         self.store.close()
 
@@ -149,8 +161,8 @@ class Worker:
             job = self._answer(job)
 
     def _answer(self, job: _Job) -> _Job | None:
-        """Answer one question; the next one, which takes its slot over. The slot goes first:
-        whoever has an answer may ask again at once."""
+        """Answer one question; the next one, which takes its slot over. The slot is given back
+        before the answer is: a client that has it may ask again at once."""
         started = perf_counter()
         try:
             answered = self._compute(job)
@@ -164,6 +176,8 @@ class Worker:
 
     def _compute(self, job: _Job) -> Answered:
         question = job.question
+        if question.cancel.is_set():  # before the picture is taken, which would lose its place
+            raise Cancelled("the question was cancelled before it began")
         options = question.ask(max(self._left(question), 1e-3), question.cancel)
         arrived, pieces = question.pace.arrived, question.pace.pieces
         images = question.images

@@ -8,7 +8,7 @@ import pytest
 
 import awares_edge
 from awares_edge.controller import AskOptions
-from awares_edge.errors import AwaresError
+from awares_edge.errors import AwaresError, Cancelled
 from awares_edge.httpd.refusals import Refusal
 from awares_edge.serve.images import ImageData
 from awares_edge.serve.metrics import Pace
@@ -104,3 +104,36 @@ def test_closing_cancels_what_runs_and_what_waits(monkeypatch):
         assert not [t for t in threading.enumerate() if t.name.startswith("question")]
 
     run(scenario, "x" * 20_000, "two")
+
+
+def test_one_that_is_cancelled_before_it_begins_leaves_the_kept_picture_in_its_place():
+    async def scenario(worker, now):
+        await worker.start(question(now))
+        cancelled = question(now)
+        cancelled.cancel.set()
+        with pytest.raises(Cancelled):
+            await worker.start(cancelled)
+        assert len(worker.store) == 1
+
+    run(scenario, "42")
+
+
+def test_an_event_loop_that_closes_first_costs_the_next_questions_nothing(monkeypatch):
+    brake = Brake(monkeypatch)
+
+    async def abandon(worker):
+        for seed in range(2):
+            worker.start(question(perf_counter(), seed))
+
+    async def ask(worker):
+        asked = worker.start(question(perf_counter(), seed=2))
+        brake.go.set()
+        return await asyncio.wait_for(asked, 60)
+
+    with awares_edge.scripted(["one", "two", "three"]) as model:
+        worker = Worker(model, ServeOptions())
+        asyncio.run(abandon(worker))
+        try:
+            assert asyncio.run(ask(worker)).answer.text == "three"
+        finally:
+            worker.close()
