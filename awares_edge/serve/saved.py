@@ -92,7 +92,8 @@ class SavedPictures:
             return False
         except (AwaresError, OSError, ValueError) as error:
             self._count("discarded")
-            self._warn("%s cannot be used and is removed: %s", path, error)
+            reason = getattr(error, "strerror", None) or error
+            self._warn("%s cannot be used and is removed: %s", path, reason)
             with suppress(OSError):
                 path.unlink()
             return False
@@ -240,7 +241,9 @@ def make_private(folder: Path) -> None:
         private = is_private(folder)
     except OSError as error:
         raise InputError(f"{folder} cannot be used: {error.strerror or error}") from error
+    if folder.is_symlink():
+        raise InputError(f"{folder} is a link: name the folder that it leads to")
     if not private:
         raise InputError(
-            f"{folder} must be a folder of yours that nobody else can write to: chmod 700 {folder}"
+            f"{folder} must be a folder of yours that no one else can write to: chmod 700 {folder}"
         )

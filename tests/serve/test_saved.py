@@ -314,6 +314,11 @@ class TestRefused:
         with scripted() as model, pytest.raises(InputError, match="chmod 700"):
             SavedPictures(model, folder, 1)
 
+    def test_a_link_to_a_folder(self, folder, tmp_path):
+        folder.symlink_to(tmp_path, target_is_directory=True)
+        with scripted() as model, pytest.raises(InputError, match="is a link"):
+            SavedPictures(model, folder, 1)
+
     @pytest.mark.parametrize("under", ["", "inside"])
     def test_a_file_in_its_place(self, folder, under):
         folder.write_bytes(b"")
