@@ -100,7 +100,7 @@ class Failed:
     """An exchange was cancelled or failed, or could not begin (its id is then 0).
 
     Attributes:
-        cancelled: whether it was cancelled, which is nobody's fault.
+        cancelled: whether it was cancelled, which is no fault.
     """
 
     kind: ClassVar = "error"

@@ -55,7 +55,7 @@ class _Question:
 
     Attributes:
         turns: one trace a turn; the last one is being generated.
-        said: text of every complete turn.
+        texts: of every complete turn.
         call, call_text: the last call and its text.
         crops: the regions that were sent for this question.
         calls_left: how often the model may still look closer.
@@ -86,7 +86,7 @@ class _Question:
             cuts, dialogue, options.policies, progressive=options.mode == "progressive"
         )
         self.turns = [TurnTrace()]
-        self.said: list[str] = []
+        self.texts: list[str] = []
         self.speech = Speech(self.profile)
         self.call, self.call_text = Call("none"), ""
         self.crops: list[ZoomedCrop] = []
@@ -170,7 +170,7 @@ class _Question:
         return choice
 
     def _next_turn(self, reply: ModelReply) -> Iterator[Event]:
-        self.said.append(reply.text)
+        self.texts.append(reply.text)
         self.turns.append(TurnTrace())
         return self.speech.end_turn()
 
@@ -181,8 +181,8 @@ class _Question:
         return CropsRequested(crops)
 
     def _finish(self, reply: ModelReply) -> Iterator[Event]:
-        self.said.append(reply.text)
-        text = extract_answer(self.profile.answer, self.said)
+        self.texts.append(reply.text)
+        text = extract_answer(self.profile.answer, self.texts)
         yield from self.speech.end_turn(text)
         self.dialogue.finish()
         yield self._answer(reply, text)

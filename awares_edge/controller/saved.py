@@ -40,8 +40,8 @@ class SavedRegion:
 
 @dataclass(frozen=True, slots=True)
 class SavedPicture:
-    """Views and regions of one picture under one model and profile. It names neither: whoever keeps
-    it must."""
+    """Views and regions of one picture under one model and profile. It names neither: the
+    caller must keep both with it."""
 
     views: tuple[SavedView, ...]
     regions: tuple[SavedRegion, ...] = ()

@@ -90,7 +90,7 @@ class Answer:
 
     Attributes:
         text: the answer.
-        reasoning: what the model said around it: its thoughts, of all turns; empty for AwaRes.
+        reasoning: what the model wrote around it: its thoughts, of all turns; empty for AwaRes.
         reasoning_tokens: length of `reasoning` in tokens; None where a server did not report it.
         mode: "awares", "progressive" (calls inside crops), or a baseline: "full" (whole picture
             at once), "low" (never zoom).

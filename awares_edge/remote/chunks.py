@@ -8,7 +8,7 @@ from typing import Any
 
 from awares_edge.controller.trace import COUNTS, Phase, TurnTrace
 from awares_edge.errors import ContextOverflow, EndpointError
-from awares_edge.remote.failures import is_too_long, said, unusable
+from awares_edge.remote.failures import error_message, is_too_long, unusable
 from awares_edge.schema import shown
 
 _MOST_TOKENS = 1 << 40
@@ -87,7 +87,7 @@ class ChunkReader:
             EndpointError: the chunk is an error, or is not of a chat completion.
         """
         if "error" in chunk:
-            reason = said(dict(chunk))
+            reason = error_message(dict(chunk))
             if is_too_long(str(chunk["error"])):
                 raise ContextOverflow("picture and question do not fit into the server's context")
             raise EndpointError(f"{self.url} failed while it answered: {shown(reason, 200)}")

@@ -25,7 +25,7 @@ from awares_edge.schema import parse_json
 
 
 class UnknownProtocol(InputError):
-    """A server does not say how its model is asked, and nobody else does."""
+    """Neither the server nor the caller names the protocol."""
 
 
 MAX_ABOUT_BYTES = 4 << 20

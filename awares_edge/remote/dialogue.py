@@ -33,7 +33,7 @@ _SIGN = 3
 
 @dataclass(slots=True)
 class Conversation:
-    """What was said about one view so far.
+    """The conversation about one view so far.
 
     Attributes:
         messages: all of them, in order.
@@ -199,7 +199,7 @@ class RemoteDialogue:
         """Not known without logits."""
 
     def finish(self) -> None:
-        self._conversation.messages.append(messages.said(self._reply.text))
+        self._conversation.messages.append(messages.reply(self._reply.text))
         self._before[self._view] = self._conversation
 
     def count(self, text: str) -> None:
@@ -207,7 +207,7 @@ class RemoteDialogue:
 
     def _reply_with(self, message: Message) -> None:
         talk = self._conversation
-        talk.messages += [messages.said(self._reply.text), message]
+        talk.messages += [messages.reply(self._reply.text), message]
         talk.calls += 1
 
     def _listen(self, more: dict[str, Any]) -> Generator[str, None, RemoteReply]:
@@ -224,8 +224,8 @@ class RemoteDialogue:
         text = _Text()
         with closing(self._link.complete(body, reader, self._limits, text.whole)) as replies:
             for piece, _ in replies:
-                said = text.add(piece)
-                if new := self._release(said[: self._syntax.certain(said)]):
+                so_far = text.add(piece)
+                if new := self._release(so_far[: self._syntax.certain(so_far)]):
                     yield new
         self._note(reader.ending)
         reply = self._with_stop(text.whole(), reader.ending)

@@ -21,7 +21,7 @@ class StatusError(AwaresError):
 
     Attributes:
         status: of HTTP.
-        body: what the server said, cut to `MAX_ERROR_BYTES`.
+        body: of the server's response, cut to `MAX_ERROR_BYTES`.
         wait: seconds after which it asks to be tried again; 0 where it does not say.
     """
 

@@ -44,8 +44,8 @@ def unusable(url: str, what: str) -> EndpointError:
     return EndpointError(f"{url} did not answer with a chat completion: {what}")
 
 
-def said(body: object) -> str:
-    """What an error object says, as servers shape it; empty where it says nothing."""
+def error_message(body: object) -> str:
+    """The message in an error object, as servers shape it; empty where there is none."""
     if isinstance(body, dict):
         body = body.get("error", body)
         body = body.get("message", body.get("detail")) if isinstance(body, dict) else body
@@ -60,7 +60,7 @@ def is_too_long(text: str) -> bool:
 def _refused(error: StatusError, url: str) -> AwaresError:
     text = error.body.decode("utf-8", "replace")
     try:
-        reason = said(json.loads(text))
+        reason = error_message(json.loads(text))
     except (ValueError, RecursionError):
         reason = ""
     if error.status == 400 and is_too_long(text):

@@ -37,8 +37,8 @@ def follow_up(profile: ProtocolProfile, text: str) -> Message:
     return {"role": "user", "content": profile.follow_up.replace("{question}", text)}
 
 
-def said(text: str) -> Message:
-    """What the model has said."""
+def reply(text: str) -> Message:
+    """What the model has answered, or its call."""
     return {"role": "assistant", "content": text}
 
 

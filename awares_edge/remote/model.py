@@ -232,7 +232,7 @@ class OwnPicture(RemotePicture):
         talk = [*before, asked]
         for event in own.answer_events(self._link, talk, options, limits):
             if isinstance(event, Answer):
-                self._talk = (*talk, messages.said(event.text))
+                self._talk = (*talk, messages.reply(event.text))
             yield event
 
     def _forget(self) -> None:

@@ -1,7 +1,7 @@
 """Replies of a fixed length and text, so that every server does the same work when it is measured.
 
 A server's logits cannot be steered. It is asked for as many tokens as a scripted reply has, and
-told not to stop earlier; what it writes is replaced by the script as it comes. So it does the work
+asked not to stop earlier; what it writes is replaced by the script as it comes. So it does the work
 of that reply, and the loop goes on as scripted.
 """
 

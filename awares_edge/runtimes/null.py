@@ -166,10 +166,10 @@ class NullSession(Session):
         row[self._runtime.end] = 1.0
         start = max((at for at in self._replies if at <= length), default=None)
         if start is not None:
-            said = self.ids[start:length]
+            written = self.ids[start:length]
             for rank, reply in enumerate(reversed(self._replies[start])):
-                if len(said) < len(reply) and reply[: len(said)] == said:
-                    row[reply[len(said)]] = 10.0 + rank
+                if len(written) < len(reply) and reply[: len(written)] == written:
+                    row[reply[len(written)]] = 10.0 + rank
         return row
 
     def _truncate(self, cells: int) -> None:

@@ -74,7 +74,7 @@ def json_schema(wanted: ResponseFormat | None) -> dict[str, Any] | None:
 
 
 def instructions(schema: dict[str, Any]) -> str:
-    """What the model is told about the form of its answer, behind the question."""
+    """What stands behind the question about the form of the answer."""
     if set(schema) == {"type"}:
         return "Answer with a JSON object."
     return f"Answer with a JSON object that matches this schema: {json.dumps(schema)}"

@@ -126,13 +126,13 @@ def extension(
     more: dict[str, Any] = {"images": images, "ignored": list(ignored)}
     if answer is None:
         return {"asked": False, **more}
-    told = {
+    looked = {
         "view": answer.view,
         "call_text": answer.call_text,
         "zoomed": crops(answer.crops),
         "log_probability": answer.log_probability,
     }
-    return {"asked": True, **answer.to_dict(), **told, **more}
+    return {"asked": True, **answer.to_dict(), **looked, **more}
 
 
 def crops(event: CropsRequested | Sequence[Any]) -> list[dict[str, Any]]:

@@ -160,7 +160,7 @@ class ChatRequest(_Body):
 
 
 def read_request(body: bytes, options: ServeOptions) -> tuple[ChatRequest, tuple[str, ...]]:
-    """The request, and the names of parameters that are ignored because the server was told to.
+    """The request, and the names of parameters that are ignored because the options say so.
 
     Raises:
         Refusal: not JSON, not of this shape, or it asks for what cannot be done.

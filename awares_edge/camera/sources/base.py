@@ -63,7 +63,7 @@ class Source(ABC):
 
     @abstractmethod
     def retrieve(self) -> Pixels:
-        """The frame that was grabbed last: uint8 [height, width, 3], RGB, nobody else's.
+        """The frame that was grabbed last: uint8 [height, width, 3], RGB; the caller may keep it.
 
         Raises:
             CameraError: it cannot be decoded or used; the message is one line.

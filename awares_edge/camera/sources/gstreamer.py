@@ -137,12 +137,12 @@ class GStreamerSource(Source):
                 raise CameraError(f"{self.info.name} sends no frames: {self._why_ended()}")
 
     def _why_ended(self) -> str:
-        """What GStreamer said, one line."""
+        """The first error or warning of GStreamer, one line."""
         if self._process is not None:
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(0.5)
-        said = os.pread(self._errors, 1 << 16, 0)
-        for line in said.decode(errors="replace").splitlines():
+        written = os.pread(self._errors, 1 << 16, 0)
+        for line in written.decode(errors="replace").splitlines():
             found = re.match(
                 r"(?:ERROR|WARNING): (?:erroneous pipeline: |from element \S+: )?(.+)", line
             )

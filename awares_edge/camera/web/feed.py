@@ -76,7 +76,7 @@ class Feed:
         """Server-sent events from now on, until the page leaves or the server ends."""
         woken = asyncio.Event()
         self._woken.add(woken)
-        number, told = self._station.last_event, self._news[0]
+        number, sent = self._station.last_event, self._news[0]
         try:
             yield b": hello\n\n"
             while not self._ended:
@@ -88,8 +88,8 @@ class Feed:
                 woken.clear()
                 events = self._station.events_after(number)
                 bodies = merged(events, self._station)
-                if self._news[0] != told:
-                    told = self._news[0]
+                if self._news[0] != sent:
+                    sent = self._news[0]
                     bodies.append(self._news[1])
                 if bodies:
                     number = events[-1].number if events else number

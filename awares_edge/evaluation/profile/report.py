@@ -202,8 +202,8 @@ def _sustained(samples: Sequence[dict[str, Any]], found: dict[str, Any]) -> list
     if found["celsius"]:
         heat = [(s["at_s"], s["celsius"]) for s in shown if s["celsius"] is not None]
         throttled = found["throttled"]
-        said = "not reported" if throttled is None else f"{throttled} times"
-        caption = f"Hottest thermal zone in °C; throttled: {said}."
+        times = "not reported" if throttled is None else f"{throttled} times"
+        caption = f"Hottest thermal zone in °C; throttled: {times}."
         parts.append(figure(lines([("°C", heat)], "seconds", "°C"), caption))
     else:
         parts.append(paragraph("This machine reports no temperature.", "quiet"))

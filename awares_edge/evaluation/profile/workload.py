@@ -108,9 +108,9 @@ class Steer:
             return logits
         turn, start = min(len(session.notes), len(self._replies)) - 1, max(session.notes)
         steered: Logits = logits.copy()
-        for row, said in zip(
+        for row, at in zip(
             steered, range(len(ids) - len(logits) + 1 - start, len(ids) + 1 - start), strict=True
         ):
-            if 0 <= said < len(self._replies[turn]):
-                row[self._replies[turn][said]] = row.max() + _LEAD
+            if 0 <= at < len(self._replies[turn]):
+                row[self._replies[turn][at]] = row.max() + _LEAD
         return steered

@@ -135,8 +135,8 @@ def build_graph(
     network = builder.create_network(_network_flags(module))
     parser = module.OnnxParser(network, logger)
     if not parser.parse_from_file(str(path)):
-        said = [parser.get_error(i).desc() for i in range(parser.num_errors)]
-        reason = next((" ".join(line.split()) for line in said if line), messages.reason())
+        errors = [parser.get_error(i).desc() for i in range(parser.num_errors)]
+        reason = next((" ".join(line.split()) for line in errors if line), messages.reason())
         raise ExportError(f"{product} refuses {name}: {reason}")
     _refuse_ignored_inputs(messages, product, name)
     config = builder.create_builder_config()
