@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from awares_edge.controller import Answer, Model, Picture
+from awares_edge.errors import InputError
 from awares_edge.serve.images import Box, Sheet
 from awares_edge.serve.kv_file import Key
 from awares_edge.serve.saved import SavedPictures
@@ -44,7 +45,7 @@ class PictureStore:
     A picture is found again only by the SHA-256 of its files and of everything that decides what
     is in its cache: the profile with its system prompt, its sizes and limits. It is lent to one
     question at a time, and comes back only if that question was answered: one that failed or was
-    interrupted costs the picture its place.
+    interrupted costs the picture its place. One that cannot be asked costs nothing.
 
     Args:
         most: pictures that are kept.
@@ -92,10 +93,15 @@ class PictureStore:
             kept = self._kept.pop(key, None)
         if kept is None:
             kept = self._open(digest, make())
-        kept.answered = False
+        before, kept.answered, asked = kept.answered, False, True
         try:
             yield kept
+        except InputError:  # nothing was computed: the picture is as it was
+            kept.answered, asked = before, False
+            raise
         finally:
+            if asked:
+                self._save(kept)
             self._give_back(key, kept)
 
     def answered(self, kept: Kept, answer: Answer) -> None:
@@ -149,7 +155,6 @@ class PictureStore:
         return whole.hexdigest()
 
     def _give_back(self, key: str, kept: Kept) -> None:
-        self._save(kept)
         gone = []
         with self._lock:
             # Two questions about one picture at a time open it twice; one copy is enough.

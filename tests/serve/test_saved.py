@@ -2,13 +2,14 @@
 
 import os
 import threading
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import awares_edge
-from awares_edge.errors import InputError
+from awares_edge.errors import InputError, QuestionError
 from awares_edge.runtimes.null import NullRuntime
 from awares_edge.serve.images import ImageData, make_sheet
 from awares_edge.serve.saved import SavedPictures
@@ -27,7 +28,16 @@ def scripted(protocol="paper", identity="a", context=32_768):
     return model
 
 
-def run(folder, *seeds, model=None, size=(448, 336), fail=False, most_bytes=1 << 30, **changed):
+def run(
+    folder,
+    *seeds,
+    model=None,
+    size=(448, 336),
+    question="What?",
+    fail=False,
+    most_bytes=1 << 30,
+    **changed,
+):
     """Start, ask about pictures, and stop: how many tokens of each were there already, and how many
     files were loaded, written and discarded.
 
@@ -40,15 +50,15 @@ def run(folder, *seeds, model=None, size=(448, 336), fail=False, most_bytes=1 <<
             setattr(model.runtime, name, value)
         saved = SavedPictures(model, folder, most_bytes)
         store = PictureStore(model, most=8, most_bytes=1 << 30, cell_bytes=1000, saved=saved)
-        for seed in seeds:
-            data = ImageData((encoded(picture(seed, size)),), str(seed))
-            with store.borrow(data.digest, lambda data=data: make_sheet(data, 10**8)) as kept:
-                answer = kept.picture.ask("What?")
-                if fail:
-                    break
-                store.answered(kept, answer)
-            reused.append(answer.turns[0].reused_tokens)
-        store.close()
+        with closing(store):
+            for seed in seeds:
+                data = ImageData((encoded(picture(seed, size)),), str(seed))
+                with store.borrow(data.digest, lambda data=data: make_sheet(data, 10**8)) as kept:
+                    answer = kept.picture.ask(question)
+                    if fail:
+                        break
+                    store.answered(kept, answer)
+                reused.append(answer.turns[0].reused_tokens)
         return reused, dict(saved.counts)
 
 
@@ -121,6 +131,12 @@ class TestKept:
         ask(folder, 0)
         ask(folder, 0, fail=True)
         assert files(folder) == []
+
+    def test_a_question_that_cannot_be_asked_removes_nothing(self, folder):
+        cold = ask(folder, 0)
+        with pytest.raises(QuestionError):
+            ask(folder, 0, question="")
+        assert ask(folder, 0) > cold
 
     def test_what_was_saved_is_not_written_again(self, folder):
         assert run(folder, 0, 0, 0)[1]["written"] == 1

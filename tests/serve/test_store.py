@@ -3,6 +3,7 @@
 import pytest
 
 import awares_edge
+from awares_edge.errors import QuestionError
 from awares_edge.serve.images import ImageData, make_sheet
 from awares_edge.serve.store import PictureStore
 from tests.serve.support import encoded, picture
@@ -14,11 +15,11 @@ def store(model, most=8, most_bytes=1 << 30):
     return PictureStore(model, most=most, most_bytes=most_bytes, cell_bytes=CELL)
 
 
-def ask(kept_pictures, seed=0, size=(448, 336), fail=False):
+def ask(kept_pictures, seed=0, size=(448, 336), question="What?", fail=False):
     """Ask about a picture; whether its KV was there, the system prompt's aside."""
     data = ImageData((encoded(picture(seed, size)),), f"{seed} {size}")
     with kept_pictures.borrow(data.digest, lambda: make_sheet(data, 10**8)) as kept:
-        answer = kept.picture.ask("What?")
+        answer = kept.picture.ask(question)
         if fail:
             raise RuntimeError
         kept_pictures.answered(kept, answer)
@@ -48,6 +49,15 @@ def test_one_that_fails_later_loses_its_place():
         with pytest.raises(RuntimeError):
             ask(kept, fail=True)
         assert ask(kept) == cold
+
+
+def test_a_question_that_cannot_be_asked_leaves_the_picture_in_its_place():
+    with awares_edge.scripted(["a"] * 3) as model:
+        kept = store(model)
+        cold = ask(kept)
+        with pytest.raises(QuestionError):
+            ask(kept, question="")
+        assert ask(kept) > cold
 
 
 def test_another_profile_is_another_picture():
