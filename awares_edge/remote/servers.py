@@ -91,8 +91,8 @@ def choose(body: Mapping[str, Any], wanted: str | None, url: str) -> Served:
         wanted = next(iter(entries))
     if wanted is None or wanted not in entries:
         names = ", ".join(shown(name)[1:-1] for name in list(entries)[:8])
-        problem = "several models, name one" if wanted is None else f"no model {shown(wanted)}"
-        raise InputError(f"{url} has {problem}: {names}")
+        problem = "several models" if wanted is None else f"no model {shown(wanted)}"
+        raise InputError(f"{url} has {problem}: name one of {names}")
     return _served(wanted, entries[wanted])
 
 

@@ -93,7 +93,7 @@ class SavedPictures:
         except (AwaresError, OSError, ValueError) as error:
             self._count("discarded")
             reason = getattr(error, "strerror", None) or error
-            self._warn("%s cannot be used and is removed: %s", path, reason)
+            self._warn("%s cannot be used, the picture is computed anew: %s", path, reason)
             with suppress(OSError):
                 path.unlink()
             return False

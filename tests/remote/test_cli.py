@@ -216,7 +216,7 @@ class TestProfile:
         (["--endpoint", "http://127.0.0.1:9"], "cannot reach http://127.0.0.1:9/v1/models"),
         (["--endpoint", "http://user:word@h/v1"], "must not hold a user name or a password"),
         (["--endpoint", "URL"], "name its protocol profile (--protocol)"),
-        (["--endpoint", "URL", "--model", "x"], "has no model 'x': m"),
+        (["--endpoint", "URL", "--model", "x"], "has no model 'x': name one of m"),
         (["--endpoint", "URL", "--model", "m", "--model", "m"], "give one for each, or none"),
         (["--model", "m"], "give one for each, or none"),
         (["--endpoint", "URL", "--threads", "1"], "--threads is for bundles: name one"),

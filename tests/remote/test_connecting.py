@@ -44,7 +44,7 @@ def test_a_plain_server_needs_a_profile():
 def test_of_several_models_one_must_be_named():
     models = {"data": [{"id": "one"}, {"id": "t\x1bwo"}]}
     with faking(models=models) as fake:
-        with pytest.raises(InputError, match=r"several models, name one: one, t\\x1bwo"):
+        with pytest.raises(InputError, match=r"several models: name one of one, t\\x1bwo"):
             awares_edge.connect(fake.url, protocol="paper")
         with awares_edge.connect(fake.url, model="one", protocol="paper") as model:
             assert model.about.name == "one"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
-from urllib.parse import urlsplit
 
 from awares_edge.schema import shown
 
@@ -51,7 +50,8 @@ def source_name(path: str, model: str | None) -> str:
         return Path(path).resolve().name
     # Untrusted text. The hub's names have an owner, llama.cpp's are the paths of files.
     name = model.rstrip("/").rpartition("/")[2]
-    return f"{shown(name)[1:-1]} at {shown(urlsplit(path).netloc)[1:-1]}"
+    host = path.partition("://")[2].partition("/")[0]
+    return f"{shown(name)[1:-1]} at {shown(host)[1:-1]}"
 
 
 @dataclass(frozen=True, slots=True)
