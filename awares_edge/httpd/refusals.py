@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from starlette.requests import Request
 from starlette.responses import Response
 
 from awares_edge.errors import (
@@ -93,3 +94,11 @@ def as_refusal(error: Exception, param: str | None = "messages") -> Refusal:
         return Refusal(503, message, kind="server_error", code="out_of_memory")
     message = str(error) if isinstance(error, AwaresError) else "the server failed"
     return Refusal(500, message, kind="server_error", code="internal_error")
+
+
+async def unexpected(_: Request, error: Exception) -> Response:
+    """The response to an error that no route handles. uvicorn closes the connection after it, which
+    a client that would use it again must be able to see."""
+    refusal = as_refusal(error, None)
+    refusal.headers["Connection"] = "close"
+    return refusal.response()

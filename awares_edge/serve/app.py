@@ -20,7 +20,7 @@ from awares_edge._version import __version__
 from awares_edge.controller import Model
 from awares_edge.errors import AwaresError
 from awares_edge.httpd.guard import Guard, read_body
-from awares_edge.httpd.refusals import Refusal, as_refusal, json_response, stopping
+from awares_edge.httpd.refusals import Refusal, as_refusal, json_response, stopping, unexpected
 from awares_edge.schema import shown
 from awares_edge.serve.chat import Chat
 from awares_edge.serve.options import ServeOptions
@@ -70,7 +70,7 @@ def create_app(model: Model, options: ServeOptions) -> Any:
         # Some orchestrators probe with HEAD.
         app.add_api_route(path, _counted(chat, probe), methods=["HEAD"], include_in_schema=False)
     app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(Exception, _unexpected)
+    app.add_exception_handler(Exception, unexpected)
     app.openapi = lambda: _describe(app)
     guarded = Guard(app, options)
     return _Application(guarded, chat)
@@ -180,13 +180,19 @@ def _counted(
 ) -> Callable[[Request], Awaitable[Response]]:
     """A route whose errors have OpenAI's shape, and whose chat requests are counted."""
 
+    def count(request: Request, status: int) -> None:
+        if request.scope["path"] == _CHAT:
+            chat.metrics.request(status)
+
     async def route(request: Request) -> Response:
         try:
             response = await answer(request)
         except (AwaresError, MemoryError) as error:
             response = as_refusal(error).response()
-        if request.scope["path"] == _CHAT:
-            chat.metrics.request(response.status_code)
+        except Exception:  # `unexpected` answers, and uvicorn logs the traceback
+            count(request, 500)
+            raise
+        count(request, response.status_code)
         return response
 
     return route
@@ -195,10 +201,6 @@ def _counted(
 async def _http_error(_: Request, error: Any) -> Response:
     message = _HTTP_KINDS.get(error.status_code, "the request cannot be answered")
     return Refusal(error.status_code, message, headers=error.headers).response()
-
-
-async def _unexpected(_: Request, error: Exception) -> Response:
-    return as_refusal(error).response()
 
 
 def _describe(app: Any) -> dict[str, Any]:

@@ -120,6 +120,14 @@ def test_probes_answer(server):
     assert server.http.get("/readyz").status_code == 200
 
 
+def test_a_fault_of_the_model_is_a_500_and_counted(monkeypatch):
+    with serving("42") as server:
+        monkeypatch.setattr(server.model, "open", lambda _: 1 / 0)
+        response = server.post(ask())
+        assert (response.status_code, response.json()["error"]["code"]) == (500, "internal_error")
+        assert server.metric("requests_total", '{status="500"}') == 1
+
+
 def test_metrics_count_what_happened():
     with serving(CALL, "42", "no") as server:
         usage = [server.chat(ask())["usage"], server.chat(ask(seed=1))["usage"]]

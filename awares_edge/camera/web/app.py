@@ -36,7 +36,7 @@ from awares_edge.camera.web.requests import (
 )
 from awares_edge.errors import AwaresError
 from awares_edge.httpd.guard import Guard, read_body
-from awares_edge.httpd.refusals import Refusal, as_refusal, json_response
+from awares_edge.httpd.refusals import Refusal, as_refusal, json_response, unexpected
 
 T = TypeVar("T")
 
@@ -80,7 +80,7 @@ def create_app(station: Station, models: ModelChoices, options: PageOptions) -> 
             for path, method, answer in routes.all()
         ],
         lifespan=lifespan,
-        exception_handlers={HTTPException: _http_error, Exception: _unexpected},
+        exception_handlers={HTTPException: _http_error, Exception: unexpected},
     )
     app.router.redirect_slashes = False
     # The files are not secret, and a browser without the token needs them to ask for it.
@@ -272,7 +272,3 @@ def _answered(
 async def _http_error(_: Request, error: Any) -> Response:
     message = _HTTP_KINDS.get(error.status_code, "the request cannot be answered")
     return Refusal(error.status_code, message, headers=error.headers).response()
-
-
-async def _unexpected(_: Request, error: Exception) -> Response:
-    return as_refusal(error, None).response()
