@@ -18,7 +18,15 @@ from awares_edge.checkpoint.checkpoint import Checkpoint
 from awares_edge.checkpoint.fingerprint import fingerprint
 from awares_edge.checkpoint.lora import Adapter
 from awares_edge.errors import CheckpointError, InputError
-from awares_edge.export.measured import LEAST_QUESTIONS, Inputs, Measured, Origin, measured_layers
+from awares_edge.export import histogram
+from awares_edge.export.measured import (
+    LEAST_QUESTIONS,
+    Inputs,
+    Measured,
+    Origin,
+    input_owner,
+    measured_layers,
+)
 
 
 class Statistics:
@@ -33,12 +41,21 @@ class Statistics:
         self._largest: dict[str, NDArray[np.float32]] = {}
         self._magnitudes: dict[str, NDArray[np.float64]] = {}
         self._squares: dict[str, NDArray[np.float64]] = {}
+        self._histograms: dict[str, NDArray[np.int64]] = {}
 
     def add(self, name: str, inputs: NDArray[np.float32]) -> None:
         """Count inputs float32 [n, in] of one layer."""
         magnitudes = np.abs(inputs)
+        before = self._largest.get(name)
         largest = magnitudes.max(axis=0)
-        self._largest[name] = np.maximum(self._largest.get(name, largest), largest)
+        if before is not None:
+            largest = np.maximum(before, largest)
+        self._largest[name] = largest
+        if name == input_owner(name):
+            counts = histogram.count(magnitudes, largest)
+            if before is not None:
+                counts += histogram.grow(self._histograms[name], before, largest)
+            self._histograms[name] = counts
         for sums, values in (
             (self._magnitudes, magnitudes.sum(axis=0, dtype=np.float64)),
             (self._squares, np.square(inputs, dtype=np.float64).sum(axis=0)),
@@ -63,6 +80,7 @@ class Statistics:
             largest,
             (self._magnitudes[name] / count).astype(np.float32),
             (self._squares[name] / count).astype(np.float32),
+            (self._histograms[input_owner(name)] / count).astype(np.float32),
         )
 
 

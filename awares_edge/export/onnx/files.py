@@ -9,7 +9,7 @@
 fp16 on a CPU is a storage format: most CPUs have no fp16 arithmetic, so there onnxruntime widens
 the matrices once, when it loads them, and computes in fp32. A GPU takes the fp16 graphs.
 
-int8, int4 and int8+int4 are for CPUs. Where the language model is quantized, the embedding is
+int8, int4, int8+int4 and w8a8 are for CPUs. Where the language model is quantized, the embedding is
 stored in fp16, and the head has its own weights, even where the checkpoint ties it.
 """
 
@@ -24,8 +24,10 @@ import onnx
 from awares_edge.bundle.writer import BundleWriter
 from awares_edge.checkpoint.checkpoint import Checkpoint
 from awares_edge.checkpoint.names import EMBEDDING
+from awares_edge.checkpoint.preprocessor import read_preprocessing
 from awares_edge.checkpoint.tensorfile import Weights
 from awares_edge.errors import ExportError
+from awares_edge.export.base import RANGES, RangeMethod
 from awares_edge.export.graph.text import build_text
 from awares_edge.export.graph.vision import build_vision
 from awares_edge.export.graph.weights import FP16, FP32, Written, write_npy
@@ -33,7 +35,8 @@ from awares_edge.export.measured import Measured
 from awares_edge.export.onnx.budget import MB, fit_mix
 from awares_edge.export.onnx.dialect import OnnxBuilder, OnnxText, OnnxVision
 from awares_edge.export.onnx.precisions import Formats
-from awares_edge.export.smoothing import smooth
+from awares_edge.export.ranges import matrix_range
+from awares_edge.export.smoothing import Smoothed, smooth
 from awares_edge.spec import EMBEDDING_NAME, ModelSpec, half_graph
 
 FEW_TOKENS = 2
@@ -53,6 +56,7 @@ def write_files(
     block: int = 64,
     seven_bit: bool = False,
     budget_mb: float | None = None,
+    ranges: RangeMethod = RANGES,
 ) -> Mapping[str, str]:
     """Write graphs and weights into a bundle.
 
@@ -63,6 +67,7 @@ def write_files(
         measured: statistics of the inputs, to smooth outliers with; None for none.
         keep, block, seven_bit: see `Formats`.
         budget_mb: most MB of all weights, at precision "mixed".
+        ranges: of inputs, at precision "w8a8", which needs `measured`.
 
     Returns:
         facts for the bundle's provenance.
@@ -78,10 +83,15 @@ def write_files(
             f"this checkpoint has {spec.head_dim}"
         )
     formats = Formats(precision, keep, block, seven_bit, depth=spec.vision.depth)
-    facts: Mapping[str, str] = {}
+    facts: dict[str, str] = {}
     embedding = weights.tensor(EMBEDDING)
     if measured is not None:
-        weights, facts = _calibrate(spec, weights, formats, measured, budget_mb)
+        smoothed, facts = _calibrate(spec, weights, formats, measured, budget_mb)
+        weights = smoothed.weights
+        if precision == "w8a8":
+            pixels = read_preprocessing(source.root)
+            formats.over(lambda name: matrix_range(name, smoothed.measured, ranges, pixels))
+            facts["ranges"] = ranges
     graphs = _graphs(spec, weights, formats, FP32)
     table = formats.embedding()
     formats.check_keep()
@@ -101,8 +111,8 @@ def _calibrate(
     formats: Formats,
     measured: Measured,
     budget_mb: float | None,
-) -> tuple[Weights, Mapping[str, str]]:
-    """Choose formats by what was measured; the smoothed weights, and facts for the provenance."""
+) -> tuple[Smoothed, dict[str, str]]:
+    """Choose formats by what was measured; the smoothed model, and facts for the provenance."""
     mix: Mapping[str, str] = {}
     if budget_mb is not None:
         mix = fit_mix(spec, weights, formats, measured, budget_mb * MB)
@@ -118,7 +128,7 @@ def _calibrate(
     if mix:
         counts = Counter(mix.values()).most_common()
         facts["mix"] = ", ".join(f"{count} {kind}" for kind, count in counts)
-    return smoothed.weights, facts
+    return smoothed, facts
 
 
 def _graphs(

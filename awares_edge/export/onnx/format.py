@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from awares_edge.errors import ExportError
-from awares_edge.export.base import ExportFormat, Help, Written
+from awares_edge.export.base import RANGES, ExportFormat, Help, RangesSetting, Written
 
 if TYPE_CHECKING:
     from awares_edge.bundle.writer import BundleWriter
@@ -23,9 +23,10 @@ class OnnxFormat(ExportFormat):
     Attributes:
         precision: of the weights. At int8, int4 and int8+int4 the device, a CPU, quantizes the
             inputs of int8 layers by itself. fp16 and int4-fp16 (4-bit language model, fp16 vision)
-            are for GPUs.
+            are for GPUs. w8a8 quantizes inputs over measured ranges, in standard ONNX (QDQ).
         calibration: where given, outliers are smoothed, and layers that would still lose too much
-            are stored in fp16.
+            are stored in fp16. Needed at w8a8 and mixed.
+        ranges: at w8a8: how the ranges of inputs follow from the calibration; None for `RANGES`.
         keep: exceptions, each "PATTERN=FORMAT"; the first that matches a layer's name wins.
         block: inputs of a 4-bit block.
         seven_bit: keep int8 weights within 64.
@@ -37,7 +38,9 @@ class OnnxFormat(ExportFormat):
     needs: ClassVar[tuple[str, ...]] = ("onnx",)
     extra: ClassVar[str] = "export"
 
-    precision: Literal["fp32", "fp16", "int8", "int4", "int8+int4", "int4-fp16", "mixed"] = "fp32"
+    precision: Literal[
+        "fp32", "fp16", "int8", "int4", "int8+int4", "int4-fp16", "w8a8", "mixed"
+    ] = "fp32"
     keep: Annotated[
         tuple[str, ...],
         Help("PATTERN=FORMAT: store the layers that match in another format, as lm_head=fp16."),
@@ -54,11 +57,15 @@ class OnnxFormat(ExportFormat):
         Help("At mixed, most MB (1,000,000 bytes) of all weights.", 0.01, 1e6, "MB"),
     ] = None
 
+    ranges: RangesSetting = None
+
     def check(self) -> None:
         """
         Raises:
-            ExportError: a budget without "mixed", or "mixed" without a budget or a calibration.
+            ExportError: a budget without "mixed", or "mixed" without a budget or a calibration;
+                "w8a8" without a calibration, or ranges without "w8a8".
         """
+        self.check_ranges(self.ranges, ("w8a8",))
         mixed = self.precision == "mixed"
         if mixed and (self.budget_mb is None or self.calibration is None):
             raise ExportError(
@@ -94,4 +101,5 @@ class OnnxFormat(ExportFormat):
             block=self.block,
             seven_bit=self.seven_bit,
             budget_mb=self.budget_mb,
+            ranges=self.ranges or RANGES,
         )

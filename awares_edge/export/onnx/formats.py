@@ -16,7 +16,7 @@ from onnx import TensorProto
 
 from awares_edge.checkpoint.tensorfile import Array
 from awares_edge.export.graph.builder import Builder
-from awares_edge.export.graph.quantize import onnx_dtype, scale_rows, to_integers
+from awares_edge.export.graph.quantize import Int8, onnx_dtype, scale_rows, to_integers
 from awares_edge.export.graph.weights import FP32, Matrix, Rounding, TensorType
 from awares_edge.runtimes.threads import cores
 
@@ -25,6 +25,7 @@ _INT8_COMPUTE = 4
 """`accuracy_level` of MatMulNBits: the input is quantized to int8, block by block."""
 _UINT8_LEVELS = 127.5
 """Steps of a uint8 input on each side of zero, where its range is about symmetric."""
+_INT8_LEVELS = 127
 
 _FIT_NUMBERS = 1 << 18
 """Weights that are fitted at a time: what the fit needs then stays in the CPU's cache."""
@@ -93,6 +94,42 @@ class DynamicInt8:
         del dtype  # graphs of this format compute in fp32
         inputs = (value, *graph.matrix(matrix, self), *(("", bias) if bias else ()))
         return graph.op("DynamicQuantizeMatMul", *inputs, domain=_MICROSOFT)
+
+
+class StaticInt8(Int8):
+    """int8 weights, one scale per output channel, and int8 inputs over a fixed range, in ONNX's own
+    operators: QuantizeLinear and DequantizeLinear around a Gemm (QDQ).
+
+    onnxruntime 1.32 makes a QuantizeLinear and a QGemm of them on a CPU; on x86 it turns the inputs
+    into uint8 with a zero point of 128, because its s8 by s8 kernels are slow there.
+    """
+
+    @property
+    def rounding(self) -> Rounding:
+        return Rounding(self.limit, input_levels=_INT8_LEVELS)
+
+    def multiply(
+        self, graph: Builder, value: str, matrix: Matrix, bias: str | None, dtype: np.dtype[Any]
+    ) -> str:
+        del dtype  # graphs of this format compute in fp32
+        assert self.input_range is not None, "inputs are quantized over a measured range"
+        step = graph.scalar(self.input_range / _INT8_LEVELS, FP32)
+        zero = graph.constant("zero:int8", np.zeros((), dtype=np.int8))
+        # Gate and up read the same input, over the same range.
+        value = graph.once("QuantizeLinear", value, step, zero)
+        value = graph.once("DequantizeLinear", value, step, zero)
+        # onnxruntime fuses only weights whose zero points are there, and takes no float bias.
+        out = matrix.shape[0]
+        zeros = graph.constant(f"zeros:int8.{out}", np.zeros(out, dtype=np.int8))
+        weight = graph.op("DequantizeLinear", *graph.matrix(matrix, self), zeros, axis=0)
+        product = graph.op("Gemm", value, weight, transB=1)
+        return product if bias is None else graph.op("Add", product, bias)
+
+
+class SevenBitStaticInt8(StaticInt8):
+    """Weights within 64, see `DynamicInt8.limit`."""
+
+    limit = 64
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,7 +154,13 @@ def _most(site: Site, values: Array) -> Array:
 
 
 def _scaled(inputs: Inputs, scales: Array) -> Inputs:
-    return Inputs(inputs.largest / scales, inputs.mean / scales, inputs.square / scales**2)
+    """Statistics of inputs that are divided by scales, powers of two: their histograms stay."""
+    return replace(
+        inputs,
+        largest=inputs.largest / scales,
+        mean=inputs.mean / scales,
+        square=inputs.square / scales**2,
+    )
 
 
 def _cut(text: str, most: int = 1024) -> str:
