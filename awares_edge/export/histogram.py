@@ -64,16 +64,20 @@ def join(
         largest: float32 [in], as they are after smoothing.
 
     Returns:
-        edges [n + 1], rising, the last one the largest magnitude of all; counts or shares [n].
+        edges [n + 1], rising from 0 to the largest magnitude of all, which may be the edge before
+        it too; counts or shares [n].
     """
     codes = np.maximum(_first_codes(largest)[:, None] + np.arange(BINS), 0)
-    last = int(_codes(largest).max())
-    found = np.bincount(codes.reshape(-1), weights=counts.reshape(-1), minlength=last + 1)
-    # Above the largest number there is nothing; leave out empty bins below the smallest.
-    first = int(codes.min())
-    edges = (np.arange(first, last + 2, dtype=np.uint32) << _UNUSED_BITS).view(np.float32)
-    edges[-1] = largest.max()
-    return edges.astype(np.float64), found[first : last + 1].astype(np.float64)
+    size = int(_codes(largest).max()) + 1  # above the largest number there is nothing
+    found = np.bincount(codes[:, 1:].reshape(-1), counts[:, 1:].reshape(-1), size)[:size]
+    lowest = np.bincount(codes[:, 0], counts[:, 0], size)[:size]
+    start = int(codes.min())
+    bits = np.arange(start, size + 1, dtype=np.uint32) << _UNUSED_BITS
+    edges = bits.view(np.float32).astype(np.float64)
+    edges[0], edges[-1] = 0, largest.max()
+    # What lies anywhere below a channel's second bin is spread evenly from there down to 0.
+    dense = np.cumsum((lowest[start:] / edges[1:])[::-1])[::-1]
+    return edges, found[start:] + dense * np.diff(edges)
 
 
 def belong(counts: NDArray[np.number], largest: Array) -> bool:
