@@ -68,9 +68,27 @@ def test_a_file_is_read_as_it_was_written(source, file):
     assert all(
         np.array_equal(getattr(read.inputs[name], part), getattr(inputs, part))
         for name, inputs in written.inputs.items()
-        for part in ("largest", "mean", "square")
+        for part in ("largest", "mean", "square", "histogram")
     )
     assert read.inputs[LAYER].range == 4.0
+
+
+def test_inputs_that_several_matrices_read_are_counted_once(source, file):
+    stored = {name for name in load_file(file) if name.endswith(".histogram")}
+    assert "text.layers.0.self_attn.q_proj.histogram" in stored
+    assert not {
+        name for name in stored if "k_proj" in name or "v_proj" in name or "up_proj" in name
+    }
+    inputs = read_measured(file, source.spec).inputs
+    for owner, other in (("self_attn.q", "self_attn.v"), ("mlp.gate", "mlp.up")):
+        one, two = (inputs[f"text.layers.0.{part}_proj"].histogram for part in (owner, other))
+        assert np.array_equal(one, two)
+
+
+def test_an_older_file_without_histograms_is_read(source, file):
+    names = [name for name in load_file(file) if name.endswith(".histogram")]
+    change(file, dict.fromkeys(names))
+    assert all(one.histogram is None for one in read_measured(file, source.spec).inputs.values())
 
 
 class TestRefused:
@@ -127,6 +145,27 @@ class TestRefused:
         with pytest.raises(ExportError, match=message) as refusal:
             read_measured(file, source.spec)
         assert LAYER in str(refusal.value)
+
+    @pytest.mark.parametrize(
+        ("value", "message"),
+        [
+            (np.nan, "must be finite: measure it again"),
+            (-0.5, "must not be negative"),
+            (0.0, "contradict each other"),
+            (1.0, "contradict each other"),  # also above the largest magnitude
+        ],
+    )
+    def test_histograms_that_no_measurement_gives(self, source, file, value, message):
+        name = f"{LAYER}.histogram"
+        change(file, {name: np.full_like(load_file(file)[name], value)})
+        with pytest.raises(ExportError, match=message) as refusal:
+            read_measured(file, source.spec)
+        assert LAYER in str(refusal.value)
+
+    def test_a_file_that_lost_a_histogram(self, source, file):
+        change(file, {f"{LAYER}.histogram": None})
+        with pytest.raises(ExportError, match="was measured on another model"):
+            read_measured(file, source.spec)
 
     @pytest.mark.parametrize("values", [None, np.ones(3, dtype=np.float32)])
     def test_a_model_of_another_shape(self, source, file, values):
