@@ -16,7 +16,7 @@ from onnx import TensorProto
 
 from awares_edge.checkpoint.tensorfile import Array
 from awares_edge.export.graph.builder import Builder
-from awares_edge.export.graph.quantize import Int8, onnx_dtype, scale_rows, to_integers
+from awares_edge.export.graph.quantize import onnx_dtype, scale_rows, to_integers
 from awares_edge.export.graph.weights import FP32, Matrix, Rounding, TensorType
 from awares_edge.runtimes.threads import cores
 
@@ -96,13 +96,20 @@ class DynamicInt8:
         return graph.op("DynamicQuantizeMatMul", *inputs, domain=_MICROSOFT)
 
 
-class StaticInt8(Int8):
+@dataclass(frozen=True, slots=True)
+class StaticInt8(DynamicInt8):
     """int8 weights, one scale per output channel, and uint8 inputs over a fixed symmetric range, in
     ONNX's own operators: QuantizeLinear and DequantizeLinear around a Gemm (QDQ).
 
     onnxruntime 1.32 makes a QuantizeLinear and a QGemm of them on a CPU, and packs the weights.
-    Inputs are uint8 because its products of int8 by int8 are 15 times slower on x86.
+    Inputs are uint8 because its products of int8 by int8 are 15 times slower on x86. Weights are
+    stored as for `DynamicInt8`: as [out, in] they would be transposed in memory when it loads them.
+
+    Attributes:
+        input_range: largest magnitude of the layer's input; None as long as it is not known.
     """
+
+    input_range: float | None = None
 
     @property
     def rounding(self) -> Rounding:
@@ -120,17 +127,11 @@ class StaticInt8(Int8):
         value = graph.once("DequantizeLinear", value, step, middle)
         # onnxruntime fuses only weights that have zero points, of their own where it converts them
         # for a CPU without VNNI, and no product with a float bias.
-        name = f"{matrix.name}:int8.zero"
+        name = f"{matrix.name}{self._suffix}.zero"
         zeros = graph.constant(name, np.zeros(matrix.shape[0], dtype=np.int8))
-        weight = graph.op("DequantizeLinear", *graph.matrix(matrix, self), zeros, axis=0)
-        product = graph.op("Gemm", value, weight, transB=1)
+        weight = graph.op("DequantizeLinear", *graph.matrix(matrix, self), zeros, axis=1)
+        product = graph.op("Gemm", value, weight)
         return product if bias is None else graph.op("Add", product, bias)
-
-
-class SevenBitStaticInt8(StaticInt8):
-    """Weights within 64, see `DynamicInt8.limit`."""
-
-    limit = 64
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,12 +13,7 @@ from awares_edge.checkpoint.names import EMBEDDING
 from awares_edge.errors import ExportError
 from awares_edge.export.graph.quantize import Float
 from awares_edge.export.graph.weights import FP16, FP32, WeightFormat
-from awares_edge.export.onnx.formats import (
-    BlockInt4,
-    DynamicInt8,
-    SevenBitStaticInt8,
-    StaticInt8,
-)
+from awares_edge.export.onnx.formats import BlockInt4, DynamicInt8, StaticInt8
 
 BLOCKS = (32, 64, 128)
 """Inputs of an int4 block that onnxruntime has fast kernels for."""
@@ -98,7 +93,6 @@ class Formats:
             self._keep.append((f"visual.blocks.{depth - 1}.mlp.down_proj", "fp16"))
         self._block = block
         self._int8 = DynamicInt8(_SEVEN_BIT_LIMIT) if seven_bit else DynamicInt8()
-        self._static = SevenBitStaticInt8 if seven_bit else StaticInt8
         self._range: Callable[[str], float] | None = None
 
     def vision(self, name: str, shape: tuple[int, int]) -> WeightFormat:
@@ -166,7 +160,7 @@ class Formats:
         if kind in _FLOATS:
             return Float(_FLOATS[kind])
         if kind == "w8a8":
-            return self._static(FP32, self._range and self._range(name))
+            return StaticInt8(self._int8.limit, self._range and self._range(name))
         if kind == "int4":
             block = next((b for b in (128, 64, 32) if b <= self._block and shape[1] % b == 0), 0)
             if block:
