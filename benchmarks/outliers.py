@@ -20,7 +20,7 @@ sys.path.insert(0, str(ROOT))
 from awares_edge.apps.cli import main as awares_edge  # noqa: E402
 from tests.support.outliers import plant_outliers  # noqa: E402
 
-PRECISIONS = ("int8", "int4", "int8+int4")
+PRECISIONS = ("int8", "int4", "int8+int4", "w8a8")
 
 
 def main() -> None:
@@ -51,7 +51,8 @@ def main() -> None:
         for mb in args.budgets
     ]
     for precision in () if args.budgets else PRECISIONS:
-        bundles.append(export(precision, "--precision", precision))
+        if precision != "w8a8":  # needs a calibration
+            bundles.append(export(precision, "--precision", precision))
         calibrated = f"{precision}-calibrated"
         bundles.append(export(calibrated, "--precision", precision, *calibration))
     reference = export("fp32")

@@ -48,7 +48,7 @@ def same(one, other):
     return all(
         np.array_equal(getattr(one.inputs[name], part), getattr(other.inputs[name], part))
         for name in one.inputs
-        for part in ("largest", "mean", "square")
+        for part in ("largest", "mean", "square", "histogram")
     )
 
 
@@ -137,6 +137,26 @@ def test_graphs_with_quantized_inputs_stay_near_the_float_ones(
     model = onnx.load(tmp_path / precision / "text.onnx", load_external_data=False)
     kinds = [node.op_type for node in model.graph.node]
     assert kinds.count("QuantizeLinear") == 5 * source.spec.layers
+
+
+@pytest.mark.parametrize("precision", ["w8a8", "fp8"])
+def test_the_ranges_of_tensorrt_graphs_are_those_that_are_asked_for(
+    checkpoint, measured, tmp_path, precision
+):
+    source, steps = Checkpoint.open(checkpoint), {}
+    for ranges in ("minmax", "percentile", "entropy"):
+        bundle = write_bundle(tmp_path / ranges, source, precision, measured, ranges)
+        graph = onnx.load(bundle.path("text.onnx"), load_external_data=False).graph
+        steps[ranges] = {
+            tensor.name: float(onnx.numpy_helper.to_array(tensor))
+            for tensor in graph.initializer
+            if tensor.name.endswith(":range")
+        }
+    assert len(steps["minmax"]) == 5 * source.spec.layers
+    for ranges in ("percentile", "entropy"):
+        shares = [steps[ranges][name] / step for name, step in steps["minmax"].items()]
+        assert max(shares) <= 1
+        assert min(shares) < 0.99
 
 
 @pytest.mark.parametrize("count", [0, 1, LEAST_QUESTIONS - 1])
