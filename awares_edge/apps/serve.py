@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
 import typer
 
-from awares_edge.api import embedded_bundle
 from awares_edge.apps.console import note
 from awares_edge.apps.options import (
     BundleOption,
@@ -21,9 +21,8 @@ from awares_edge.apps.options import (
     ThreadsOption,
     load_model,
 )
-from awares_edge.bundle.store import Bundle
 from awares_edge.controller.model import Model
-from awares_edge.errors import AwaresError, InputError
+from awares_edge.errors import InputError
 from awares_edge.extras import require
 from awares_edge.httpd.limits import check_exposure
 from awares_edge.serve.options import CELL_BYTES, ServeOptions
@@ -34,6 +33,8 @@ Examples:
     awares-edge serve
 
     awares-edge serve --bundle my-bundle --parallel 2 --port 9000
+
+    awares-edge serve --bundle my-bundle --save-kv ~/.cache/my-kv
 
     AWARES_EDGE_TOKEN=... awares-edge serve --host 0.0.0.0 --allow-host edge.local
 """
@@ -76,6 +77,17 @@ KeepPicturesOption: TypeAlias = Annotated[
     int, typer.Option(min=0, help="Pictures whose KV cache is kept for further questions.")
 ]
 KeepMbOption: TypeAlias = Annotated[int, typer.Option(min=0, help="Most memory of them, MiB.")]
+SaveKvOption: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="Folder to save kept pictures to: they are found again after a restart. Nobody else "
+        "may write to it.",
+    ),
+]
+SaveKvMbOption: TypeAlias = Annotated[
+    int, typer.Option(min=1, help="Most disk space of saved pictures, MiB.")
+]
 MaxBodyMbOption: TypeAlias = Annotated[int, typer.Option(min=1, help="Longest request, MiB.")]
 MaxPixelsOption: TypeAlias = Annotated[
     int, typer.Option(min=1, help="Most pixels of a request's pictures.")
@@ -108,6 +120,8 @@ def serve(
     drain: DrainOption = 30,
     keep_pictures: KeepPicturesOption = 8,
     keep_mb: KeepMbOption = 1024,
+    save_kv: SaveKvOption = None,
+    save_kv_mb: SaveKvMbOption = 4096,
     max_body_mb: MaxBodyMbOption = 32,
     max_pixels: MaxPixelsOption = 40_000_000,
     max_images: MaxImagesOption = 16,
@@ -130,10 +144,12 @@ def serve(
         max_tokens=max_tokens,
         keep_pictures=keep_pictures,
         keep_bytes=keep_mb * _MIB,
-        cell_bytes=cell_bytes(bundle) or CELL_BYTES,
+        save_kv=save_kv,
+        save_kv_bytes=save_kv_mb * _MIB,
         ignore_sampling=ignore_sampling,
     )
     check_exposure(host, options.token)
+    check_folder(save_kv)
     open_model = partial(load_model, bundle, runtime, protocol, device, threads, context)
     _serve_until_stopped(open_model, host, port, options)
 
@@ -142,24 +158,24 @@ def _serve_until_stopped(
     open_model: Callable[[], Model], host: str, port: int, options: ServeOptions
 ) -> None:
     # Imported here: they need the packages that `serve` requires.
-    from awares_edge.httpd.loop import listen
-    from awares_edge.serve.run import run, url_of
+    from awares_edge.httpd.loop import listen, run_server
+    from awares_edge.serve.run import make_server, url_of
 
     # Before the model is loaded, which may take minutes: the port may be in use.
     with listen(host, port) as bound, open_model() as model:
+        options = replace(options, cell_bytes=model.cell_bytes or CELL_BYTES)
+        server = make_server(model, options)
         note(f"serving {options.model_name} at {url_of(bound)}", style=None)
-        run(model, options, bound)
+        run_server(server, bound)
     note("stopped")
 
 
-def cell_bytes(bundle: Path | None) -> int | None:
-    """Memory of one KV cell in a bundle's model, in float32; None where there is no bundle."""
-    root = embedded_bundle() if bundle is None else bundle
-    try:
-        shape = Bundle.open(root, verify=False).manifest.model
-    except (AwaresError, OSError):
-        return None
-    return 4 * (2 * shape.layers * shape.kv_heads * shape.head_dim + shape.hidden_size)
+def check_folder(save_kv: Path | None) -> None:
+    """Refuse a folder before the model is loaded, which may take minutes."""
+    if save_kv is not None:
+        from awares_edge.serve.saved import make_private
+
+        make_private(save_kv)
 
 
 def _name_of(bundle: Path | None) -> str:

@@ -38,7 +38,7 @@ class Manifest:
         runtime: name of the runtime the files are for.
         precision: of the weights ("fp32", "fp16", ...).
         provenance: where it came from: checkpoint, adapter, tool versions.
-        calibration: what was fitted for these files under this profile; None for nothing.
+        calibration: fitted for these files under this profile; None for none.
     """
 
     runtime: str
@@ -103,6 +103,11 @@ class Manifest:
             and (fitted.protocol_sha256, fitted.files_sha256)
             == (self.protocol_sha256, self.files_sha256)
         )
+
+    @property
+    def sha256(self) -> str:
+        """One hash over the whole manifest, which pins every file by its hash."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
 
     @property
     def files_sha256(self) -> str:

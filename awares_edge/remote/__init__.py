@@ -1,6 +1,6 @@
-"""A model behind an OpenAI-compatible endpoint, asked as one on this machine is.
+"""A model behind an OpenAI-compatible endpoint, asked like one on this machine.
 
-    address, key   where a server is, and what it wants
+    address, key   where a server is, and its bearer token
     exchange       one request and its response, within bounds
     http           requests to one server: kept connections, waiting while it is busy
     failures       what went wrong, as one line
@@ -13,6 +13,7 @@
     dialogue       the loop's conversation as messages, turn by turn
     own            our own server, which runs the loop itself
     link           chat completions of one model
+    scripted       replies of a fixed length and text, for measuring
     model          what is opened and asked
     connecting     `connect`: find out what answers at an address
 

@@ -96,7 +96,7 @@ def test_a_missing_package_is_named(monkeypatch):
         (lambda: OnnxFormat("int3"), "no precision 'int3' for onnx: choose fp32, fp16"),
         (lambda: make_format("coreml"), "no export format 'coreml': choose onnx, gguf, tensorrt"),
         (lambda: make_format("tensorrt"), "name the target device"),
-        (lambda: GgufFormat(calibration=Path("m")), "has no use at f16: leave it out"),
+        (lambda: GgufFormat(calibration=Path("m")), "is not used at f16: leave it out"),
         (lambda: TensorrtFormat("fp8", "h100"), "fp8 needs a calibration file"),
         (lambda: OnnxFormat("w8a8"), "w8a8 needs a calibration file"),
         (lambda: OnnxFormat("int8", ranges="minmax"), "ranges have no use at int8: .* for w8a8"),

@@ -1,7 +1,7 @@
 """Our own server, which runs the loop itself: the answer here is the answer there."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -125,6 +125,17 @@ class TestEvents:
             assert (model.protocol.name, model.protocol.max_pixels) == ("mine", 100_000)
             assert model.ask(IMAGE, "What?").protocol == "mine"
 
+    def test_the_same_profile_may_be_named(self):
+        """One whose description is another version's is the same."""
+        older = replace(awares_edge.PROFILES["nano"], about="")
+        scripted = awares_edge.scripted(["42"])
+        scripted.protocol = older
+        with (
+            serving(model=scripted) as server,
+            awares_edge.connect(server.url, protocol="nano") as model,
+        ):
+            assert model.protocol == older
+
     def test_an_answer_that_the_limit_cut_is_cut(self):
         with serving("a long answer") as server, awares_edge.connect(server.url) as model:
             answer = model.ask(IMAGE, "What?", AskOptions(max_new_tokens=5))
@@ -161,7 +172,7 @@ class TestRefusals:
         with (
             serving() as server,
             awares_edge.connect(server.url) as model,
-            pytest.raises(InputError, match="leave constrain as it is"),
+            pytest.raises(InputError, match="leave constrain out"),
         ):
             model.ask(IMAGE, "What?", AskOptions(constrain=False))
 
@@ -211,16 +222,16 @@ class TestOtherVersions:
             return model.ask(IMAGE, "What?")
 
     def test_without_its_fields(self):
-        with pytest.raises(EndpointError, match="lacks the fields of an awares-edge server"):
+        with pytest.raises(EndpointError, match="lacks the fields that an awares-edge server"):
             self.asked(Fault(body=streamed("red")))
 
     @pytest.mark.parametrize("told", [{}, {"answer": 3}, {"answer": "red", "mode": "best"}])
     def test_with_others(self, told):
         body = streamed("red", {"choices": [], "awares": {"asked": True, **told}})
-        with pytest.raises(EndpointError, match="of another version"):
+        with pytest.raises(EndpointError, match="of a different version"):
             self.asked(Fault(body=body))
 
     def test_with_crops_that_are_none(self):
         body = streamed({"choices": [], "awares": {"zooming": [{"id": 3}]}})
-        with pytest.raises(EndpointError, match="gave no chat completion"):
+        with pytest.raises(EndpointError, match="did not answer with a chat completion"):
             self.asked(Fault(body=body))
