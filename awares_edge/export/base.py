@@ -176,7 +176,7 @@ class ExportFormat(ABC):
         if self.precision not in static:
             if ranges is not None:
                 raise ExportError(
-                    f"ranges have no use at {self.precision}: they are for {', '.join(static)}"
+                    f"ranges are not used at {self.precision}: they are for {', '.join(static)}"
                 )
         elif self.calibration is None:
             raise ExportError(

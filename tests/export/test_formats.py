@@ -99,8 +99,11 @@ def test_a_missing_package_is_named(monkeypatch):
         (lambda: GgufFormat(calibration=Path("m")), "is not used at f16: leave it out"),
         (lambda: TensorrtFormat("fp8", "h100"), "fp8 needs a calibration file"),
         (lambda: OnnxFormat("w8a8"), "w8a8 needs a calibration file"),
-        (lambda: OnnxFormat("int8", ranges="minmax"), "ranges have no use at int8: .* for w8a8"),
-        (lambda: TensorrtFormat("int4", "h100", ranges="entropy"), "no use at int4: .* w8a8, fp8"),
+        (lambda: OnnxFormat("int8", ranges="minmax"), "ranges are not used at int8: .* for w8a8"),
+        (
+            lambda: TensorrtFormat("int4", "h100", ranges="entropy"),
+            "not used at int4: .* w8a8, fp8",
+        ),
         (
             lambda: OnnxFormat("w8a8", calibration=Path("m"), ranges="mean"),
             "ranges must be one of minmax, percentile, entropy, not mean",

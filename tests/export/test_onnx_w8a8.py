@@ -274,4 +274,4 @@ class TestRefused:
 
     def test_ranges_where_inputs_stay_float(self, checkpoint, tmp_path, capsys):
         export = ("export", checkpoint, "--precision", "int8", "--ranges", "entropy")
-        assert "ranges have no use at int8" in self.refusal(capsys, tmp_path / "b", *export)
+        assert "ranges are not used at int8" in self.refusal(capsys, tmp_path / "b", *export)
