@@ -30,10 +30,11 @@ from awares_edge.export.graph.text import build_text
 from awares_edge.export.graph.vision import build_vision
 from awares_edge.export.graph.weights import FP16, FP32, Written, write_npy
 from awares_edge.export.measured import Measured
-from awares_edge.export.onnx.budget import MB, fit_mix
+from awares_edge.export.onnx.budget import Budget, Mix, fit_mix
 from awares_edge.export.onnx.dialect import OnnxBuilder, OnnxText, OnnxVision
 from awares_edge.export.onnx.precisions import Formats
 from awares_edge.export.smoothing import smooth
+from awares_edge.export.times import Times
 from awares_edge.spec import EMBEDDING_NAME, ModelSpec, half_graph
 
 FEW_TOKENS = 2
@@ -52,7 +53,7 @@ def write_files(
     keep: Sequence[str] = (),
     block: int = 64,
     seven_bit: bool = False,
-    budget_mb: float | None = None,
+    budget: Budget | None = None,
 ) -> Mapping[str, str]:
     """Write graphs and weights into a bundle.
 
@@ -62,7 +63,7 @@ def write_files(
         written: called with the count of numbers in each piece after it is written.
         measured: statistics of the inputs, to smooth outliers with; None for none.
         keep, block, seven_bit: see `Formats`.
-        budget_mb: most MB of all weights, at precision "mixed".
+        budget: at precision "mixed", what the mix may cost.
 
     Returns:
         facts for the bundle's provenance.
@@ -81,7 +82,7 @@ def write_files(
     facts: Mapping[str, str] = {}
     embedding = weights.tensor(EMBEDDING)
     if measured is not None:
-        weights, facts = _calibrate(spec, weights, formats, measured, budget_mb)
+        weights, facts = _calibrate(spec, weights, formats, measured, budget)
     graphs = _graphs(spec, weights, formats, FP32)
     table = formats.embedding()
     formats.check_keep()
@@ -100,25 +101,34 @@ def _calibrate(
     weights: Weights,
     formats: Formats,
     measured: Measured,
-    budget_mb: float | None,
+    budget: Budget | None,
 ) -> tuple[Weights, Mapping[str, str]]:
     """Choose formats by what was measured; the smoothed weights, and facts for the provenance."""
-    mix: Mapping[str, str] = {}
-    if budget_mb is not None:
-        mix = fit_mix(spec, weights, formats, measured, budget_mb * MB)
-        formats.use(mix)
+    mix = None
+    if budget is not None:
+        mix = fit_mix(spec, weights, formats, measured, budget)
+        formats.use(mix.formats)
     smoothed = smooth(weights, spec, measured, formats.every)
     # A mix was chosen by what each layer loses.
-    kept = smoothed.beyond() if budget_mb is None else []
+    kept = smoothed.beyond() if mix is None else []
     if kept:
         # A tied head in fp16 reads the embedding's file, which no scale is folded into.
         formats.spare(kept)
         smoothed = smooth(weights, spec, measured, formats.every)
     facts = smoothed.facts(kept)
-    if mix:
-        counts = Counter(mix.values()).most_common()
-        facts["mix"] = ", ".join(f"{count} {kind}" for kind, count in counts)
+    if budget is not None and mix is not None:
+        facts |= _describe(mix, budget.times)
     return smoothed.weights, facts
+
+
+def _describe(mix: Mix, times: Times | None) -> dict[str, str]:
+    """Facts about a mix for the provenance."""
+    counts = Counter(mix.formats.values()).most_common()
+    facts = {"mix": ", ".join(f"{count} {kind}" for kind, count in counts)}
+    if mix.ms is not None and times is not None:
+        facts["estimated_ms"] = f"{mix.ms:.1f}"
+        facts["estimated_for"] = f"{times.cpu}, threads: {times.threads}"
+    return facts
 
 
 def _graphs(
