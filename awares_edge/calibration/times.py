@@ -129,8 +129,8 @@ def stored_formats(bundle: Bundle) -> dict[str, str]:
     shapes = timed_shapes(bundle.manifest.model)
     found: dict[str, str] = {}
     for name in ("vision", "text"):
-        graph = onnx.load(bundle.path(f"{name}{GRAPH_SUFFIX}"), load_external_data=False).graph
-        for tensor in graph.initializer:
+        model = onnx.load(bundle.path(f"{name}{GRAPH_SUFFIX}"), load_external_data=False)
+        for tensor in model.graph.initializer:
             matrix, _, kind = tensor.name.partition(":")
             if matrix not in shapes or kind.endswith(".scale"):
                 continue

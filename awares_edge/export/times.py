@@ -60,6 +60,11 @@ class MatrixTime:
         """Of one format; fp32 computes as fp16 does."""
         return {"fp32": self.fp16, "fp16": self.fp16, "int8": self.int8, "int4": self.int4}[format]
 
+    @property
+    def fastest(self) -> str:
+        """The format with the least time."""
+        return min(("int8", "int4", "fp16"), key=self.ms)
+
 
 @dataclass(frozen=True, slots=True)
 class Times:

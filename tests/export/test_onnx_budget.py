@@ -14,11 +14,12 @@ from awares_edge.checkpoint import Checkpoint
 from awares_edge.errors import ExportError
 from awares_edge.export import OnnxFormat, export_checkpoint
 from awares_edge.export.measured import drift_layers, read_measured
-from awares_edge.export.times import MatrixTime, Times, read_times, timed_shapes
+from awares_edge.export.times import read_times
 from awares_edge.protocol.profiles import get_profile
 from tests.export.test_onnx_precisions import conversation, stored
 from tests.support.checkpoints import make_checkpoint
 from tests.support.measured import flat_measured
+from tests.support.times import made_up_times
 
 FRAGILE = "text.layers.0.mlp.down_proj"
 
@@ -57,24 +58,10 @@ def export(checkpoint, file, tmp_path):
     return export
 
 
-def made_up_times(checkpoint):
-    """As CPUs are: for long prompts int8 is fastest and fp16 slowest, for single tokens (the head)
-    4 bits are fastest. 100 ms beside the products."""
-    matrices = {}
-    for name, shape in timed_shapes(Checkpoint.open(checkpoint).spec).items():
-        one = shape[0] * shape[1] / 4096
-        if "layers" in name or "visual" in name:
-            matrices[name] = MatrixTime(shape, fp16=3 * one, int8=one, int4=2 * one)
-        else:
-            matrices[name] = MatrixTime(shape, fp16=4 * one, int8=2 * one, int4=one)
-    machine = {"cpu": "made up", "threads": 2, "onnxruntime": "1.32.0", "precision": "int8"}
-    return Times.of(**machine, question_ms=200.0, rest_ms=100.0, matrices=matrices)
-
-
 @pytest.fixture(scope="module")
 def times(checkpoint, tmp_path_factory):
     path = tmp_path_factory.mktemp("times") / "times.json"
-    made_up_times(checkpoint).save(path)
+    made_up_times(Checkpoint.open(checkpoint).spec).save(path)
     return path
 
 
@@ -175,13 +162,13 @@ def test_a_budget_of_milliseconds(export, times):
 
 def test_both_budgets_hold(export, times):
     mb, ms = smallest(export), smallest(export, "ms", budget_ms=0.01, times=times)
-    bundle = export(1.05 * mb, budget_ms=1.1 * ms, times=times)
-    assert weight_bytes(bundle) / 1e6 <= 1.05 * mb
-    assert estimate(bundle, times) <= 1.1 * ms
-    # Alone, either budget would let the other one be exceeded.
-    assert estimate(export(1.05 * mb, times=times), times) > 1.1 * ms
-    assert weight_bytes(export(budget_ms=1.1 * ms, times=times)) / 1e6 > 1.05 * mb
-    # The fastest mix is larger than the smallest one.
+    small, fast = export(mb, times=times), export(budget_ms=ms, times=times)
+    # In between: neither the smallest mix nor the fastest one will do.
+    between_mb = (mb + weight_bytes(fast) / 1e6) / 2
+    between_ms = (ms + estimate(small, times)) / 2
+    bundle = export(between_mb, budget_ms=between_ms, times=times)
+    assert weight_bytes(bundle) / 1e6 <= between_mb < weight_bytes(fast) / 1e6
+    assert estimate(bundle, times) <= between_ms < estimate(small, times)
     with pytest.raises(ExportError, match=r"takes at most .* ms: give at least") as refusal:
         export(mb, budget_ms=ms, times=times)
     named = float(re.search(r"give at least ([0-9.]+) ms, or more MB", str(refusal.value))[1])
@@ -197,7 +184,8 @@ def test_what_the_user_keeps_counts_for_the_time(export, times):
 
 
 def test_times_are_read_as_they_were_written(checkpoint, times):
-    assert read_times(times, Checkpoint.open(checkpoint).spec) == made_up_times(checkpoint)
+    spec = Checkpoint.open(checkpoint).spec
+    assert read_times(times, spec) == made_up_times(spec)
 
 
 @pytest.mark.parametrize(
@@ -227,7 +215,7 @@ def test_damaged_times_are_refused(export, times, tmp_path, old, new, message):
 def test_times_of_another_model_are_refused(export, times, tmp_path):
     other = make_checkpoint(tmp_path / "wide", "wide")
     path = tmp_path / "other.json"
-    made_up_times(other).save(path)
+    made_up_times(Checkpoint.open(other).spec).save(path)
     with pytest.raises(ExportError, match="was measured on another model"):
         export(budget_ms=1e6, times=path)
     with pytest.raises(ExportError, match=r"cannot read .*missing.json: No such file"):
