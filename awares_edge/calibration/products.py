@@ -30,10 +30,10 @@ from awares_edge.export.onnx.dialect import OnnxBuilder
 from awares_edge.runtimes.devices import Device
 from awares_edge.runtimes.onnx.graphs import open_graph
 
-_MOST_BYTES = 128 << 20
-"""Of one graph's weights: more than CPUs have caches for."""
+_MOST_BYTES = 64 << 20
+"""Of one graph's weights: more than the last cache of an edge device."""
 _MOST_COPIES = 256
-_LEAST_RUNS, _LEAST_MS = 5, 100.0
+_LEAST_RUNS, _LEAST_MS = 3, 100.0
 Shape = tuple[int, int]
 
 

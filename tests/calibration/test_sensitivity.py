@@ -102,6 +102,8 @@ def test_the_command(tmp_path, capsys, monkeypatch):
     assert read_measured(tmp_path / "m.safetensors", Checkpoint.open(checkpoint).spec).drifts
     export = ["export", str(checkpoint), "-o", out, "--precision", "mixed", "--calibration", file]
     assert main([*export, "--budget-mb", "0.01"]) == 2
-    assert "a budget of 0.01 MB cannot hold this model: give at least" in capsys.readouterr().err
+    assert (
+        "a budget of 0.01 MB is too small for this model: give at least" in capsys.readouterr().err
+    )
     assert main([*export, "--budget-mb", "1", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["precision"] == "mixed"

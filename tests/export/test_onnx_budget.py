@@ -72,7 +72,7 @@ def weight_bytes(bundle):
 
 
 def smallest(export, unit="MB", **options):
-    with pytest.raises(ExportError, match="cannot hold this model: give at least") as refusal:
+    with pytest.raises(ExportError, match="is too small for this model: give at least") as refusal:
         export(**{"budget_mb": 0.01 if unit == "MB" else None, **options})
     return float(re.search(rf"at least ([0-9.]+) {unit}", str(refusal.value))[1])
 

@@ -100,8 +100,9 @@ def test_a_budget_that_does_not_matter_changes_nothing():
     options = random_options(np.random.default_rng(0))
     size = 1.5 * sum(ways[0].costs[0] for ways in options.values())
     alone = least_drift(only(options, 0), [size])
-    both = least_drift(options, [size, 1e9])
-    assert [way.format for way in both.values()] == [way.format for way in alone.values()]
+    for budget in (1e9, INFINITE):
+        both = least_drift(options, [size, budget])
+        assert [way.format for way in both.values()] == [way.format for way in alone.values()]
 
 
 def test_choices_that_are_worse_in_everything_are_not_taken():

@@ -30,17 +30,17 @@ Options: TypeAlias = Mapping[str, list[Choice]]
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What a mix may cost; at least one of the two is given.
+    """What a mix may cost.
 
     Attributes:
-        mb: most MB of the embedding and of both weight files.
-        ms: most milliseconds of a two-turn question.
+        mb: most MB of the embedding and of both weight files; None for any number.
+        ms: most milliseconds of a two-turn question; None for any number.
         times: what the device needs; None only where `ms` is.
     """
 
     mb: float | None
-    ms: float | None = None
-    times: Times | None = None
+    ms: float | None
+    times: Times | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +58,22 @@ class Mix:
 
 @dataclass(frozen=True, slots=True)
 class _Limit:
-    """One budget: what is left of it for choices, and what cannot be chosen."""
+    """A budget, infinite where none is given.
+
+    Attributes:
+        fixed: what is spent before anything is chosen.
+    """
 
     unit: str
-    most: float
+    most: float | None
     fixed: float
 
     @property
     def room(self) -> float:
-        return self.most - self.fixed
+        return math.inf if self.most is None else self.most - self.fixed
+
+    def __str__(self) -> str:
+        return f"{self.most:.10g} {self.unit}"
 
     def least(self, cost: float) -> str:
         """A budget, rounded up, in which choices of this cost fit."""
@@ -87,41 +94,41 @@ def fit_mix(
             "the calibration file holds no drifts: measure it again with `awares-edge calibrate "
             "weights --sensitivity`"
         )
-    limits = []
-    if budget.mb is not None:
-        limits.append(_Limit("MB", budget.mb, _fixed_bytes(spec, weights, formats) / _MB))
-    if budget.ms is not None and budget.times is not None:
-        limits.append(_Limit("ms", budget.ms, budget.times.rest_ms))
+    times = budget.times
     options = {}
     for name in (name for site in find_sites(spec) for name in site.matrices):
         shape = Matrix.of(weights, *name.split("+")).shape
         drifts = measured.drifts[layer_name(name.split("+")[0])]
         options[name] = [
-            Choice(kind, _costs(name, shape, kind, format, budget), drifts.get(kind, 0.0))
+            Choice(
+                kind,
+                (_megabytes(name, shape, format), times.matrices[name].ms(kind) if times else 0.0),
+                drifts.get(kind, 0.0),
+            )
             for kind, format in formats.options(name, shape).items()
         ]
-    mix = _fit(options, limits)
-    return Mix(mix, None if budget.times is None else budget.times.estimate(mix))
+    size = _Limit("MB", budget.mb, _fixed_megabytes(spec, weights, formats))
+    mix = _fit(options, size, _Limit("ms", budget.ms, times.rest_ms if times else 0.0))
+    return Mix(mix, times.estimate(mix) if times else None)
 
 
-def _fit(options: Options, limits: list[_Limit]) -> dict[str, str]:
+def _fit(options: Options, size: _Limit, time: _Limit) -> dict[str, str]:
     """
     Raises:
         ExportError: no mix is within the limits; the message names the smallest one that is.
     """
-    rooms = [limit.room for limit in limits]
+    rooms = (size.room, time.room)
     if min(rooms) > 0 and (found := least_drift(options, rooms)) is not None:
         return {name: choice.format for name, choice in found.items()}
-    for place, limit in enumerate(limits):
+    for place, limit in enumerate((size, time)):
         least = cheapest({name: _only(ways, place) for name, ways in options.items()}, [])
         if least > limit.room:
             raise ExportError(
-                f"a budget of {limit.most:.10g} {limit.unit} cannot hold this model: give at least "
+                f"a budget of {limit} is too small for this model: give at least "
                 f"{limit.least(least)}"
             )
-    size, time = limits
     raise ExportError(
-        f"no mix of {size.most:.10g} MB takes at most {time.most:.10g} ms: give at least "
+        f"no mix of {size} takes at most {time}: give at least "
         f"{time.least(cheapest(options, rooms[:1]))}, or more MB"
     )
 
@@ -131,27 +138,17 @@ def _only(ways: list[Choice], place: int) -> list[Choice]:
     return [Choice(way.format, (way.costs[place],), way.drift) for way in ways]
 
 
-def _costs(
-    name: str, shape: Shape, kind: str, format: WeightFormat, budget: Budget
-) -> tuple[float, ...]:
-    """MB and milliseconds of a matrix, as far as there are budgets for them.
-
-    A tied head in a float format reads the embedding's file.
-    """
-    costs = []
-    if budget.mb is not None:
-        free = name == EMBEDDING and format.rounding is None
-        costs.append(0.0 if free else _stored_bytes(format, shape) / _MB)
-    if budget.ms is not None and budget.times is not None:
-        costs.append(budget.times.matrices[name].ms(kind))
-    return tuple(costs)
+def _megabytes(name: str, shape: Shape, format: WeightFormat) -> float:
+    """In a weight file; a tied head in a float format reads the embedding's file."""
+    free = name == EMBEDDING and format.rounding is None
+    return 0.0 if free else _stored_bytes(format, shape) / _MB
 
 
-def _fixed_bytes(spec: ModelSpec, weights: Weights, formats: Formats) -> int:
+def _fixed_megabytes(spec: ModelSpec, weights: Weights, formats: Formats) -> float:
     """Of the embedding and the patch embedding."""
     patches = Matrix.of(weights, PATCH_EMBEDDING).shape
     fixed = _stored_bytes(formats.vision(PATCH_EMBEDDING, patches), patches) + _NPY_HEADER
-    return fixed + spec.vocabulary * spec.hidden_size * formats.embedding().itemsize
+    return (fixed + spec.vocabulary * spec.hidden_size * formats.embedding().itemsize) / _MB
 
 
 def _stored_bytes(format: WeightFormat, shape: Shape) -> int:

@@ -45,7 +45,7 @@ def least_drift(
 
     Args:
         options: by matrix, every way to store it.
-        budgets: above 0, for each cost of a choice.
+        budgets: above 0, for each cost of a choice; infinite for one that does not matter.
     """
     columns = _best(*_arrays(options), budgets)
     if columns is None:
