@@ -42,7 +42,7 @@ from awares_edge.spec import GRAPH_SUFFIX, ModelSpec
 
 SIDE, CROPS, ANSWER_TOKENS = 896, ("0", "3"), 16
 """The question that `awares-edge profile` asks where nothing else is said."""
-_WARMUP, _QUESTIONS = 2, 9
+QUESTIONS = 7
 _FORMATS = ("fp16", "int8", "int4")
 Counts: TypeAlias = Counter[int]
 """How many products have so many rows."""
@@ -94,7 +94,7 @@ def measure_times(
 
     threads, spec = choose_threads(threads), bundle.manifest.model
     stored = stored_formats(bundle)
-    question_ms, rows = ask_questions(bundle, threads)
+    question_ms, rows = ask_questions(bundle, threads, QUESTIONS)
     matrices = _measure(spec, rows, threads, progress)
     rest_ms = question_ms - sum(matrices[name].ms(kind) for name, kind in stored.items())
     if rest_ms < 0:
@@ -150,8 +150,12 @@ def _unusable(bundle: Bundle) -> InputError:
     )
 
 
-def ask_questions(bundle: Bundle, threads: int) -> tuple[float, Rows]:
-    """Median milliseconds of a two-turn question, and the rows of its products."""
+def ask_questions(bundle: Bundle, threads: int, questions: int) -> tuple[float, Rows]:
+    """Median milliseconds of a two-turn question, and the rows of its products.
+
+    Args:
+        questions: that count, after one that warms up.
+    """
     with load(bundle.root, device="cpu", threads=threads, verify=False) as model:
         rows = Rows()
         steer = Steer(model, scripted_replies(model, _job(bundle)))
@@ -165,7 +169,7 @@ def ask_questions(bundle: Bundle, threads: int) -> tuple[float, Rows]:
         times = []
         rng = np.random.default_rng(0)
         with watched:
-            for _ in range(_WARMUP + _QUESTIONS):
+            for _ in range(1 + questions):
                 # Of the last question alone: the first one also computes the system prompt.
                 for counts in (rows.tokens, rows.logits):
                     counts.clear()
@@ -174,7 +178,7 @@ def ask_questions(bundle: Bundle, threads: int) -> tuple[float, Rows]:
         for image, patches in runtime.encoded:
             rows.patches[len(patches.pixels)] += 1
             rows.image_tokens[image.grid.tokens] += 1
-        return median(times[_WARMUP:]), rows
+        return median(times[1:]), rows
 
 
 def _job(bundle: Bundle) -> Job:
