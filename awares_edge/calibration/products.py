@@ -38,19 +38,26 @@ Shape = tuple[int, int]
 
 
 def time_products(
-    format: WeightFormat, shape: Shape, rows: Iterable[int], numbers: int, threads: int
+    format: WeightFormat,
+    shape: Shape,
+    rows: Iterable[int],
+    *,
+    bias: bool,
+    numbers: int,
+    threads: int,
 ) -> dict[int, float]:
     """Milliseconds of a product [n, in] by [out, in] transposed, by each n of `rows`.
 
     Args:
         shape: of the matrix, [out, in].
+        bias: whether a vector is added: a tenth of the time of a float product.
         numbers: of all matrices that the model goes through before it comes back to this one.
     """
     size = sum(_computed_bytes(kind) for kind in format.tensors(shape).values())
     share = -(-numbers // (shape[0] * shape[1]))
     copies = max(1, min(share, _MOST_BYTES // size, _MOST_COPIES))
     with TemporaryDirectory(prefix="awares-edge-") as folder:
-        path = _write_graph(Path(folder), format, shape, copies)
+        path = _write_graph(Path(folder), format, shape, bias, copies)
         session = open_graph(path, Device("cpu"), threads)
         rng = np.random.default_rng(0)
         found = {}
@@ -76,7 +83,7 @@ def typical_ms(run: Callable[[], object], threads: int) -> float:
     return median(times)
 
 
-def _write_graph(folder: Path, format: WeightFormat, shape: Shape, copies: int) -> Path:
+def _write_graph(folder: Path, format: WeightFormat, shape: Shape, bias: bool, copies: int) -> Path:
     """A graph of one input by several matrices of noise."""
     graph = OnnxBuilder("products", _NoWeights(), FP32, lambda *_: format)
     graph.input("x", FP32, ["rows", shape[1]])
@@ -88,8 +95,9 @@ def _write_graph(folder: Path, format: WeightFormat, shape: Shape, copies: int) 
         # onnxruntime keeps equal weights once: each matrix begins elsewhere in the same noise.
         for copy in range(copies):
             places[f"{copy}{suffix}"] = Location(path.name, copy * ALIGNMENT, kind.size)
+    vector = graph.constant("bias", np.ones(shape[0], dtype=np.float32)) if bias else None
     for copy in range(copies):
-        product = format.multiply(graph, "x", Matrix(str(copy), (), shape), None, FP32)
+        product = format.multiply(graph, "x", Matrix(str(copy), (), shape), vector, FP32)
         # Only its shape goes on, so that the memory of the product is free for the next one.
         sizes.append(graph.op("Shape", product))
     graph.output("sizes", np.int64, [2 * copies], graph.op("Concat", *sizes, axis=0))

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import prod
 from statistics import median
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from awares_edge.api import load
 from awares_edge.bundle.store import Bundle
 from awares_edge.calibration.products import Shape, time_products
 from awares_edge.calibration.sensitivity import last_layer
-from awares_edge.checkpoint.names import EMBEDDING, HEAD
+from awares_edge.checkpoint.names import EMBEDDING, HEAD, expected_shapes
 from awares_edge.controller.model import Model
 from awares_edge.controller.options import AskOptions
 from awares_edge.errors import InputError
@@ -193,39 +193,59 @@ def _ask(model: Model, rng: np.random.Generator, steer: Steer, threads: int) -> 
     return float(row["cpu_ms" if threads == 1 else "total_ms"])
 
 
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """What the time of a product depends on, beside format and rows: matrices of one kind are
+    measured once."""
+
+    shape: Shape
+    bias: bool
+    vision: bool
+
+    @classmethod
+    def all(cls, spec: ModelSpec) -> dict[str, _Kind]:
+        """Of each matrix, by its name."""
+        tensors = expected_shapes(spec)
+        return {
+            name: cls(
+                shape,
+                name.partition("+")[0].removesuffix("weight") + "bias" in tensors,
+                name.startswith("visual."),
+            )
+            for name, shape in timed_shapes(spec).items()
+        }
+
+
 def _measure(
     spec: ModelSpec,
     rows: Rows,
     threads: int,
     progress: Callable[[int, int], None] | None,
 ) -> dict[str, MatrixTime]:
-    """Each matrix's share of a question; matrices of one shape and tower are measured once."""
-    shapes = timed_shapes(spec)
+    """The time of each matrix in a question."""
+    kinds = _Kind.all(spec)
     towers: Counter[bool] = Counter()
-    kinds: dict[tuple[Shape, bool], set[int]] = defaultdict(set)
-    for name, shape in shapes.items():
-        towers[_in_vision(name)] += prod(shape)
-        kinds[shape, _in_vision(name)] |= rows.of(name, spec).keys()
+    counts: dict[_Kind, set[int]] = defaultdict(set)
+    for name, kind in kinds.items():
+        towers[kind.vision] += prod(kind.shape)
+        counts[kind] |= rows.of(name, spec).keys()
     formats = Formats("mixed", block=TIMED_BLOCK, depth=spec.vision.depth)
-    found: dict[tuple[Shape, bool], dict[str, dict[int, float]]] = {}
-    for done, ((shape, vision), counts) in enumerate(kinds.items(), 1):
-        found[shape, vision] = {
-            kind: time_products(format, shape, sorted(counts), towers[vision], threads)
-            for kind, format in formats.options("", shape).items()
+    found: dict[_Kind, dict[str, dict[int, float]]] = {}
+    for done, kind in enumerate(counts, 1):
+        how: dict[str, Any] = {"bias": kind.bias, "numbers": towers[kind.vision]}
+        found[kind] = {
+            name: time_products(format, kind.shape, sorted(counts[kind]), threads=threads, **how)
+            for name, format in formats.options("", kind.shape).items()
         }
         if progress:
-            progress(done, len(kinds))
+            progress(done, len(counts))
     return {
         name: MatrixTime(
-            shape,
+            kind.shape,
             **{
-                kind: sum(ms[count] * times for count, times in rows.of(name, spec).items())
-                for kind, ms in found[shape, _in_vision(name)].items()
+                format: sum(ms[count] * times for count, times in rows.of(name, spec).items())
+                for format, ms in found[kind].items()
             },
         )
-        for name, shape in shapes.items()
+        for name, kind in kinds.items()
     }
-
-
-def _in_vision(name: str) -> bool:
-    return name.startswith("visual.")

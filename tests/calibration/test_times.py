@@ -104,14 +104,16 @@ def test_a_bundle_that_cannot_be_taken_apart_is_refused(bundles):
 )
 def test_products_run_in_the_operators_of_an_export(tmp_path, kind, operator):
     format = Formats("mixed", depth=1).options("", (48, 64))[kind]
-    path = products._write_graph(tmp_path, format, (48, 64), 3)
+    path = products._write_graph(tmp_path, format, (48, 64), True, 3)
     model = onnx.load(path, load_external_data=False)
     counts = Counter(node.op_type for node in model.graph.node)
     assert (counts[operator], counts["Shape"]) == (3, 3)
     # Three matrices, no two with the same bytes: onnxruntime would keep those once.
     onnx.load_external_data_for_model(model, str(tmp_path))
-    weights = [t.raw_data for t in model.graph.initializer if not t.name.endswith(".scale")]
-    assert len(set(weights)) == len(weights) == 3
+    assert all("bias" in node.input for node in model.graph.node if node.op_type == operator)
+    weights = {tensor.name: tensor.raw_data for tensor in model.graph.initializer}
+    suffix = next(iter(format.tensors((48, 64))))
+    assert len({weights[f"{copy}{suffix}"] for copy in range(3)}) == 3
     session = products.open_graph(path, products.Device("cpu"), 1)
     x = np.ones((5, 64), dtype=np.float32)
     assert session.run(None, {"x": x})[0].tolist() == [5, 48] * 3
@@ -121,19 +123,19 @@ def test_a_product_is_measured_among_as_many_weights_as_the_model_has(monkeypatc
     made = []
     write = products._write_graph
 
-    def recording(folder, format, shape, copies):
+    def recording(folder, format, shape, bias, copies):
         made.append(copies)
-        return write(folder, format, shape, copies)
+        return write(folder, format, shape, bias, copies)
 
     monkeypatch.setattr(products, "_write_graph", recording)
     format = Formats("mixed", depth=1).options("", (64, 64))["fp16"]
-    found = time_products(format, (64, 64), [1, 7], 10 * 64 * 64, 1)
+    found = time_products(format, (64, 64), [1, 7], bias=False, numbers=10 * 64 * 64, threads=1)
     assert found.keys() == {1, 7}
     assert min(found.values()) > 0
-    time_products(format, (64, 64), [1], 1, 1)
+    time_products(format, (64, 64), [1], bias=False, numbers=1, threads=1)
     # fp32 in memory: as many as fit into the limit.
     monkeypatch.setattr(products, "_MOST_BYTES", 3 * 4 * 64 * 64)
-    time_products(format, (64, 64), [1], 10 * 64 * 64, 1)
+    time_products(format, (64, 64), [1], bias=False, numbers=10 * 64 * 64, threads=1)
     assert made == [10, 1, 3]
 
 
@@ -162,7 +164,7 @@ def test_the_question_that_was_measured_is_estimated_exactly(bundles, few, tmp_p
 
 
 def test_a_disturbed_measurement_is_not_kept(bundles, few, monkeypatch):
-    def slow(format, shape, rows, numbers, threads):
+    def slow(format, shape, rows, **how):
         return dict.fromkeys(rows, 1e6)
 
     monkeypatch.setattr(times, "time_products", slow)
