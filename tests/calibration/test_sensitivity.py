@@ -26,6 +26,7 @@ from awares_edge.export import OnnxFormat, export_checkpoint
 from awares_edge.export.measured import drift_layers, read_measured
 from awares_edge.protocol.profiles import get_profile
 from tests.support.checkpoints import make_checkpoint
+from tests.support.times import made_up_times
 
 QUESTIONS = synthetic_questions(8)
 
@@ -105,5 +106,18 @@ def test_the_command(tmp_path, capsys, monkeypatch):
     assert (
         "a budget of 0.01 MB is too small for this model: give at least" in capsys.readouterr().err
     )
+    assert main([*export, "--budget-ms", "100"]) == 2
+    assert "needs the times of the device" in capsys.readouterr().err
+    times = tmp_path / "times.json"
+    times.write_text("{")
+    assert main([*export, "--budget-ms", "100", "--times", str(times)]) == 2
+    error = capsys.readouterr().err
+    assert f"{times} is not valid JSON: measure it again" in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "b").exists()
+    made_up_times(Checkpoint.open(checkpoint).spec).save(times)
+    assert main([*export, "--budget-mb", "1", "--budget-ms", "10000", "--times", str(times)]) == 0
+    assert "a two-turn question takes" in capsys.readouterr().out
+    export.append("--overwrite")
     assert main([*export, "--budget-mb", "1", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["precision"] == "mixed"
