@@ -23,6 +23,7 @@ from awares_edge.apps.options import (
 )
 from awares_edge.bundle.store import Progress
 from awares_edge.checkpoint.source import Source
+from awares_edge.errors import InputError
 from awares_edge.extras import require
 from awares_edge.files import check_output
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from awares_edge.calibration.questions import CalibrationQuestion
     from awares_edge.export.measured import Measured
 
+_GPTQ_LIMIT = 4096
 _NEEDS = dict.fromkeys(("torch", "transformers", "safetensors"), "awares-edge[torch]")
 
 EPILOG = """
@@ -39,6 +41,8 @@ Examples:
 
     awares-edge export ./AWARES-Qwen2.5-VL-7B -o awares-int4 --precision int4
     --calibration measured.safetensors
+
+    awares-edge calibrate weights ./AWARES-Qwen2.5-VL-7B questions.jsonl -o gptq.safetensors --gptq
 
     awares-edge calibrate weights ./AWARES-Qwen2.5-VL-3B -o measured.safetensors --sensitivity
 
@@ -76,6 +80,24 @@ def measure(
             "`export --precision mixed`. Asks 8 questions some 10 times for each layer.",
         ),
     ] = False,
+    gptq: Annotated[
+        bool,
+        typer.Option(
+            "--gptq",
+            help="Also measure the products of all pairs of inputs, by which exports choose 4-bit "
+            "numbers. The file grows to gigabytes for a large model.",
+        ),
+    ] = False,
+    gptq_limit: Annotated[
+        int | None,
+        typer.Option(
+            help=f"With --gptq: most inputs of a matrix that is included. Default: {_GPTQ_LIMIT}. "
+            "Memory grows with the square.",
+            min=32,
+            max=65536,
+            show_default=False,
+        ),
+    ] = None,
     protocol: TrainedProtocol = None,
     device: Annotated[
         str | None, typer.Option(help="Where torch computes: cpu, cuda, ... Default: the best.")
@@ -84,8 +106,11 @@ def measure(
 ) -> None:
     """Measure what goes into each matrix of a checkpoint, for `export --calibration`."""
     check_output(output)
+    if gptq_limit is not None and not gptq:
+        raise InputError("--gptq-limit is for --gptq: give both, or leave it out")
     require("calibration", _NEEDS)
     check_adapter(adapter, adapter_revision)
+    from awares_edge.calibration.products import too_wide
     from awares_edge.calibration.questions import read_questions, synthetic_questions
 
     questions = synthetic_questions() if data is None else read_questions(data)
@@ -93,25 +118,33 @@ def measure(
     added = find_adapter(adapter, adapter_revision)
     profile, choice = trained_profile(checkpoint, protocol)
     how = {"adapter": added and added.path, "protocol": protocol or profile.name, "device": device}
+    limit = (gptq_limit or _GPTQ_LIMIT) if gptq else 0
     dataset = data.name if data else "synthetic suite"
     with progress_bar() as progress:
         update = noting(choice, progress)
-        measured = _measure(source, questions, dataset, sensitivity, update, how)
+        measured = _measure(source, questions, dataset, limit, sensitivity, update, how)
     measured.save(output)
     zoomed, layers = measured.origin.zoomed, len(measured.inputs)
     if json:
         counts = {"questions": len(questions), "zoomed": zoomed, "layers": layers}
-        print_json({"file": str(output), **counts, "sensitivity": sensitivity})
+        extra = {"sensitivity": sensitivity, "gptq": len(measured.hessians)}
+        print_json({"file": str(output), **counts, **extra})
         return
     say(f"{output}: {layers} layers, {len(questions)} questions, {zoomed} of them in two turns")
     if not zoomed:
         note('no question had a second turn: give "crops" in the file, or crops are not covered')
+    if gptq and (wide := too_wide(measured)):
+        note(
+            f"{len(wide)} of the layers have more than {limit} inputs, {wide[0]} the first: their "
+            "4-bit numbers are chosen without GPTQ; a larger --gptq-limit includes them"
+        )
 
 
 def _measure(
     source: Source,
     questions: list[CalibrationQuestion],
     dataset: str,
+    hessian_limit: int,
     sensitivity: bool,
     update: Progress,
     how: dict[str, Any],
@@ -124,6 +157,7 @@ def _measure(
         *(source.path, questions),
         dataset=dataset,
         name=source.name,
+        hessian_limit=hessian_limit,
         progress=lambda done: asking(done, len(questions)),
         **how,
     )

@@ -15,6 +15,7 @@ stored in fp16, and the head has its own weights, even where the checkpoint ties
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -23,17 +24,19 @@ import onnx
 
 from awares_edge.bundle.writer import BundleWriter
 from awares_edge.checkpoint.checkpoint import Checkpoint
-from awares_edge.checkpoint.names import EMBEDDING
+from awares_edge.checkpoint.names import EMBEDDING, PATCH_EMBEDDING
 from awares_edge.checkpoint.tensorfile import Weights
 from awares_edge.errors import ExportError
 from awares_edge.export.graph.text import build_text
 from awares_edge.export.graph.vision import build_vision
-from awares_edge.export.graph.weights import FP16, FP32, Written, write_npy
-from awares_edge.export.measured import Measured
+from awares_edge.export.graph.weights import FP16, FP32, Matrix, Written, write_npy
+from awares_edge.export.measured import Measured, layer_name
 from awares_edge.export.onnx.budget import MB, fit_mix
 from awares_edge.export.onnx.dialect import OnnxBuilder, OnnxText, OnnxVision
+from awares_edge.export.onnx.formats import BlockInt4
 from awares_edge.export.onnx.precisions import Formats
 from awares_edge.export.smoothing import smooth
+from awares_edge.export.smoothing.sites import find_sites
 from awares_edge.spec import EMBEDDING_NAME, ModelSpec, half_graph
 
 FEW_TOKENS = 2
@@ -114,11 +117,32 @@ def _calibrate(
         # A tied head in fp16 reads the embedding's file, which no scale is folded into.
         formats.spare(kept)
         smoothed = smooth(weights, spec, measured, formats.every)
-    facts = smoothed.facts(kept)
+    formats.compensate(smoothed.measured.hessians)
+    facts = smoothed.facts(kept) | _gptq_facts(spec, weights, formats)
     if mix:
         counts = Counter(mix.values()).most_common()
         facts["mix"] = ", ".join(f"{count} {kind}" for kind, count in counts)
     return smoothed.weights, facts
+
+
+def _gptq_facts(spec: ModelSpec, weights: Weights, formats: Formats) -> Mapping[str, str]:
+    """How many 4-bit matrices GPTQ rounds, and which ones it does not."""
+    rounded: list[str] = []
+    alone: list[str] = []
+    for name in (PATCH_EMBEDDING, *(name for site in find_sites(spec) for name in site.matrices)):
+        shape = Matrix.of(weights, *name.split("+")).shape
+        blocks = [one for one in formats.every(name, shape) if isinstance(one, BlockInt4)]
+        if blocks:
+            (rounded if blocks[0].hessian else alone).append(name)
+    if not rounded:
+        return {}
+    facts = {"gptq": f"{len(rounded)} of {len(rounded) + len(alone)} 4-bit matrices"}
+    if alone:
+        layers = (layer_name(part) for name in alone for part in name.split("+"))
+        facts["without_gptq"] = ", ".join(
+            dict.fromkeys(re.sub(r"\.\d+\.", ".*.", layer) for layer in layers)
+        )
+    return facts
 
 
 def _graphs(

@@ -1,0 +1,78 @@
+"""Sums of the products of all pairs of inputs, for GPTQ: the large part of a measurement."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from awares_edge.errors import CheckpointError
+from awares_edge.export.hessians import Hessian, shared_input, upper_triangle
+from awares_edge.export.measured import Measured
+from awares_edge.export.onnx.precisions import BLOCKS
+
+_ROWS = 256
+"""Inputs that are multiplied at a time: a decoded token alone would cost as much as they do."""
+
+
+class Products:
+    """The mean of x xᵀ over the inputs x of each matrix.
+
+    In memory it takes 4 bytes for each pair of inputs of each matrix. Sums are kept in float32:
+    what that rounds is far below GPTQ's damping.
+
+    Args:
+        limit: most inputs of a matrix; wider ones are left out.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._waiting: dict[str, list[NDArray[np.float32]]] = {}
+        self._counts: dict[str, int] = {}
+        self._sums: dict[str, NDArray[np.float32]] = {}
+
+    def add(self, name: str, inputs: NDArray[np.float32]) -> None:
+        """Add inputs float32 [n, in] of one layer."""
+        width = inputs.shape[1]
+        # Rows that no block divides are never stored in 4 bits.
+        if width > self._limit or width % BLOCKS[0] or shared_input(name) != name:
+            return
+        waiting = self._waiting.setdefault(name, [])
+        waiting.append(inputs.copy())
+        if sum(map(len, waiting)) >= _ROWS:
+            self._multiply(name)
+
+    def take(self) -> dict[str, Hessian]:
+        """All of them, by layer. What was summed is gone then: memory for both is never needed.
+
+        Raises:
+            CheckpointError: products overflow.
+        """
+        found = {}
+        for name in list(self._waiting):
+            self._multiply(name)
+        for name in list(self._sums):
+            sums = self._sums.pop(name)
+            triangle = upper_triangle(sums / np.float32(self._counts[name]))
+            if not np.isfinite(triangle).all():
+                raise CheckpointError(f"the inputs of {name} are too large to multiply")
+            found[name] = Hessian(name, len(sums), lambda kept=triangle: kept)
+        return found
+
+    def _multiply(self, name: str) -> None:
+        """Add the products of what waits."""
+        rows = np.concatenate(self._waiting.pop(name))
+        self._counts[name] = self._counts.get(name, 0) + len(rows)
+        product = rows.T @ rows
+        if name in self._sums:
+            self._sums[name] += product
+        else:
+            self._sums[name] = product
+
+
+def too_wide(measured: Measured) -> list[str]:
+    """Matrices that could be stored in 4 bits, but whose products were left out."""
+    return [
+        name
+        for name, inputs in measured.inputs.items()
+        if len(inputs.largest) % BLOCKS[0] == 0 and shared_input(name) not in measured.hessians
+    ]
