@@ -2,10 +2,11 @@
 
     python benchmarks/outliers.py --work-dir DIR --questions 2000
     python benchmarks/outliers.py --work-dir DIR --questions 1000 --plain --budgets 3.2 4 5
+    python benchmarks/outliers.py --work-dir DIR --questions 2000 --plain --gptq
 
 Plants outliers into the nano checkpoint without changing what it computes (--plain: none), measures
 it, exports it with and without the measurement, and compares each bundle with the fp32 one.
---budgets exports mixes instead.
+--budgets exports mixes instead, --gptq 4-bit bundles with and without GPTQ.
 """
 
 from __future__ import annotations
@@ -21,6 +22,11 @@ from awares_edge.apps.cli import main as awares_edge  # noqa: E402
 from tests.support.outliers import plant_outliers  # noqa: E402
 
 PRECISIONS = ("int8", "int4", "int8+int4")
+FOUR_BITS = {
+    "int4": ("--precision", "int4"),
+    "all-int4": ("--precision", "int4", "--keep", "visual.*=int4"),
+}
+HOW = {"": "", "-calibrated": "measured", "-gptq": "products"}
 
 
 def main() -> None:
@@ -29,6 +35,7 @@ def main() -> None:
     parser.add_argument("--questions", type=int, default=200)
     parser.add_argument("--plain", action="store_true", help="Plant no outliers.")
     parser.add_argument("--budgets", nargs="*", default=[], help="MB of mixes.")
+    parser.add_argument("--gptq", action="store_true", help="4-bit bundles with GPTQ.")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
 
@@ -50,7 +57,15 @@ def main() -> None:
         export(f"mixed-{mb}", "--precision", "mixed", "--budget-mb", mb, *calibration)
         for mb in args.budgets
     ]
-    for precision in () if args.budgets else PRECISIONS:
+    if args.gptq:
+        products = work / "products.safetensors"
+        run("calibrate", "weights", checkpoint, "-o", products, "--protocol", "nano", "--gptq")
+        for name, options in FOUR_BITS.items():
+            for how, given in HOW.items():
+                file = {"measured": measured, "products": products}.get(given)
+                calibrated = ("--calibration", file) if file else ()
+                bundles.append(export(f"{name}{how}", *options, *calibrated))
+    for precision in () if args.budgets or args.gptq else PRECISIONS:
         bundles.append(export(precision, "--precision", precision))
         calibrated = f"{precision}-calibrated"
         bundles.append(export(calibrated, "--precision", precision, *calibration))

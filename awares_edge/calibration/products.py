@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
+from awares_edge.checkpoint.tensorfile import Array
 from awares_edge.errors import CheckpointError
 from awares_edge.export.hessians import Hessian, shared_input, upper_triangle
 from awares_edge.export.measured import Measured
@@ -55,18 +58,23 @@ class Products:
             triangle = upper_triangle(sums / np.float32(self._counts[name]))
             if not np.isfinite(triangle).all():
                 raise CheckpointError(f"the inputs of {name} are too large to multiply")
-            found[name] = Hessian(name, len(sums), lambda kept=triangle: kept)
+            found[name] = Hessian(name, len(sums), _read(triangle))
         return found
 
     def _multiply(self, name: str) -> None:
         """Add the products of what waits."""
         rows = np.concatenate(self._waiting.pop(name))
         self._counts[name] = self._counts.get(name, 0) + len(rows)
-        product = rows.T @ rows
+        with np.errstate(over="ignore"):  # found by `take`
+            product = rows.T @ rows
         if name in self._sums:
             self._sums[name] += product
         else:
             self._sums[name] = product
+
+
+def _read(triangle: Array) -> Callable[[], Array]:
+    return lambda: triangle
 
 
 def too_wide(measured: Measured) -> list[str]:

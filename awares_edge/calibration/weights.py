@@ -1,7 +1,8 @@
 """Statistics of what goes into each matrix, measured on two-turn questions.
 
 One file serves every export: ranges of inputs (TensorRT's w8a8 and fp8), scales that smooth
-outliers away (int8 and int4), products of inputs (GPTQ at int4), importance matrices (GGUF); see `export.measured`.
+outliers away (int8 and int4), products of inputs (GPTQ), importance matrices (GGUF); see
+`export.measured`.
 """
 
 from __future__ import annotations

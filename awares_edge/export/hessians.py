@@ -1,8 +1,8 @@
 """Products of all pairs of a matrix's inputs: what GPTQ needs to know beside the weights.
 
 In the measured file, `NAME.hessian` float32 [n (n + 1) / 2] holds the upper triangle of the mean of
-x xᵀ over the inputs x [n] of matrix NAME, row by row. It is read when its matrix is quantized: those
-of a model of 3B parameters take over a gigabyte together.
+x xᵀ over the inputs x [n] of matrix NAME, row by row. It is read when its matrix is quantized, as
+those of a model of 3B parameters take over a gigabyte together.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def hessian_tensors(hessians: Mapping[str, Hessian]) -> dict[str, Array]:
     return {f"{name}{_SUFFIX}": found.triangle() for name, found in hessians.items()}
 
 
-def hessian_shapes(inputs: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
+def hessian_shapes(inputs: Mapping[str, int]) -> dict[str, tuple[int]]:
     """Shapes of all tensors that a file may hold.
 
     Args:

@@ -118,7 +118,7 @@ def _calibrate(
         formats.spare(kept)
         smoothed = smooth(weights, spec, measured, formats.every)
     formats.compensate(smoothed.measured.hessians)
-    facts = smoothed.facts(kept) | _gptq_facts(spec, weights, formats)
+    facts = {**smoothed.facts(kept), **_gptq_facts(spec, weights, formats)}
     if mix:
         counts = Counter(mix.values()).most_common()
         facts["mix"] = ", ".join(f"{count} {kind}" for kind, count in counts)

@@ -156,7 +156,7 @@ class BlockInt4:
     def _pack(self, values: NDArray[np.int8]) -> NDArray[np.uint8]:
         """Numbers [n, in] as they are stored, [n, in / block, block / 2]."""
         nibbles = (values + np.int8(8)).view(np.uint8)
-        packed = nibbles[:, 0::2] | np.left_shift(nibbles[:, 1::2], np.uint8(4))
+        packed: NDArray[np.uint8] = nibbles[:, 0::2] | np.left_shift(nibbles[:, 1::2], np.uint8(4))
         return packed.reshape(len(values), -1, self.block // 2)
 
     def round_trip(self, rows: Array) -> Array:

@@ -4,9 +4,9 @@ The inputs of a matrix are rounded one after another. What rounding adds to a ro
 off again, as far as it can be, by moving the weights of the inputs that follow: by how much follows
 from how inputs go together on the calibration questions. Rows do not depend on each other.
 
-onnxruntime's own (`quantization.neural_compressor.weight_only.gptq`) cannot be used here: it returns
-the rounded weights without their scales, takes the scale of a block from its largest number alone,
-and needs the whole matrix in float64.
+onnxruntime's own (`quantization.neural_compressor.weight_only.gptq`) cannot be used: it returns the
+rounded weights without their scales, takes a scale from the largest number of a block alone, and
+wants the whole matrix at once.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from awares_edge.errors import ExportError
 from awares_edge.export.hessians import Hessian
 from awares_edge.export.onnx.blocks import fit_int4
 
-DAMPING = 0.01
-"""Share of the mean of the diagonal that is added to it, as in GPTQ. Inputs that were never seen
-are then rounded to nearest."""
+DAMPING = 0.03
+"""Share of the mean of the diagonal that is added to it; inputs that were never seen are then
+rounded to nearest. The paper has 0.01: with the 24 questions of the synthetic suite, 0.03 loses 4%
+less on other questions, and as much with 72."""
 
 
 def compensation(hessian: Hessian) -> NDArray[np.float64]:
