@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 
 from awares_edge.checkpoint.tensorfile import Array
 from awares_edge.errors import CheckpointError
-from awares_edge.export.hessians import Hessian, shared_input, upper_triangle
+from awares_edge.export.hessians import LEAST_BLOCK, Hessian, shared_input, upper_triangle
 from awares_edge.export.measured import Measured
-from awares_edge.export.onnx.precisions import BLOCKS
 
 _ROWS = 256
 """Inputs that are multiplied at a time: a decoded token alone would cost as much as they do."""
@@ -36,8 +35,7 @@ class Products:
     def add(self, name: str, inputs: NDArray[np.float32]) -> None:
         """Add inputs float32 [n, in] of one layer."""
         width = inputs.shape[1]
-        # Rows that no block divides are never stored in 4 bits.
-        if width > self._limit or width % BLOCKS[0] or shared_input(name) != name:
+        if width > self._limit or width % LEAST_BLOCK or shared_input(name) != name:
             return
         waiting = self._waiting.setdefault(name, [])
         waiting.append(inputs.copy())
@@ -82,5 +80,5 @@ def too_wide(measured: Measured) -> list[str]:
     return [
         name
         for name, inputs in measured.inputs.items()
-        if len(inputs.largest) % BLOCKS[0] == 0 and shared_input(name) not in measured.hessians
+        if len(inputs.largest) % LEAST_BLOCK == 0 and shared_input(name) not in measured.hessians
     ]

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from awares_edge.checkpoint.tensorfile import Array, Stored
 from awares_edge.errors import CheckpointError, ExportError
 
+LEAST_BLOCK = 32
+"""Inputs of the smallest 4-bit block: a row that it does not divide is never stored in 4 bits."""
 _SUFFIX = ".hessian"
 _SHARED = {"k_proj": "q_proj", "v_proj": "q_proj", "up_proj": "gate_proj"}
 _TOLERANCE = 1e-2

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto
+from threadpoolctl import threadpool_limits
 
 from awares_edge.checkpoint.tensorfile import Array
 from awares_edge.export.graph.builder import Builder
@@ -32,8 +33,8 @@ _UINT8_LEVELS = 127.5
 
 _FIT_NUMBERS = 1 << 18
 """Weights that are fitted at a time: what the fit needs then stays in the CPU's cache."""
-_GPTQ_NUMBERS = 1 << 21
-"""With GPTQ, whose rows are long vectors: numpy is slow with short ones."""
+_GPTQ_ROWS = 512
+"""Rows that GPTQ takes at a time: numpy is slow with short vectors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,13 +141,13 @@ class BlockInt4:
     def _values(
         self, rows: Iterator[NDArray[Any]], shape: tuple[int, int], scales: list[NDArray[Any]]
     ) -> Iterator[NDArray[Any]]:
-        fit, numbers = partial(_fit, self.block), _FIT_NUMBERS
+        fit, step = partial(_fit, self.block), max(1, _FIT_NUMBERS // shape[1])
         if self.hessian is not None:
             upper = compensation(self.hessian).astype(np.float32)
-            fit, numbers = partial(quantize, compensate=upper, block=self.block), _GPTQ_NUMBERS
-        step = max(1, numbers // shape[1])
-        # numpy lets go of the interpreter's lock: threads compute at the same time.
-        with ThreadPoolExecutor(cores()) as pool:
+            fit, step = partial(quantize, compensate=upper, block=self.block), _GPTQ_ROWS
+        # numpy lets go of the interpreter's lock: threads compute at the same time. Those of its
+        # matrix products would only wait for each other beside them.
+        with threadpool_limits(1, "blas"), ThreadPoolExecutor(cores()) as pool:
             for piece in rows:
                 parts = [piece[start : start + step] for start in range(0, len(piece), step)]
                 for values, scale in pool.map(fit, parts):
