@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,9 @@ _FIT_NUMBERS = 1 << 18
 """Weights that are fitted at a time: what the fit needs then stays in the CPU's cache."""
 _GPTQ_ROWS = 512
 """Rows that GPTQ takes at a time: numpy is slow with short vectors."""
+
+Rounded: TypeAlias = tuple[NDArray[np.int8], NDArray[np.float32]]
+"""4-bit numbers [n, in] and scales [n, in / block] of rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,40 +138,39 @@ class BlockInt4:
         self, rows: Iterator[NDArray[Any]], shape: tuple[int, int]
     ) -> Iterator[Iterable[NDArray[Any]]]:
         scales: list[NDArray[Any]] = []
-        yield self._values(rows, shape, scales)
+        yield self._values(self._rounded(rows, shape[1]), scales)
         yield scales
 
     def _values(
-        self, rows: Iterator[NDArray[Any]], shape: tuple[int, int], scales: list[NDArray[Any]]
-    ) -> Iterator[NDArray[Any]]:
-        fit, step = partial(_fit, self.block), max(1, _FIT_NUMBERS // shape[1])
+        self, rounded: Iterator[Rounded], scales: list[NDArray[Any]]
+    ) -> Iterator[NDArray[np.uint8]]:
+        """Numbers [n, in / block, block / 2] as they are stored."""
+        for values, scale in rounded:
+            scales.append(scale)
+            nibbles = (values + np.int8(8)).view(np.uint8)
+            packed = nibbles[:, 0::2] | np.left_shift(nibbles[:, 1::2], np.uint8(4))
+            yield packed.reshape(len(values), -1, self.block // 2)
+
+    def _rounded(self, pieces: Iterable[Array], inner: int) -> Iterator[Rounded]:
+        """Pieces of rows rounded, in order."""
+        fit, step = partial(_fit, self.block), max(1, _FIT_NUMBERS // inner)
         if self.hessian is not None:
             upper = compensation(self.hessian).astype(np.float32)
             fit, step = partial(quantize, compensate=upper, block=self.block), _GPTQ_ROWS
         # numpy lets go of the interpreter's lock: threads compute at the same time. Those of its
         # matrix products would only wait for each other beside them.
         with threadpool_limits(1, "blas"), ThreadPoolExecutor(cores()) as pool:
-            for piece in rows:
+            for piece in pieces:
                 parts = [piece[start : start + step] for start in range(0, len(piece), step)]
-                for values, scale in pool.map(fit, parts):
-                    scales.append(scale)
-                    yield self._pack(values)
-
-    def _pack(self, values: NDArray[np.int8]) -> NDArray[np.uint8]:
-        """Numbers [n, in] as they are stored, [n, in / block, block / 2]."""
-        nibbles = (values + np.int8(8)).view(np.uint8)
-        packed: NDArray[np.uint8] = nibbles[:, 0::2] | np.left_shift(nibbles[:, 1::2], np.uint8(4))
-        return packed.reshape(len(values), -1, self.block // 2)
+                yield from pool.map(fit, parts)
 
     def round_trip(self, rows: Array) -> Array:
         """Rows float32 [n, in] as they are after they were stored."""
-        found, step = np.empty_like(rows), max(1, _FIT_NUMBERS // rows.shape[1])
-        for start in range(0, len(rows), step):
-            part = rows[start : start + step]
-            values, scales = _fit(self.block, part)
-            blocks = values.reshape(*scales.shape, self.block) * scales[..., None]
-            found[start : start + step] = blocks.reshape(part.shape)
-        return found
+        parts = [
+            (values.reshape(*scales.shape, self.block) * scales[..., None]).reshape(values.shape)
+            for values, scales in self._rounded([rows], rows.shape[1])
+        ]
+        return np.concatenate(parts)
 
     def multiply(
         self, graph: Builder, value: str, matrix: Matrix, bias: str | None, dtype: np.dtype[Any]
@@ -190,7 +192,7 @@ class BlockInt4:
         )
 
 
-def _fit(block: int, rows: Array) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+def _fit(block: int, rows: Array) -> Rounded:
     """Numbers [n, in] and scales [n, in / block] of rows, each block by itself."""
     values, scales = fit_int4(rows.reshape(-1, block))
     return values.reshape(rows.shape), scales.reshape(len(rows), -1)
