@@ -6,7 +6,7 @@
 
 Plants outliers into the nano checkpoint without changing what it computes (--plain: none), measures
 it, exports it with and without the measurement, and compares each bundle with the fp32 one.
---budgets exports mixes instead, --gptq 4-bit bundles with and without GPTQ.
+--budgets exports mixes instead, --gptq 4-bit bundles with and without GPTQ, both mixes with GPTQ.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ def main() -> None:
     parser.add_argument("--plain", action="store_true", help="Plant no outliers.")
     parser.add_argument("--budgets", nargs="*", default=[], help="MB of mixes.")
     parser.add_argument("--gptq", action="store_true", help="4-bit bundles with GPTQ.")
+    parser.add_argument("--probes", type=int, default=16, help="Questions of which logits count.")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
 
@@ -45,7 +46,7 @@ def main() -> None:
     if not args.plain:
         checkpoint = plant_outliers(checkpoint, work / "planted")
     measured = work / "measured.safetensors"
-    sensitivity = ["--sensitivity"] if args.budgets else []
+    sensitivity = ["--sensitivity", *(["--gptq"] if args.gptq else [])] if args.budgets else []
     run("calibrate", "weights", checkpoint, "-o", measured, "--protocol", "nano", *sensitivity)
 
     def export(name: str, *options: object) -> Path:
@@ -57,7 +58,7 @@ def main() -> None:
         export(f"mixed-{mb}", "--precision", "mixed", "--budget-mb", mb, *calibration)
         for mb in args.budgets
     ]
-    if args.gptq:
+    if args.gptq and not args.budgets:
         products = work / "products.safetensors"
         run("calibrate", "weights", checkpoint, "-o", products, "--protocol", "nano", "--gptq")
         for name, options in FOUR_BITS.items():
@@ -70,7 +71,7 @@ def main() -> None:
         calibrated = f"{precision}-calibrated"
         bundles.append(export(calibrated, "--precision", precision, *calibration))
     reference = export("fp32")
-    limits = ("--limit", args.questions, "--threads", args.threads)
+    limits = ("--limit", args.questions, "--probes", args.probes, "--threads", args.threads)
     # 1 where a bundle differs: that is what this shows.
     awares_edge(["parity", *map(str, (reference, *bundles, *limits))])
 

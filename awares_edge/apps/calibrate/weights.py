@@ -53,6 +53,33 @@ A line of the file: `{"image": "a.png", "question": "What ...?", "crops": ["3"]}
 the model chooses for itself; an empty list keeps it to the low-resolution view.
 """
 
+SensitivityOption = Annotated[
+    bool,
+    typer.Option(
+        "--sensitivity",
+        help="Also measure how far decisions move where one matrix alone is quantized, for "
+        "`export --precision mixed`. Asks 8 questions some 10 times for each layer.",
+    ),
+]
+GptqOption = Annotated[
+    bool,
+    typer.Option(
+        "--gptq",
+        help="Also measure the products of all pairs of inputs, by which ONNX exports choose 4-bit "
+        "numbers. Takes gigabytes of memory and disk for a large model.",
+    ),
+]
+GptqLimitOption = Annotated[
+    int | None,
+    typer.Option(
+        help=f"With --gptq: most inputs of a matrix; wider ones are left out. Default: "
+        f"{_GPTQ_LIMIT}. Memory grows with the square.",
+        min=32,
+        max=65536,
+        show_default=False,
+    ),
+]
+
 
 def measure(
     checkpoint: CheckpointArgument,
@@ -72,32 +99,9 @@ def measure(
     ] = None,
     revision: RevisionOption = None,
     adapter_revision: AdapterRevisionOption = None,
-    sensitivity: Annotated[
-        bool,
-        typer.Option(
-            "--sensitivity",
-            help="Also measure how far decisions move where one matrix alone is quantized, for "
-            "`export --precision mixed`. Asks 8 questions some 10 times for each layer.",
-        ),
-    ] = False,
-    gptq: Annotated[
-        bool,
-        typer.Option(
-            "--gptq",
-            help="Also measure the products of all pairs of inputs, by which exports choose 4-bit "
-            "numbers. The file grows to gigabytes for a large model.",
-        ),
-    ] = False,
-    gptq_limit: Annotated[
-        int | None,
-        typer.Option(
-            help=f"With --gptq: most inputs of a matrix that is included. Default: {_GPTQ_LIMIT}. "
-            "Memory grows with the square.",
-            min=32,
-            max=65536,
-            show_default=False,
-        ),
-    ] = None,
+    sensitivity: SensitivityOption = False,
+    gptq: GptqOption = False,
+    gptq_limit: GptqLimitOption = None,
     protocol: TrainedProtocol = None,
     device: Annotated[
         str | None, typer.Option(help="Where torch computes: cpu, cuda, ... Default: the best.")
@@ -124,20 +128,24 @@ def measure(
         update = noting(choice, progress)
         measured = _measure(source, questions, dataset, limit, sensitivity, update, how)
     measured.save(output)
-    zoomed, layers = measured.origin.zoomed, len(measured.inputs)
+    _report(output, measured, json)
+    if gptq and not json and (wide := too_wide(measured)):
+        note(
+            f"{len(wide)} layers have more than {limit} inputs, as {wide[0]}, and no GPTQ: a larger "
+            "--gptq-limit includes them"
+        )
+
+
+def _report(output: Path, measured: Measured, json: bool) -> None:
+    asked, zoomed, layers = measured.origin.questions, measured.origin.zoomed, len(measured.inputs)
     if json:
-        counts = {"questions": len(questions), "zoomed": zoomed, "layers": layers}
-        extra = {"sensitivity": sensitivity, "gptq": len(measured.hessians)}
-        print_json({"file": str(output), **counts, **extra})
+        counts = {"questions": asked, "zoomed": zoomed, "layers": layers}
+        more = {"sensitivity": bool(measured.drifts), "gptq": len(measured.hessians)}
+        print_json({"file": str(output), **counts, **more})
         return
-    say(f"{output}: {layers} layers, {len(questions)} questions, {zoomed} of them in two turns")
+    say(f"{output}: {layers} layers, {asked} questions, {zoomed} of them in two turns")
     if not zoomed:
         note('no question had a second turn: give "crops" in the file, or crops are not covered')
-    if gptq and (wide := too_wide(measured)):
-        note(
-            f"{len(wide)} of the layers have more than {limit} inputs, {wide[0]} the first: their "
-            "4-bit numbers are chosen without GPTQ; a larger --gptq-limit includes them"
-        )
 
 
 def _measure(
