@@ -6,7 +6,7 @@
 
 Plants outliers into the nano checkpoint without changing what it computes (--plain: none), measures
 it, exports it with and without the measurement, and compares each bundle with the fp32 one.
---budgets exports mixes instead, --gptq 4-bit bundles with and without GPTQ, both mixes with GPTQ.
+--gptq exports 4-bit bundles instead, with GPTQ too; --budgets exports mixes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ FOUR_BITS = {
     "int4": ("--precision", "int4"),
     "all-int4": ("--precision", "int4", "--keep", "visual.*=int4"),
 }
-HOW = {"": "", "-calibrated": "measured", "-gptq": "products"}
 
 
 def main() -> None:
@@ -45,31 +44,26 @@ def main() -> None:
     checkpoint = ROOT / "checkpoints" / "nano"
     if not args.plain:
         checkpoint = plant_outliers(checkpoint, work / "planted")
-    measured = work / "measured.safetensors"
-    sensitivity = ["--sensitivity", *(["--gptq"] if args.gptq else [])] if args.budgets else []
-    run("calibrate", "weights", checkpoint, "-o", measured, "--protocol", "nano", *sensitivity)
+    more = ("--sensitivity",) if args.budgets else ()
+    calibrations: dict[str, tuple[object, ...]] = {} if args.budgets else {"": ()}
+    for how, options in {"calibrated": (), **({"gptq": ("--gptq",)} if args.gptq else {})}.items():
+        file = work / f"{how}.safetensors"
+        run("calibrate", "weights", checkpoint, "-o", file, "--protocol", "nano", *more, *options)
+        calibrations[f"-{how}"] = ("--calibration", file)
 
     def export(name: str, *options: object) -> Path:
         run("export", checkpoint, "-o", work / name, "--protocol", "nano", *options)
         return work / name
 
-    calibration = ("--calibration", measured)
+    kinds = FOUR_BITS if args.gptq else {name: ("--precision", name) for name in PRECISIONS}
+    if args.budgets:
+        mixed = ("--precision", "mixed", "--budget-mb")
+        kinds = {f"mixed-{mb}": (*mixed, mb) for mb in args.budgets}
     bundles = [
-        export(f"mixed-{mb}", "--precision", "mixed", "--budget-mb", mb, *calibration)
-        for mb in args.budgets
+        export(f"{kind}{how}", *options, *calibration)
+        for kind, options in kinds.items()
+        for how, calibration in calibrations.items()
     ]
-    if args.gptq and not args.budgets:
-        products = work / "products.safetensors"
-        run("calibrate", "weights", checkpoint, "-o", products, "--protocol", "nano", "--gptq")
-        for name, options in FOUR_BITS.items():
-            for how, given in HOW.items():
-                file = {"measured": measured, "products": products}.get(given)
-                calibrated = ("--calibration", file) if file else ()
-                bundles.append(export(f"{name}{how}", *options, *calibrated))
-    for precision in () if args.budgets or args.gptq else PRECISIONS:
-        bundles.append(export(precision, "--precision", precision))
-        calibrated = f"{precision}-calibrated"
-        bundles.append(export(calibrated, "--precision", precision, *calibration))
     reference = export("fp32")
     limits = ("--limit", args.questions, "--probes", args.probes, "--threads", args.threads)
     # 1 where a bundle differs: that is what this shows.

@@ -131,8 +131,8 @@ def measure(
     _report(output, measured, json)
     if gptq and not json and (wide := too_wide(measured)):
         note(
-            f"{len(wide)} layers have more than {limit} inputs, as {wide[0]}, and no GPTQ: a larger "
-            "--gptq-limit includes them"
+            f"{len(wide)} layers have more than {limit} inputs, such as {wide[0]}, and are exported "
+            "without GPTQ: a larger --gptq-limit includes them"
         )
 
 
