@@ -131,7 +131,7 @@ def measure(
     _report(output, measured, json)
     if gptq and not json and (wide := too_wide(measured)):
         note(
-            f"{len(wide)} layers have more than {limit} inputs, such as {wide[0]}, and are exported "
+            f"{len(wide)} layers have more than {limit} inputs, such as {wide[0]}: exported "
             "without GPTQ: a larger --gptq-limit includes them"
         )
 
