@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -99,6 +100,7 @@ def assemble(
     preprocessing: Preprocessing | None = None,
     tokens: SpecialTokens | None = None,
     calibration: Calibration | None = None,
+    identity: Callable[[], str] | None = None,
 ) -> Model:
     """A model of its parts, wherever they were read.
 
@@ -106,13 +108,15 @@ def assemble(
         preprocessing: None for Qwen2.5-VL's own rules.
         tokens: None for the conversation format's, with the ends that the tokenizer knows.
         calibration: what was fitted for these parts; None for nothing.
+        identity: gives one hash over the files they were read from; None where there are none.
 
     Raises:
         BundleError: the tokenizer lacks a token of the conversation format.
     """
     tokens = tokens or tokenizer.special_tokens()
     fitted = calibration or NOT_CALIBRATED
-    return Model(runtime, tokenizer, tokens, profile, preprocessing or Preprocessing(), fitted)
+    pixels = preprocessing or Preprocessing()
+    return Model(runtime, tokenizer, tokens, profile, pixels, fitted, identity)
 
 
 def _load_bundle(
@@ -131,7 +135,10 @@ def _load_bundle(
     chosen = profile or manifest.protocol
     # It was fitted under the bundle's own profile.
     fitted = manifest.calibration if chosen == manifest.protocol else None
-    return assemble(loaded, tokenizer, chosen, manifest.preprocessing, manifest.tokens, fitted)
+    return assemble(
+        *(loaded, tokenizer, chosen, manifest.preprocessing, manifest.tokens, fitted),
+        lambda: manifest.sha256,
+    )
 
 
 def _read_tokenizer(bundle: Bundle) -> TextTokenizer:
@@ -157,6 +164,8 @@ def _load_checkpoint(
     if path is None and entry.reads == "checkpoint":
         raise InputError(f"the {entry.name} runtime reads a checkpoint, not a bundle: name one")
     entry.require()
+    from awares_edge.checkpoint.checkpoint import Checkpoint
+    from awares_edge.checkpoint.fingerprint import fingerprint
     from awares_edge.checkpoint.preprocessor import read_eos, read_preprocessing
     from awares_edge.checkpoint.source import find_source
 
@@ -166,4 +175,7 @@ def _load_checkpoint(
     chosen = profile or published_profile(path or root) or get_profile(DEFAULT_PROFILE)
     tokenizer.require_tokens(chosen.tokens, chosen.name)
     tokens = tokenizer.special_tokens(read_eos(root))
-    return assemble(loaded, tokenizer, chosen, read_preprocessing(root), tokens)
+    return assemble(
+        *(loaded, tokenizer, chosen, read_preprocessing(root), tokens),
+        identity=lambda: fingerprint(Checkpoint.open(root)),
+    )

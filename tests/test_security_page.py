@@ -26,6 +26,7 @@ MODULES = (
     *("lines", "protocol.tokenizer_file", "vision.limits", "vision.source"),
     *("camera.web.models", "camera.web.options"),
     *("checkpoint.safetensors_header", "checkpoint.json_object", "checkpoint.module_pattern"),
+    "serve.kv_file",
     *("remote.http", "remote.exchange", "remote.events", "remote.servers"),
 )
 

@@ -21,7 +21,7 @@ from awares_edge.apps.options import (
     ThreadsOption,
     load_model,
 )
-from awares_edge.apps.serve import cell_bytes
+from awares_edge.apps.serve import SaveKvMbOption, SaveKvOption, cell_bytes, check_folder
 from awares_edge.errors import InputError
 from awares_edge.extras import require
 
@@ -51,6 +51,8 @@ def mcp(
     keep_pictures: Annotated[
         int, typer.Option(min=0, help="Pictures whose KV cache is kept for further questions.")
     ] = 8,
+    save_kv: SaveKvOption = None,
+    save_kv_mb: SaveKvMbOption = 4096,
 ) -> None:
     """Serve the tool `look(image, question, region?)` to agents (Model Context Protocol)."""
     require("awares-edge mcp", NEEDS)
@@ -63,7 +65,10 @@ def mcp(
         timeout=timeout,
         keep_pictures=keep_pictures,
         cell_bytes=cell_bytes(bundle) or CELL_BYTES,
+        save_kv=save_kv,
+        save_kv_bytes=save_kv_mb << 20,
     )
+    check_folder(save_kv)
     with load_model(bundle, runtime, protocol, device, threads, context) as model:
         looker = Looker(model, root, options)
         note(f"look is ready; pictures are read from {root.resolve()}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import product
+from itertools import product, zip_longest
 from math import isqrt
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
@@ -12,7 +12,14 @@ import typer
 
 from awares_edge.api import embedded_bundle
 from awares_edge.apps.console import note, print_json, progress_bar
-from awares_edge.apps.options import DeviceOption, HtmlOption, JsonOption, ProtocolOption
+from awares_edge.apps.options import (
+    DeviceOption,
+    HtmlOption,
+    JsonOption,
+    ProtocolOption,
+    open_endpoint,
+    refuse,
+)
 from awares_edge.apps.profile_table import print_comparison, print_run
 from awares_edge.bundle.store import Bundle
 from awares_edge.errors import InputError
@@ -36,11 +43,16 @@ Examples:
 
     awares-edge profile awares-7b-q4 --max-pixels 802816,1605632 --mode awares --sustained 30
 
+    awares-edge profile nano-bundle --endpoint http://gpu:8000/v1 --protocol nano
+
     awares-edge profile --compare old.json new.json
 
 Modes: awares (first view, call, crops, answer), again (a second question about the same picture),
 full, low (no zoom), always-full (a call for the whole picture). --reference adds the published way:
 two `generate` calls of transformers, nothing kept.
+
+Endpoints are measured from here: what a server does not report is blank. Their keys are taken from
+AWARES_EDGE_ENDPOINT_KEY.
 """
 
 Show: TypeAlias = Callable[[dict[str, Any]], None]
@@ -51,7 +63,25 @@ _DEFAULT_SIDE = 896
 
 BundlesArgument: TypeAlias = Annotated[
     list[Path] | None,
-    typer.Argument(help="Bundle folders. Default: the embedded nano model."),
+    typer.Argument(
+        help="Bundle folders. Default: the embedded nano model, where no --endpoint is given."
+    ),
+]
+EndpointsOption: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--endpoint",
+        metavar="URL",
+        help="Measure a model on an OpenAI-compatible server too, up to /v1; may be repeated.",
+    ),
+]
+ModelNamesOption: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model",
+        metavar="NAME",
+        help="Name of the model on --endpoint, once for each. Default: their only ones.",
+    ),
 ]
 ThreadCountsOption: TypeAlias = Annotated[
     str | None,
@@ -100,6 +130,8 @@ def profile(
     max_pixels: MaxPixelsOption = None,
     mode: ModeOption = None,
     reference: ReferenceOption = None,
+    endpoint: EndpointsOption = None,
+    model_name: ModelNamesOption = None,
     iterations: IterationsOption = 20,
     warmup: WarmupOption = 3,
     answer_tokens: AnswerTokensOption = 16,
@@ -114,15 +146,22 @@ def profile(
     compare: CompareOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Measure time by turn and phase, tokens, memory and energy of bundles."""
+    """Measure time by turn and phase, tokens, memory and energy of bundles and endpoints."""
     if html_file:
         check_output(html_file)
     if compare:
-        _compare(compare, bundles, json, html_file)
+        _compare(compare, bool(bundles or endpoint), json, html_file)
         return
-    paths = bundles or [embedded_bundle()]
-    _check_models(paths, reference)
+    paths = bundles or ([] if endpoint else [embedded_bundle()])
     counts, areas = _numbers(threads, "--threads"), _numbers(max_pixels, "--max-pixels")
+    modes = _modes(mode)
+    _check_models(paths, reference)
+    if not paths and reference is None:
+        refuse("is for bundles: name one", threads=threads, max_pixels=max_pixels, device=device)
+    variants = [
+        *_variants(paths, reference, protocol, device, counts, areas, modes),
+        *_served(endpoint or [], model_name or [], protocol, modes),
+    ]
     jobs = [
         Job(
             variant=variant,
@@ -135,19 +174,17 @@ def profile(
             seed=seed,
             sustained_s=60 * sustained,
         )
-        for variant in _variants(paths, reference, protocol, device, counts, areas, _modes(mode))
+        for variant in variants
     ]
     with progress_bar() as update:
         run = measure(jobs, update)
     _finish(run, json, html_file, run_html(run), print_run)
 
 
-def _compare(
-    files: tuple[Path, Path], bundles: list[Path] | None, json: bool, html_file: Path | None
-) -> None:
+def _compare(files: tuple[Path, Path], others: bool, json: bool, html_file: Path | None) -> None:
     """Set two earlier runs side by side, the old one first."""
-    if bundles:
-        raise InputError("--compare reads two files: leave the bundles out")
+    if others:
+        raise InputError("--compare reads two files: leave bundles and endpoints out")
     result = compare_runs(*map(read_run, files))
     _finish(result, json, html_file, comparison_html(result), print_comparison)
 
@@ -183,6 +220,23 @@ def _variants(
         variants += [
             Variant(str(path), mode, None, protocol, device, count, area)
             for path, mode in product(paths, modes)
+        ]
+    return variants
+
+
+def _served(
+    urls: list[str], names: list[str], protocol: str | None, modes: list[ProfileMode]
+) -> list[Variant]:
+    """Models on servers. Each server is asked here, so that one that cannot be used is named before
+    anything is measured."""
+    if names and len(names) != len(urls):
+        raise InputError("--model names the model of an --endpoint: give one for each, or none")
+    variants = []
+    for url, name in zip_longest(urls, names):
+        with open_endpoint(url, name, protocol) as model:
+            about = model.about
+        variants += [
+            Variant(about.address, mode, None, protocol, model=about.name) for mode in modes
         ]
     return variants
 

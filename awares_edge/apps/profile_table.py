@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from awares_edge.apps.console import say, warn
+from awares_edge.evaluation.profile.endpoint_report import one_of_each_endpoint
 from awares_edge.evaluation.profile.report import variant_name
 
 
@@ -22,12 +23,16 @@ def print_run(run: dict[str, Any]) -> None:
     _print_table([titles, *(_figures(variant, metered) for variant in run["variants"])])
     for variant in run["variants"]:
         say(variant_name(variant), style="bold")
-        _print_phases(variant["summary"]["phases"])
+        _print_phases(variant["summary"])
+        if variant["job"]["free"]:
+            say(f"  zoomed: {variant['summary']['calls']:.0%} of the questions")
         if sustained := variant["summary"]["sustained"]:
             say(f"  sustained: {_sustained(sustained)}")
-    energy = run["variants"][0]["energy"]
-    if not energy["source"]:
-        say(f"no joules: {energy['reason']}")
+    energies = [variant["energy"] for variant in run["variants"]]
+    for reason in dict.fromkeys(e["reason"] for e in energies if not e["source"]):
+        say(f"no joules: {reason}")
+    if one_of_each_endpoint(run["variants"]):
+        say("endpoints: blank is not measured from here; (server) is what the server reports")
     load = run["load_average"]["after"]
     if load is not None and load > machine["cores"]:
         cores = machine["cores"]
@@ -67,10 +72,12 @@ def _figures(variant: dict[str, Any], metered: bool) -> tuple[str, ...]:
     )
 
 
-def _print_phases(phases: list[dict[str, Any]]) -> None:
-    for phase in phases:
-        share = phase["share_of_limit"]
+def _print_phases(summary: dict[str, Any]) -> None:
+    for phase in [*summary.get("turns", []), *summary["phases"]]:
+        share = phase.get("share_of_limit")
         reached = "" if share is None else f"  {share:.0%} of the limit"
+        if phase.get("source") == "server":
+            reached = "  (server)"
         name = f"{phase['turn']}: {phase['phase']}"
         say(f"  {name:22}{phase['p50']:9.2f}{phase['p90']:9.2f}{phase['p99']:9.2f} ms{reached}")
 

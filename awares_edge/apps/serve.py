@@ -35,6 +35,8 @@ Examples:
 
     awares-edge serve --bundle my-bundle --parallel 2 --port 9000
 
+    awares-edge serve --bundle my-bundle --save-kv ~/.cache/my-kv
+
     AWARES_EDGE_TOKEN=... awares-edge serve --host 0.0.0.0 --allow-host edge.local
 """
 
@@ -76,6 +78,17 @@ KeepPicturesOption: TypeAlias = Annotated[
     int, typer.Option(min=0, help="Pictures whose KV cache is kept for further questions.")
 ]
 KeepMbOption: TypeAlias = Annotated[int, typer.Option(min=0, help="Most memory of them, MiB.")]
+SaveKvOption: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="Folder to save kept pictures to: they are found again after a restart. Nobody else "
+        "may write to it.",
+    ),
+]
+SaveKvMbOption: TypeAlias = Annotated[
+    int, typer.Option(min=1, help="Most disk space of saved pictures, MiB.")
+]
 MaxBodyMbOption: TypeAlias = Annotated[int, typer.Option(min=1, help="Longest request, MiB.")]
 MaxPixelsOption: TypeAlias = Annotated[
     int, typer.Option(min=1, help="Most pixels of a request's pictures.")
@@ -108,6 +121,8 @@ def serve(
     drain: DrainOption = 30,
     keep_pictures: KeepPicturesOption = 8,
     keep_mb: KeepMbOption = 1024,
+    save_kv: SaveKvOption = None,
+    save_kv_mb: SaveKvMbOption = 4096,
     max_body_mb: MaxBodyMbOption = 32,
     max_pixels: MaxPixelsOption = 40_000_000,
     max_images: MaxImagesOption = 16,
@@ -131,9 +146,12 @@ def serve(
         keep_pictures=keep_pictures,
         keep_bytes=keep_mb * _MIB,
         cell_bytes=cell_bytes(bundle) or CELL_BYTES,
+        save_kv=save_kv,
+        save_kv_bytes=save_kv_mb * _MIB,
         ignore_sampling=ignore_sampling,
     )
     check_exposure(host, options.token)
+    check_folder(save_kv)
     open_model = partial(load_model, bundle, runtime, protocol, device, threads, context)
     _serve_until_stopped(open_model, host, port, options)
 
@@ -142,14 +160,23 @@ def _serve_until_stopped(
     open_model: Callable[[], Model], host: str, port: int, options: ServeOptions
 ) -> None:
     # Imported here: they need the packages that `serve` requires.
-    from awares_edge.httpd.loop import listen
-    from awares_edge.serve.run import run, url_of
+    from awares_edge.httpd.loop import listen, run_server
+    from awares_edge.serve.run import make_server, url_of
 
     # Before the model is loaded, which may take minutes: the port may be in use.
     with listen(host, port) as bound, open_model() as model:
+        server = make_server(model, options)
         note(f"serving {options.model_name} at {url_of(bound)}", style=None)
-        run(model, options, bound)
+        run_server(server, bound)
     note("stopped")
+
+
+def check_folder(save_kv: Path | None) -> None:
+    """Refuse a folder before the model is loaded, which may take minutes."""
+    if save_kv is not None:
+        from awares_edge.serve.saved import make_private
+
+        make_private(save_kv)
 
 
 def cell_bytes(bundle: Path | None) -> int | None:

@@ -105,6 +105,11 @@ class Manifest:
         )
 
     @property
+    def sha256(self) -> str:
+        """One hash over the whole manifest, which pins every file by its hash."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+    @property
     def files_sha256(self) -> str:
         """One hash over all files."""
         listed = {name: entry.sha256 for name, entry in self.files.items()}

@@ -6,6 +6,7 @@ from awares_edge.controller.model import Model
 from awares_edge.controller.options import AskOptions
 from awares_edge.controller.picture import Picture
 from awares_edge.controller.policies import Policies
+from awares_edge.controller.saved import RegionKey, SavedPicture, SavedRegion, SavedView
 from awares_edge.controller.trace import (
     Answer,
     CropsRequested,
@@ -31,6 +32,10 @@ __all__ = [
     "Picture",
     "Policies",
     "ReasoningDelta",
+    "RegionKey",
+    "SavedPicture",
+    "SavedRegion",
+    "SavedView",
     "TextDelta",
     "TurnTrace",
     "ZoomedCrop",

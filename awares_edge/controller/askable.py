@@ -29,6 +29,8 @@ class About:
         device: where it computes; "unknown" where a server does not say.
         name: the model's name on its server; empty for a model on this machine.
         address: URL of its server, without credentials; empty for a model on this machine.
+        server: what answers there: "awares-edge", "llama.cpp server", "vllm", ...; "endpoint" where
+            it does not say; empty for a model on this machine.
     """
 
     runtime: str
@@ -36,6 +38,7 @@ class About:
     device: str
     name: str = ""
     address: str = ""
+    server: str = ""
 
 
 class OpenPicture(Protocol):

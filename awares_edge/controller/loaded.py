@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from weakref import WeakSet
 
 from awares_edge.controller.askable import About
@@ -12,7 +13,7 @@ from awares_edge.protocol.call import CallTokens
 from awares_edge.protocol.profile import ProtocolProfile
 from awares_edge.protocol.prompt import PromptBuilder
 from awares_edge.protocol.tokenizer import SpecialTokens, TextTokenizer
-from awares_edge.runtimes.base import Runtime, Session, TextSegment
+from awares_edge.runtimes.base import Runtime, SavedSession, Session, TextSegment
 from awares_edge.vision.patches import Preprocessing
 
 
@@ -24,6 +25,7 @@ class LoadedModel:
         protocol: the profile in force.
         preprocessing: how pixels become patches.
         calibration: what was fitted for this model; `NOT_CALIBRATED` where nothing was.
+        identity: gives one hash over all that was loaded; None where that was no file.
         gate: open while the model may be used; each step of a question passes it.
     """
 
@@ -35,6 +37,7 @@ class LoadedModel:
         protocol: ProtocolProfile,
         preprocessing: Preprocessing,
         calibration: Calibration = NOT_CALIBRATED,
+        identity: Callable[[], str] | None = None,
     ) -> None:
         self.runtime = runtime
         self.tokenizer = tokenizer
@@ -42,6 +45,7 @@ class LoadedModel:
         self.protocol = protocol
         self.preprocessing = preprocessing
         self.calibration = calibration
+        self.identity = identity
         self.prompt = PromptBuilder(tokenizer, special, protocol)
         self.call = CallTokens.build(tokenizer, special, protocol.call)
         self.gate = Gate("this model is closed: load it again")
@@ -64,6 +68,19 @@ class LoadedModel:
             if self._system is None:
                 self._system = self._prefilled()
             session = self._system.fork()
+            self._sessions.add(session)
+            return session
+
+    def restore_session(self, saved: SavedSession) -> Session:
+        """A session that goes on from one of `open_session` that was saved.
+
+        Raises:
+            ContextOverflow: it is longer than the context.
+            SessionError: it is of another model, or the runtime cannot restore sessions; or the
+                model is closed. Closing it closes this session too.
+        """
+        with self.gate, self._lock:
+            session = self.runtime.restore(saved)
             self._sessions.add(session)
             return session
 

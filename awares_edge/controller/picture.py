@@ -14,6 +14,7 @@ from awares_edge.controller.generated import Limits
 from awares_edge.controller.loaded import LoadedModel
 from awares_edge.controller.loop import answer_question
 from awares_edge.controller.options import AskOptions
+from awares_edge.controller.saved import SavedPicture
 from awares_edge.controller.trace import Answer, Event
 from awares_edge.controller.views import PictureViews, Same, Unchanged
 from awares_edge.errors import ImageError, SessionError
@@ -102,6 +103,30 @@ class Picture:
         """
         with self._answering(), self._model.gate, self._gate:
             self.views.forget()
+
+    def save(self) -> SavedPicture:
+        """Copy what has been computed of the picture, for `restore` in this process or a later one.
+
+        The conversation is forgotten.
+
+        Raises:
+            SessionError: the runtime cannot save sessions; or a question is being answered, or the
+                picture or its model is closed.
+        """
+        with self._answering(), self._model.gate, self._gate:
+            return self.views.save()
+
+    def restore(self, saved: SavedPicture) -> None:
+        """Take what was saved of the same picture, under the same model and profile: it is not
+        computed again. Only its form is checked; the caller must know what it is of.
+
+        Raises:
+            ContextOverflow: it is longer than the context.
+            ImageError, SessionError: it does not fit this picture or model, or the picture has been
+                asked about already; nothing is restored.
+        """
+        with self._answering(), self._model.gate, self._gate:
+            self.views.restore(saved)
 
     @contextmanager
     def _answering(self) -> Iterator[None]:

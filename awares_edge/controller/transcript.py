@@ -9,11 +9,13 @@ from awares_edge.controller.generated import Generated
 from awares_edge.controller.loaded import LoadedModel
 from awares_edge.controller.shown import Shown
 from awares_edge.controller.trace import TurnTrace
+from awares_edge.errors import SessionError
 from awares_edge.runtimes.base import (
     EncodedImage,
     ImageSegment,
     Logits,
     Mark,
+    SavedSession,
     Segment,
     Session,
     TextSegment,
@@ -52,22 +54,40 @@ class Transcript:
         image: the encoded view.
 
     Attributes:
+        image: the view; of a restored one there are no features.
         exchanges: the conversation; the last one is being written while a question is answered.
     """
 
     def __init__(self, model: LoadedModel, session: Session, image: EncodedImage) -> None:
         self.session = session
+        self.image = image
         self.exchanges: list[Exchange] = []
         self._model = model
-        self._image = image
         self._base = session.mark()
         self._after_view: Mark | None = None
         self._before_question: Mark | None = None
 
+    @classmethod
+    def restored(cls, model: LoadedModel, saved: SavedSession, image: EncodedImage) -> Transcript:
+        """The transcript that `save` was called on, without its conversation.
+
+        Args:
+            image: the view; only its size is needed.
+
+        Raises:
+            SessionError: it was saved behind another prompt or view, or by another model.
+        """
+        text = TextSegment(model.prompt.system() + model.prompt.open_picture())
+        if saved.mark != Mark(0, 0).after([text, ImageSegment(image)]):
+            raise SessionError("the saved view is of another picture or prompt: compute it anew")
+        transcript = cls(model, model.restore_session(saved), image)
+        transcript._after_view = saved.mark
+        return transcript
+
     @property
     def view_tokens(self) -> int:
         """Visual tokens of the view in context."""
-        return self._image.tokens
+        return self.image.tokens
 
     def shown(self) -> list[Shown]:
         """Every region in context, in the order in which they were sent."""
@@ -151,6 +171,11 @@ class Transcript:
         self.exchanges.clear()
         self._before_question = None
 
+    def save(self) -> SavedSession | None:
+        """The cache up to the view; None where the view is not in it. Forgets the conversation."""
+        self.rewind()
+        return None if self._after_view is None else self.session.save()
+
     def close(self) -> None:
         """Give the cache's memory back."""
         self.session.close()
@@ -161,7 +186,7 @@ class Transcript:
             return [self._text_behind(before, prompt.follow_up(question))]
         view: list[Segment] = []
         if self._after_view is None:
-            view = [TextSegment(prompt.open_picture()), ImageSegment(self._image)]
+            view = [TextSegment(prompt.open_picture()), ImageSegment(self.image)]
         return [*view, TextSegment(prompt.ask(question))]
 
     def _record(self, reply: Generated) -> None:
@@ -183,7 +208,7 @@ class Transcript:
         if room < 0:
             return 0  # It fits nowhere: it will be refused, and the conversation stays as it is.
         # Where there is room for a region as large as the view, it is kept free too.
-        spare = _ANSWER_ROOM + self._image.grid.tokens
+        spare = _ANSWER_ROOM + self.image.grid.tokens
         spare = spare if spare <= room else _ANSWER_ROOM
         kept = list(self.exchanges)
         while kept and self._cells_with(kept, question) + spare > self.session.context:

@@ -7,16 +7,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
+import numpy as np
 from PIL import Image
 
 from awares_edge.controller.cuts import PictureCuts
 from awares_edge.controller.loaded import LoadedModel
+from awares_edge.controller.saved import RegionKey, SavedPicture, SavedRegion, SavedView
 from awares_edge.controller.shown import Edges, Shown
 from awares_edge.controller.trace import Answer, TurnTrace, View
 from awares_edge.controller.transcript import Transcript
+from awares_edge.errors import SessionError
 from awares_edge.protocol.crops import Box
 from awares_edge.protocol.sizes import Size
 from awares_edge.runtimes.base import EncodedImage
+from awares_edge.vision.geometry import Grid, smart_resize
 from awares_edge.vision.patches import extract_patches
 
 _KEPT_TOKENS = 16_384
@@ -29,10 +33,11 @@ Same: TypeAlias = Callable[[Image.Image, Image.Image], bool]
 
 @dataclass(frozen=True, slots=True)
 class _Region:
-    """A region after the vision tower, and what it was computed from."""
+    """A region after the vision tower, and what it was computed from; None where it was restored
+    and has not been cut since."""
 
     encoded: EncodedImage
-    shown: Shown
+    shown: Shown | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +68,7 @@ class PictureViews(PictureCuts):
         self.model = model
         self._views: dict[View, Transcript] = {}
         self._seen: dict[View, Image.Image] = {}
-        self._regions: OrderedDict[tuple[Edges, Size, Box], _Region] = OrderedDict()
+        self._regions: OrderedDict[RegionKey, _Region] = OrderedDict()
 
     def cut(self, view: View) -> Image.Image:
         """The pixels of a view, as the model saw them where it has."""
@@ -93,13 +98,14 @@ class PictureViews(PictureCuts):
         if key in self._regions:
             self._regions.move_to_end(key)
             trace.reused_regions += 1
-            return self._regions[key].encoded
+            encoded = self._regions[key].encoded
+            self._regions[key] = _Region(encoded, shown)
+            return encoded
         with trace.time("preprocess"):
             image = self.scaled(shown)
         encoded = self._encode(image, trace)
         self._regions[key] = _Region(encoded, shown)
-        while len(self._regions) > 1 and self._kept_tokens() > _KEPT_TOKENS:
-            self._regions.popitem(last=False)
+        self._trim()
         return encoded
 
     def compare(self, image: Image.Image, same: Same) -> Unchanged:
@@ -107,7 +113,7 @@ class PictureViews(PictureCuts):
         newer = PictureCuts(self.profile, self._factor, image)
         views = frozenset(v for v, seen in self._seen.items() if same(seen, newer.cut(v)))
         # A region inside another was cut from what the other showed then.
-        tops = [kept.shown for kept in self._regions.values() if not kept.shown.region.picture]
+        tops = [shown for shown in self._cut() if not shown.region.picture]
         boxes = (s.box for s in tops if same(s.image, newer.show(s.region, ()).image))
         return Unchanged(newer, views, frozenset(boxes))
 
@@ -123,21 +129,69 @@ class PictureViews(PictureCuts):
                 transcript.close()
                 del self._views[kind], self._seen[kind]
         for key, kept in list(self._regions.items()):
-            if kept.shown.region.picture or kept.shown.box not in unchanged.regions:
+            shown = kept.shown
+            if shown is None or shown.region.picture or shown.box not in unchanged.regions:
                 del self._regions[key]
         newer = unchanged.newer
         self.image, self._limited, self.source = newer.image, newer._limited, newer.source
 
     def kept(self) -> dict[Box, Image.Image]:
         """Regions whose features are kept: pixels, as the model saw them, by box in `image`."""
-        return {
-            self.to_image_box(kept.shown.box): kept.shown.image for kept in self._regions.values()
-        }
+        return {self.to_image_box(shown.box): shown.image for shown in self._cut()}
 
     @property
     def cached(self) -> frozenset[View]:
         """Views that are in a cache."""
         return frozenset(self._views)
+
+    @property
+    def contents(self) -> frozenset[View | RegionKey]:
+        """Everything that `save` would save now, by name."""
+        regions = self._regions if self.model.runtime.hidden else ()
+        return frozenset((*self._views, *regions))
+
+    def save(self) -> SavedPicture:
+        """Copy the caches of views, and the features of regions that are arrays on the host.
+
+        Conversations are forgotten.
+
+        Raises:
+            SessionError: the runtime cannot save sessions.
+        """
+        views = []
+        for kind, transcript in self._views.items():
+            # A pruned view is not as long as its size says.
+            if transcript.image.kept is None and (session := transcript.save()) is not None:
+                views.append(SavedView(kind, session))
+        regions = self._regions if self.model.runtime.hidden else {}
+        kept = (SavedRegion(key, region.encoded.features) for key, region in regions.items())
+        return SavedPicture(tuple(views), tuple(kept))
+
+    def restore(self, saved: SavedPicture) -> None:
+        """Take what was saved of the same picture, under the same model and profile.
+
+        Raises:
+            ContextOverflow: a view is longer than the context.
+            ImageError, SessionError: it is of another picture or model, or something has been
+                computed already; nothing is restored.
+        """
+        if self._views or self._regions:
+            raise SessionError("this picture has been asked about: restore a newly opened one")
+        try:
+            for view in saved.views:
+                image = EncodedImage(None, self._grid(self.size(view.view)))
+                self._views[view.view] = Transcript.restored(self.model, view.session, image)
+                self._seen[view.view] = self.cut(view.view)
+            for region in saved.regions:
+                grid, features = self._grid(region.key[1]), region.features
+                shape = (grid.tokens, self.model.runtime.hidden)
+                if features.dtype != np.float32 or features.shape != shape:
+                    raise SessionError("the saved region is of another model: compute it anew")
+                self._regions[region.key] = _Region(EncodedImage(features, grid), None)
+            self._trim()
+        except BaseException:
+            self.close()
+            raise
 
     def abandon(self) -> None:
         """Forget a question that was not answered to its end."""
@@ -156,6 +210,27 @@ class PictureViews(PictureCuts):
         self._views.clear()
         self._seen.clear()
         self._regions.clear()
+
+    def _cut(self) -> list[Shown]:
+        """Regions that are kept, as they were cut."""
+        return [kept.shown for kept in self._regions.values() if kept.shown is not None]
+
+    def _grid(self, size: Size) -> Grid:
+        """A picture of this size in patches."""
+        profile, pixels = self.profile, self.model.preprocessing
+        width, height = smart_resize(
+            *size,
+            min_pixels=profile.min_pixels,
+            max_pixels=profile.max_pixels,
+            factor=pixels.factor,
+        )
+        side = pixels.patch_size
+        return Grid(height // side, width // side, pixels.merge_size)
+
+    def _trim(self) -> None:
+        """Forget the regions that were used least recently, down to the most that are kept."""
+        while len(self._regions) > 1 and self._kept_tokens() > _KEPT_TOKENS:
+            self._regions.popitem(last=False)
 
     def _kept_tokens(self) -> int:
         return sum(kept.encoded.grid.tokens for kept in self._regions.values())

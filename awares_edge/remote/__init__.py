@@ -13,6 +13,7 @@
     dialogue       the loop's conversation as messages, turn by turn
     own            our own server, which runs the loop itself
     link           chat completions of one model
+    scripted       replies of a fixed length and text, for measuring
     model          what is opened and asked
     connecting     `connect`: find out what answers at an address
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, get_args
 
 from awares_edge.controller.askable import About
@@ -19,7 +20,7 @@ from awares_edge.remote.key import KEY_VARIABLE
 from awares_edge.remote.link import Link
 from awares_edge.remote.model import RemoteModel
 from awares_edge.remote.pictures import PictureFormat
-from awares_edge.remote.servers import Served, choose
+from awares_edge.remote.servers import OWN, Served, choose
 from awares_edge.schema import parse_json
 
 
@@ -102,7 +103,8 @@ def _profile(server: Server, served: Served, named: ProtocolProfile | None) -> P
     if not isinstance(data, Mapping):
         raise unusable(url, "its server does not give its profile: update it")
     profile = make_profile(data, f"the profile of {url}")
-    if named is not None and named != profile:
+    # What is written about a profile changes with versions, and nothing else with it.
+    if named is not None and replace(named, about=profile.about) != profile:
         raise InputError(
             f"{url} asks its model by the profile {profile.name!r}: name that one or none"
         )
@@ -122,4 +124,5 @@ def _about(address: Address, served: Served) -> About:
         reported("device", "unknown"),
         served.name,
         address.url,
+        OWN if served.own is not None else served.kind.name,
     )

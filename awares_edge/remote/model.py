@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 
 from PIL import Image
@@ -72,6 +72,14 @@ class RemoteModel:
         """
         with self.open(image) as picture:
             return picture.ask(question, options)
+
+    def through(self, wrap: Callable[[Link], Link]) -> RemoteModel:
+        """The same model, asked through another link. Close only the first one.
+
+        Args:
+            wrap: makes that link of this one's.
+        """
+        return RemoteModel(wrap(self._link), self.protocol, self.about, self._pictures)
 
     def close(self) -> None:
         """End every question, and all connections. Closing twice is allowed."""

@@ -33,6 +33,8 @@ class Kind:
     grammar: Callable[[str], dict[str, Any]] | None = None
 
 
+OWN = "awares-edge"
+"""Name of our own server, which runs the loop itself."""
 PLAIN = Kind("endpoint")
 KINDS = {
     "llamacpp": Kind(

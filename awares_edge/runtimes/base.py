@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from awares_edge.errors import ContextOverflow, InputError, SessionError
 from awares_edge.runtimes.options import choose_context
+from awares_edge.runtimes.saved import SavedSession
 from awares_edge.runtimes.segments import (
     CallLimits,
     EncodedImage,
@@ -39,6 +40,7 @@ __all__ = [
     "Mark",
     "Piece",
     "Runtime",
+    "SavedSession",
     "Segment",
     "Session",
     "TextSegment",
@@ -142,6 +144,15 @@ class Session(ABC):
         self._require_open()
         return self._fork()
 
+    def save(self) -> SavedSession:
+        """Copy the cells in use to the host, for `Runtime.restore`.
+
+        Raises:
+            SessionError: the session is closed, or the runtime cannot save sessions.
+        """
+        self._require_open()
+        return SavedSession(self._mark, self._save() if self.cells else {})
+
     def close(self) -> None:
         """Give the cache's memory back. Closing twice is allowed."""
         if not self._closed:
@@ -186,6 +197,10 @@ class Session(ABC):
     def _fork(self) -> Session:
         """A session that starts with a copy of this one's `self.cells` cells."""
 
+    def _save(self) -> dict[str, NDArray[Any]]:
+        """Copies of the cells in use, at least one; only where `Runtime.saving` is set."""
+        raise SessionError("this runtime cannot save sessions")
+
     @abstractmethod
     def _close(self) -> None:
         """Give the cache's memory back; called once."""
@@ -200,6 +215,10 @@ class Runtime(ABC):
         device: where it computes, for people ("cpu", "cuda:0", ...).
         vocabulary: length of a row of logits.
         context: most KV cells a session may have.
+        saving: library and version that made the cells of a saved session, which only the same
+            ones restore; empty where sessions cannot be saved.
+        hidden: numbers of a row of `EncodedImage.features`, where these are float32 arrays on the
+            host; None where they are something else.
     """
 
     name: ClassVar[str]
@@ -207,6 +226,8 @@ class Runtime(ABC):
     device: str
     vocabulary: int
     context: int
+    saving: str = ""
+    hidden: int | None = None
 
     @abstractmethod
     def encode_image(self, patches: Patches) -> EncodedImage:
@@ -222,6 +243,26 @@ class Runtime(ABC):
             InputError: the context is out of range.
         """
         return self._open(choose_context(context, self.context))
+
+    def restore(self, saved: SavedSession, context: int | None = None) -> Session:
+        """A session that goes on from a saved one.
+
+        Args:
+            saved: from a session of the same model in the same runtime (`saving`).
+            context: KV cells it can hold; None for the runtime's own limit.
+
+        Raises:
+            ContextOverflow: it does not fit.
+            InputError: the context is out of range.
+            SessionError: it is of another model, or the runtime cannot restore sessions.
+        """
+        size = choose_context(context, self.context)
+        if saved.mark.cells > size:
+            raise ContextOverflow(
+                f"a saved session of {saved.mark.cells} tokens exceeds the context of {size}: use "
+                "a larger one"
+            )
+        return self._restore(saved, size) if saved.mark.cells else self._open(size)
 
     def pruned(self, share: float) -> Runtime:
         """The same model, which keeps this share of each picture's visual tokens (a baseline).
@@ -241,6 +282,10 @@ class Runtime(ABC):
     @abstractmethod
     def _open(self, context: int) -> Session:
         """A session with an empty cache of `context` cells."""
+
+    def _restore(self, saved: SavedSession, context: int) -> Session:  # noqa: ARG002
+        """A session that begins with saved cells, at least one, which fit into `context`."""
+        raise SessionError(f"the runtime {self.name} cannot restore sessions")
 
     def __enter__(self) -> Runtime:
         return self

@@ -8,7 +8,7 @@ assert answer.text == "42" and answer.crops[0].name == "bottom-right"
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, NoReturn, TypeAlias
+from typing import Any, ClassVar, NoReturn, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,7 @@ from awares_edge.runtimes.base import (
     Mark,
     Piece,
     Runtime,
+    SavedSession,
     Session,
     TextSegment,
 )
@@ -83,6 +84,7 @@ class NullRuntime(Runtime):
     """
 
     name: ClassVar[str] = "null"
+    saving = "scripted"
 
     def __init__(
         self,
@@ -126,12 +128,20 @@ class NullRuntime(Runtime):
     def _open(self, context: int) -> NullSession:
         return NullSession(self, context)
 
+    def _restore(self, saved: SavedSession, context: int) -> NullSession:
+        session = NullSession(self, context, saved.mark)
+        session.ids = saved.array("ids", np.int64, (saved.mark.cells,)).tolist()
+        return session
+
     def close(self) -> None:
         pass
 
 
 class NullSession(Session):
-    """Remembers what was appended, and which reply each assistant message got."""
+    """Remembers what was appended, and which reply each assistant message got.
+
+    A saved session has no replies left: its next turn gets the next one of the script.
+    """
 
     def __init__(self, runtime: NullRuntime, context: int, mark: Mark | None = None) -> None:
         super().__init__(context, runtime.vocabulary, mark)
@@ -170,6 +180,9 @@ class NullSession(Session):
         copy = NullSession(self._runtime, self.context, self.mark())
         copy.ids, copy._replies = list(self.ids), dict(self._replies)
         return copy
+
+    def _save(self) -> dict[str, NDArray[Any]]:
+        return {"ids": np.array(self.ids, dtype=np.int64)}
 
     def _close(self) -> None:
         self.ids.clear()

@@ -11,7 +11,10 @@ import inspect
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
+import transformers
+from numpy.typing import NDArray
 from transformers import DynamicCache, Qwen2_5_VLForConditionalGeneration, Qwen2_5_VLTextModel
 
 from awares_edge.checkpoint.checkpoint import Checkpoint
@@ -23,6 +26,7 @@ from awares_edge.runtimes.base import (
     Mark,
     Piece,
     Runtime,
+    SavedSession,
     Session,
     TextSegment,
 )
@@ -33,6 +37,8 @@ from awares_edge.runtimes.threads import check_threads, cores
 from awares_edge.vision.patches import Patches
 
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+# numpy has no bfloat16: saved sessions hold the bits.
+_BITS = {"float32": np.int32, "float16": np.int16, "bfloat16": np.int16}
 _KINDS = ("cuda", "cpu")
 # transformers before 5.24 has the older name, 5.40 is to drop it.
 _PARAMETERS = inspect.signature(Qwen2_5_VLTextModel.forward).parameters
@@ -63,6 +69,7 @@ class TorchRuntime(Runtime):
     """
 
     name: ClassVar[str] = "torch"
+    saving = f"torch {torch.__version__}, transformers {transformers.__version__}"
 
     def __init__(
         self, model: Any, device: Device, dtype: str, context: int, keep: float = 1.0
@@ -130,6 +137,18 @@ class TorchRuntime(Runtime):
     def _open(self, context: int) -> TorchSession:
         return TorchSession(self.model, context, self.vocabulary, DynamicCache())
 
+    def _restore(self, saved: SavedSession, context: int) -> TorchSession:
+        cache, cells = DynamicCache(), saved.mark.cells
+        text = self.model.config.text_config
+        heads = text.num_attention_heads
+        width = getattr(text, "head_dim", None) or text.hidden_size // heads
+        shape = (2 * text.num_hidden_layers, text.num_key_value_heads, cells, width)
+        bits = saved.array("kv", _BITS[self.precision], shape)
+        kv = torch.tensor(bits).view(_DTYPES[self.precision]).to(self.device)
+        for layer in range(text.num_hidden_layers):
+            cache.update(kv[None, 2 * layer], kv[None, 2 * layer + 1], layer)
+        return TorchSession(self.model, context, self.vocabulary, cache, saved.mark)
+
     def close(self) -> None:
         self.model = None
 
@@ -181,6 +200,12 @@ class TorchSession(Session):
     def _fork(self) -> Session:
         cache = copy.deepcopy(self._cache)
         return TorchSession(self._model, self.context, self.vocabulary, cache, self.mark())
+
+    def _save(self) -> dict[str, NDArray[Any]]:
+        bits = {4: torch.int32, 2: torch.int16}
+        layers = [t[0] for layer in self._cache.layers for t in (layer.keys, layer.values)]
+        kv = torch.stack(layers)
+        return {"kv": kv.view(bits[kv.element_size()]).cpu().numpy()}
 
     def _close(self) -> None:
         self._cache = self._model = None

@@ -61,7 +61,10 @@ class Chat:
         self._worker = Worker(model, options)
         self._answers = JsonAnswers(model)
         slots = self._worker.slots
-        self.metrics = Metrics(lambda: slots.running, lambda: slots.waiting)
+        store = self._worker.store
+        self.metrics = Metrics(
+            lambda: slots.running, lambda: slots.waiting, lambda: store.saved_counts
+        )
         self.draining = False
         self._admitted = 0
 

@@ -15,6 +15,7 @@ from awares_edge.schema import shown
 from awares_edge.serve.images import Box, ImageData, Sheet, make_sheet, read_images
 from awares_edge.serve.options import ServeOptions
 from awares_edge.serve.replies import crops
+from awares_edge.serve.saved import SavedPictures
 from awares_edge.serve.store import PictureStore
 
 DESCRIPTION = """Ask a question about a picture. The model looks at it in low resolution first and \
@@ -37,6 +38,7 @@ class Looker:
             most=options.keep_pictures,
             most_bytes=options.keep_bytes,
             cell_bytes=options.cell_bytes,
+            saved=SavedPictures.of(model, options),
         )
         self._lock = threading.Lock()
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily
 
 from awares_edge.controller import Answer
 from awares_edge.serve.replies import usage
@@ -33,9 +34,15 @@ class Metrics:
 
     Args:
         running, waiting: read at each scrape.
+        saved: the same: how many files of pictures met each event.
     """
 
-    def __init__(self, running: Callable[[], float], waiting: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        running: Callable[[], float],
+        waiting: Callable[[], float],
+        saved: Callable[[], Mapping[str, int]],
+    ) -> None:
         self.registry = CollectorRegistry()
         self._gauge("num_requests_running", "Questions that are being computed.", running)
         self._gauge("num_requests_waiting", "Questions that wait for a slot.", waiting)
@@ -55,6 +62,8 @@ class Metrics:
         self._requests = self._counter("requests", "Requests by HTTP status.", "status")
         self._visual = self._counter("visual_tokens", "Visual tokens by stage.", "stage")
         self._zooms = self._counter("zoom_decisions", "Answers by what was looked at.", "decision")
+
+        self.registry.register(_SavedPictures(saved))
 
     def text(self) -> bytes:
         """All of them, in Prometheus' text format."""
@@ -92,6 +101,20 @@ class Metrics:
 
     def _histogram(self, name: str, help_text: str, buckets: tuple[float, ...]) -> Histogram:
         return Histogram(_PREFIX + name, help_text, buckets=buckets, registry=self.registry)
+
+
+class _SavedPictures:
+    """Counts that are kept elsewhere, as prometheus_client reads them."""
+
+    def __init__(self, read: Callable[[], Mapping[str, int]]) -> None:
+        self._read = read
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        help_text = "Files of pictures: loaded, written, or discarded as damaged."
+        family = CounterMetricFamily(_PREFIX + "saved_pictures", help_text, labels=["event"])
+        for event, count in self._read().items():
+            family.add_metric([event], count)
+        yield family
 
 
 _DIRECT = {"low": "direct", "full": "full"}

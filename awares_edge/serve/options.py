@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from awares_edge.errors import InputError
 from awares_edge.httpd.limits import check_token
@@ -43,6 +44,9 @@ class ServeOptions:
         keep_pictures: pictures whose KV is kept for further questions; 0 keeps none.
         keep_bytes: most memory of kept pictures, as estimated from their pixels and KV cells.
         cell_bytes: memory of one KV cell, for that estimate.
+        save_kv: folder that kept pictures are saved to, for questions after a restart; None saves
+            none.
+        save_kv_bytes: most bytes of all files there.
         ignore_sampling: answer greedily where a request asks for sampling, instead of refusing.
     """
 
@@ -62,6 +66,8 @@ class ServeOptions:
     keep_pictures: int = 8
     keep_bytes: int = 1 << 30
     cell_bytes: int = CELL_BYTES
+    save_kv: Path | None = None
+    save_kv_bytes: int = 4 << 30
     ignore_sampling: bool = False
 
     def __post_init__(self) -> None:
@@ -69,7 +75,10 @@ class ServeOptions:
             raise InputError("the model's name must have 1 to 255 printable characters")
         check_token(self.token)
         least = {"parallel": 1, "max_body": 1024, "max_pixels": 1, "max_images": 1, "max_tokens": 1}
-        for name in ("waiting", "keep_pictures", "keep_bytes", "cell_bytes", *least):
+        for name in (
+            *("waiting", "keep_pictures", "keep_bytes", "cell_bytes", "save_kv_bytes"),
+            *least,
+        ):
             if getattr(self, name) < least.get(name, 0):
                 raise InputError(f"{name} must be at least {least.get(name, 0)}")
         for name in ("timeout", "drain", "header_seconds", "body_seconds"):

@@ -7,7 +7,7 @@ from typing import Any
 
 from awares_edge.controller import Model
 from awares_edge.httpd.connections import DrainingServer
-from awares_edge.httpd.loop import origin_of, run_server, server_of
+from awares_edge.httpd.loop import origin_of, server_of
 from awares_edge.serve.app import create_app
 from awares_edge.serve.options import ServeOptions
 
@@ -18,15 +18,14 @@ def url_of(bound: socket.socket) -> str:
 
 
 def make_server(model: Model, options: ServeOptions) -> DrainingServer:
-    """A server that is not running yet: `serve(sockets=[...])` is its loop, `stop()` ends it."""
+    """A server that is not running yet: `serve(sockets=[...])` is its loop, `stop()` ends it.
+
+    Raises:
+        InputError: pictures cannot be saved as the options ask.
+    """
     app: Any = create_app(model, options)
 
     def drain() -> None:
         app.chat.draining = True
 
     return server_of(app, options, on_stop=drain, on_end=app.chat.close)
-
-
-def run(model: Model, options: ServeOptions, bound: socket.socket) -> None:
-    """Serve until SIGTERM or Ctrl-C, then finish what is running."""
-    run_server(make_server(model, options), bound)

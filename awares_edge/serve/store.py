@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from awares_edge.controller import Answer, Model, Picture
 from awares_edge.serve.images import Box, Sheet
+from awares_edge.serve.kv_file import Key
+from awares_edge.serve.saved import SavedPictures
 
 # Runtimes allocate cells in steps; rounding up keeps the estimate on the safe side.
 _STEP = 256
@@ -24,12 +26,16 @@ class Kept:
         cells: where each picture of the question is on it (see `images.Sheet`).
         nbytes: estimate of its memory; 0 before its first answer.
         answered: whether its last question came to its end.
+        key: what its KV depends on, where pictures are saved.
+        saved: what of it has been saved.
     """
 
     picture: Picture
     cells: tuple[Box, ...]
     nbytes: int = 0
     answered: bool = False
+    key: Key | None = None
+    saved: frozenset[object] = frozenset()
 
 
 class PictureStore:
@@ -44,10 +50,20 @@ class PictureStore:
         most: pictures that are kept.
         most_bytes: memory of all of them, as estimated.
         cell_bytes: memory of one KV cell.
+        saved: where pictures are saved, and looked for when they are not in memory; closed with
+            this store.
     """
 
-    def __init__(self, model: Model, *, most: int, most_bytes: int, cell_bytes: int) -> None:
-        self._model = model
+    def __init__(
+        self,
+        model: Model,
+        *,
+        most: int,
+        most_bytes: int,
+        cell_bytes: int,
+        saved: SavedPictures | None = None,
+    ) -> None:
+        self._model, self._saved = model, saved
         self._most, self._most_bytes, self._cell_bytes = most, most_bytes, cell_bytes
         self._profile = hashlib.sha256(repr(model.protocol).encode())
         self._kept: OrderedDict[str, Kept] = OrderedDict()
@@ -75,8 +91,7 @@ class PictureStore:
         with self._lock:
             kept = self._kept.pop(key, None)
         if kept is None:
-            sheet = make()
-            kept = Kept(self._model.open(sheet.image), sheet.cells)
+            kept = self._open(digest, make())
         kept.answered = False
         try:
             yield kept
@@ -100,6 +115,33 @@ class PictureStore:
             self._kept.clear()
         for kept in gone:
             kept.picture.close()
+        if self._saved is not None:
+            self._saved.close()
+
+    @property
+    def saved_counts(self) -> Mapping[str, int]:
+        """How many pictures were loaded from files, written to them, or discarded there."""
+        return {} if self._saved is None else self._saved.counts
+
+    def _open(self, digest: str, sheet: Sheet) -> Kept:
+        kept = Kept(self._model.open(sheet.image), sheet.cells)
+        if self._saved is not None:
+            kept.key = self._saved.key(digest, sheet.image)
+            if self._saved.restore(kept.key, kept.picture):
+                kept.saved = kept.picture.views.contents
+        return kept
+
+    def _save(self, kept: Kept) -> None:
+        """Save a picture that was answered about, if there is more of it than was saved; forget
+        what was saved of one that failed."""
+        if self._saved is None or kept.key is None or self._closed:
+            return
+        if not kept.answered:
+            self._saved.forget(kept.key)
+            return
+        contents = kept.picture.views.contents
+        if not contents <= kept.saved and self._saved.save(kept.key, kept.picture):
+            kept.saved = contents
 
     def _key(self, digest: str) -> str:
         whole = self._profile.copy()
@@ -107,6 +149,7 @@ class PictureStore:
         return whole.hexdigest()
 
     def _give_back(self, key: str, kept: Kept) -> None:
+        self._save(kept)
         gone = []
         with self._lock:
             # Two questions about one picture at a time open it twice; one copy is enough.

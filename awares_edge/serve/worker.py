@@ -20,6 +20,7 @@ from awares_edge.controller import (
 from awares_edge.serve.images import Box, ImageData, make_sheet
 from awares_edge.serve.metrics import Pace
 from awares_edge.serve.options import ServeOptions
+from awares_edge.serve.saved import SavedPictures
 from awares_edge.serve.slots import Slots
 from awares_edge.serve.store import PictureStore
 
@@ -63,6 +64,7 @@ class Worker:
             most=options.keep_pictures,
             most_bytes=options.keep_bytes,
             cell_bytes=options.cell_bytes,
+            saved=SavedPictures.of(model, options),
         )
         self._threads = ThreadPoolExecutor(options.parallel, thread_name_prefix="question")
         self.slots = Slots(options.parallel, options.waiting)

@@ -1,4 +1,4 @@
-"""`--endpoint` in ask, chat, evaluate and parity."""
+"""`--endpoint` in ask, chat, evaluate, parity and profile."""
 
 import io
 import json
@@ -8,6 +8,7 @@ import pytest
 
 import awares_edge
 from awares_edge.apps.cli import main
+from tests.evaluation.pages import check_page, check_rendered
 from tests.remote.fake import Fault, faking, streamed
 from tests.serve.support import serving
 
@@ -166,3 +167,78 @@ class TestParity:
             out, _ = run(capsys, "parity", bundle, "--endpoint", server.url, "--limit", 6,
                          "--probes", 0, code=1)  # fmt: skip
         assert "✗" in out
+
+
+class TestProfile:
+    SHORT = ("--mode", "awares", "--iterations", "2", "--warmup", "0", "--side", "224")
+
+    def test_our_server_beside_the_bundle_that_it_serves(self, capsys):
+        bundle = awares_edge.embedded_bundle()
+        with serving(model=awares_edge.load(threads=1)) as server:
+            out, _ = run(capsys, "profile", bundle, "--endpoint", server.url, "--threads", 1,
+                         *self.SHORT, "--json", "--html", "page.html")  # fmt: skip
+        here, there = json.loads(out)["variants"]
+        assert here["summary"]["figures"]["rtr"] == there["summary"]["figures"]["rtr"]
+        assert here["manifest_sha256"]
+        assert there["manifest_sha256"] is there["model"] is None
+        fields = there["job"]["variant"]
+        assert (fields["path"], fields["model"]) == (server.url, "awares-edge")
+        assert (fields["threads"], there["server"]) == (None, "awares-edge")
+        text = check_page(Path("page.html").read_text(encoding="utf-8"))
+        assert f"awares-edge at {server.url[7:]}, awares-edge, onnx on cpu" in text
+        assert "measured from here" in text
+        check_rendered(Path("page.html"))
+        Path("run.json").write_text(out, encoding="utf-8")
+        compared, _ = run(capsys, "profile", "--compare", "run.json", "run.json")
+        assert "2: until the end" in compared
+
+    def test_what_is_not_known_is_blank(self, capsys, monkeypatch):
+        monkeypatch.setenv("AWARES_EDGE_ENDPOINT_KEY", "a-secret")
+        models = {"data": [{"id": "m\x1b[2J", "owned_by": "vllm"}]}
+        with faking(*["x" * 20] * 4, owner="vllm", report=False, models=models) as fake:
+            out, err = run(capsys, "profile", "--endpoint", fake.url, "--protocol", "nano",
+                           *self.SHORT, "--html", "page.html")  # fmt: skip
+        assert set(fake.keys) == {"Bearer a-secret"}
+        page = Path("page.html").read_text(encoding="utf-8")
+        assert "a-secret" not in out + err + page
+        (row,) = [line for line in out.splitlines() if line.endswith(" 0.75")]
+        *name, p50, p90, p99, ttft, _ = row.split()
+        assert " ".join(name) == f"m\\x1b[2J at {fake.url[7:-3]}, awares"
+        assert float(p50) <= float(p90) <= float(p99)
+        assert float(ttft) > 0
+        assert "limits" not in out
+        assert "(server)\n" not in out
+        assert "no joules: a server's energy is not measured" in out
+        assert "m\\x1b[2J" in check_page(page)
+        check_rendered(Path("page.html"))
+
+    @pytest.mark.parametrize(("options", "message"), [
+        (["--endpoint", "http://127.0.0.1:9"], "cannot reach http://127.0.0.1:9/v1/models"),
+        (["--endpoint", "http://user:word@h/v1"], "must not hold a user name or a password"),
+        (["--endpoint", "URL"], "name its protocol profile (--protocol)"),
+        (["--endpoint", "URL", "--model", "x"], "has no model 'x': m"),
+        (["--endpoint", "URL", "--model", "m", "--model", "m"], "give one for each, or none"),
+        (["--model", "m"], "give one for each, or none"),
+        (["--endpoint", "URL", "--threads", "1"], "--threads is for bundles: name one"),
+        (["--endpoint", "URL", "--max-pixels", "9"], "--max-pixels is for bundles: name one"),
+        (["--endpoint", "URL", "--device", "cpu"], "--device is for bundles: name one"),
+        (["--endpoint", "URL", "--compare", "a", "b"], "leave bundles and endpoints out"),
+    ])  # fmt: skip
+    def test_what_cannot_be_measured_is_said_before_anything_is(self, capsys, options, message):
+        with faking() as fake:
+            given = [fake.url if option == "URL" else option for option in options]
+            assert message in refused(capsys, "profile", *given)
+            assert fake.requests == []
+
+    def test_a_wrong_key(self, capsys):
+        with faking(models=Fault(401)) as fake:
+            line = refused(capsys, "profile", "--endpoint", fake.url, "--protocol", "nano")
+        assert "HTTP 401" in line
+        assert "set its key in AWARES_EDGE_ENDPOINT_KEY" in line
+
+    def test_a_server_that_fails_on_the_way_leaves_nothing_half_written(self, capsys):
+        with faking("x" * 20, Fault(500)) as fake:
+            line = refused(capsys, "profile", "--endpoint", fake.url, "--protocol", "nano",
+                           *self.SHORT, "--html", "page.html")  # fmt: skip
+        assert "HTTP 500" in line
+        assert not Path("page.html").exists()

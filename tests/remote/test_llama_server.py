@@ -189,3 +189,27 @@ def test_evaluate_runs_over_it(bundle, tmp_path, capsys):
                      "--json"])  # fmt: skip
     assert code == 0
     assert json.loads(capsys.readouterr().out)["accuracy"] > 0.9
+
+
+def test_profile_measures_it(bundle, capsys):
+    """It generates as many tokens as are scripted, keeps the first turn, and knows no picture."""
+    with running(bundle) as url:
+        code = main(["profile", "--endpoint", url, "--protocol", "nano", "--iterations", "4",
+                     "--mode", "awares", "--mode", "again", "--answer-tokens", "12",
+                     "--json"])  # fmt: skip
+    assert code == 0
+    awares, again = json.loads(capsys.readouterr().out)["variants"]
+    assert awares["server"] == "llama.cpp server"
+    assert awares["reported"] == ["prefill", "decode"]
+    for row in awares["rows"] + again["rows"]:
+        assert [turn["decode_tokens"] for turn in row["turns"]] == [10, 12]
+        assert [turn["image_tokens"] for turn in row["turns"]] == [[16], [16, 16]]
+        one, two = row["turns"]
+        assert two["reused_tokens"] >= one["reused_tokens"] + one["prefill_tokens"]
+        assert row["tpot_ms"] == two["ms"]["decode"] / 11
+        assert 0 < row["ttft_ms"] < row["total_ms"]
+    # Of a new picture only the text before it is known; of one that was asked about, it too.
+    new, known = (
+        [row["turns"][0]["reused_tokens"] for row in variant["rows"]] for variant in (awares, again)
+    )
+    assert max(new) + 16 <= min(known)

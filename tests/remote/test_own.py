@@ -1,7 +1,7 @@
 """Our own server, which runs the loop itself: the answer here is the answer there."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -124,6 +124,17 @@ class TestEvents:
         with serving(model=scripted) as server, awares_edge.connect(server.url) as model:
             assert (model.protocol.name, model.protocol.max_pixels) == ("mine", 100_000)
             assert model.ask(IMAGE, "What?").protocol == "mine"
+
+    def test_the_same_profile_may_be_named(self):
+        """One whose description is another version's is the same."""
+        older = replace(awares_edge.PROFILES["nano"], about="")
+        scripted = awares_edge.scripted(["42"])
+        scripted.protocol = older
+        with (
+            serving(model=scripted) as server,
+            awares_edge.connect(server.url, protocol="nano") as model,
+        ):
+            assert model.protocol == older
 
     def test_an_answer_that_the_limit_cut_is_cut(self):
         with serving("a long answer") as server, awares_edge.connect(server.url) as model:

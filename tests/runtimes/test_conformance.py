@@ -14,7 +14,7 @@ from awares_edge import AskOptions
 from awares_edge.errors import ContextOverflow, DeadlineExceeded, SessionError
 from awares_edge.protocol import Request
 from awares_edge.protocol.regions import locate
-from awares_edge.runtimes.base import ImageSegment, TextSegment
+from awares_edge.runtimes.base import ImageSegment, SavedSession, TextSegment
 from awares_edge.vision import Preprocessing, extract_patches
 from tests.support.models import LOADERS, Loaded
 
@@ -193,6 +193,91 @@ class TestSession:
         assert len(results) == 4
         for result in results:
             loaded.assert_same(result, expected)
+
+
+class TestSaving:
+    """A session as arrays on the host. What they are put into may be another process's."""
+
+    @pytest.fixture(autouse=True)
+    def can_save(self, loaded):
+        if not loaded.model.runtime.saving:
+            pytest.skip("this runtime cannot save sessions")
+
+    def test_a_restored_session_goes_on_exactly(self, loaded, session):
+        session.prefill([TEXT, encoded(loaded), MORE])
+        saved = session.save()
+        expected = [session.prefill([MORE])[0], session.decode(9)]
+        with loaded.model.runtime.restore(saved) as other:
+            assert (other.cells, other.position) == (saved.mark.cells, saved.mark.position)
+            assert other.context == loaded.model.runtime.context
+            for ours, theirs in zip(
+                [other.prefill([MORE])[0], other.decode(9)], expected, strict=True
+            ):
+                loaded.assert_same(ours, theirs)
+
+    def test_what_was_saved_is_a_copy(self, loaded, session):
+        session.prefill([TEXT, encoded(loaded)])
+        mark, saved = session.mark(), session.save()
+        expected = session.prefill([MORE])
+        session.rewind(type(mark)(0, 0))
+        session.prefill([encoded(loaded, seed=3), MORE, TEXT])
+        session.close()
+        for _ in range(2):
+            with loaded.model.runtime.restore(saved) as other:
+                loaded.assert_same(other.prefill([MORE]), expected)
+
+    def test_a_restored_session_rewinds_and_forks(self, loaded, session):
+        session.prefill([TEXT])
+        mark = session.mark()
+        after_text = session.prefill([encoded(loaded), MORE])
+        with loaded.model.runtime.restore(session.save()) as other:
+            with other.fork() as fork:
+                loaded.assert_same(fork.decode(9), session.decode(9))
+            other.rewind(mark)
+            loaded.assert_same(other.prefill([encoded(loaded), MORE]), after_text)
+
+    def test_an_empty_session_is_saved_as_one(self, loaded, session):
+        with loaded.model.runtime.restore(session.save()) as other:
+            loaded.assert_same(other.prefill([TEXT]), session.prefill([TEXT]))
+
+    def test_one_that_is_longer_than_the_context_is_refused(self, loaded, session):
+        session.prefill([TEXT, MORE])
+        saved = session.save()
+        with pytest.raises(ContextOverflow, match="8 tokens exceeds the context of 7"):
+            loaded.model.runtime.restore(saved, context=7)
+        with (
+            loaded.model.runtime.restore(saved, context=9) as other,
+            pytest.raises(ContextOverflow, match="context of 9"),
+        ):
+            other.prefill([MORE])
+
+    def test_one_of_another_shape_or_dtype_is_refused(self, loaded, session):
+        session.prefill([TEXT])
+        saved = session.save()
+        longer = type(saved)(saved.mark.after_text(1), saved.arrays)
+        others = [type(saved)(saved.mark, {}), longer]
+        for name, array in saved.arrays.items():
+            for changed in (array[..., None], array.astype(np.float64)):
+                others.append(type(saved)(saved.mark, {**saved.arrays, name: changed}))
+        for other in others:
+            with pytest.raises(SessionError, match="of another model"):
+                loaded.model.runtime.restore(other)
+
+    def test_a_closed_session_is_not_saved(self, session):
+        session.prefill([TEXT])
+        session.close()
+        with pytest.raises(SessionError, match="closed"):
+            session.save()
+
+
+def test_a_runtime_that_cannot_save_says_so(loaded, session):
+    if loaded.model.runtime.saving:
+        pytest.skip("this runtime can")
+    session.prefill([TEXT])
+    with pytest.raises(SessionError, match="cannot save"):
+        session.save()
+    with pytest.raises(SessionError, match="cannot restore"):
+        loaded.model.runtime.restore(SavedSession(session.mark(), {}))
 
 
 class TestLoop:

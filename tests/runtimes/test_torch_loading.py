@@ -6,6 +6,7 @@ torch = pytest.importorskip("torch")
 
 import awares_edge  # noqa: E402
 from awares_edge.errors import InputError, RuntimeUnavailable  # noqa: E402
+from awares_edge.runtimes.base import TextSegment  # noqa: E402
 from tests.support.checkpoints import make_checkpoint  # noqa: E402
 
 
@@ -53,3 +54,16 @@ def test_a_dtype_that_is_none(checkpoint):
 def test_a_dtype_for_what_is_not_a_checkpoint(runtime):
     with pytest.raises(InputError, match="only for checkpoints"):
         awares_edge.load(runtime=runtime, dtype="float16")
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_a_float_is_saved_and_restored_exactly(checkpoint, dtype):
+    """numpy has no bfloat16."""
+    ids = TextSegment(tuple(range(5, 12)))
+    with awares_edge.load(checkpoint, runtime="torch", dtype=dtype, threads=1) as model:
+        with model.runtime.open_session() as session:
+            session.prefill([ids])
+            saved = session.save()
+            expected = session.decode(9)
+        with model.runtime.restore(saved) as other:
+            assert (other.decode(9) == expected).all()

@@ -221,10 +221,11 @@ def raw(request):
 # The command, as a process.
 
 
-@pytest.fixture
-def command():
+@contextlib.contextmanager
+def started(*options):
     """`awares-edge serve` on a free port; yields the process and its URL."""
     arguments = [sys.executable, "-m", "awares_edge", "serve", "--port", "0", "--threads", "1"]
+    arguments += options
     environment = {k: v for k, v in os.environ.items() if k != "AWARES_EDGE_TOKEN"}
     process = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True, env=environment)
     try:
@@ -238,6 +239,12 @@ def command():
         process.kill()
         process.wait()
         process.stderr.close()
+
+
+@pytest.fixture
+def command():
+    with started() as found:
+        yield found
 
 
 def answers(root):
@@ -271,3 +278,16 @@ def test_a_second_signal_does_not_wait(command):
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 0
     slow.close()
+
+
+@pytest.mark.slow
+def test_a_killed_server_has_saved_what_it_answered_about(tmp_path):
+    folder, cached = tmp_path / "kv", []
+    for _ in range(2):
+        with started("--save-kv", str(folder)) as (process, root):
+            url = f"{root}/v1/chat/completions"
+            reply = httpx.post(url, json=ask(), timeout=60, trust_env=False).json()
+            cached.append(reply["usage"]["prompt_tokens_details"]["cached_tokens"])
+            wait_until(lambda: list(folder.glob("*.kv")))
+            process.kill()
+    assert cached[1] > cached[0]

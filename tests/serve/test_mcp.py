@@ -65,6 +65,19 @@ def test_the_kv_of_a_picture_is_kept_by_picture_and_region(root):
     assert len(found._store) == 0
 
 
+def test_a_saved_picture_is_found_again_by_picture_and_region(root, tmp_path):
+    def loaded(*region):
+        model = awares_edge.scripted(["42"])
+        model.identity = lambda: "scripted"
+        found = Looker(model, root, ServeOptions(save_kv=tmp_path / "kv"))
+        assert found.look("a.png", "What?", *region)["answer"] == "42"
+        found.close()
+        return found._store.saved_counts["loaded"]
+
+    whole, part = [], [[0, 0, 300, 300]]
+    assert [loaded(*region) for region in (whole, part, whole, part)] == [0, 0, 1, 1]
+
+
 @pytest.mark.parametrize(
     "name",
     ["../secret.png", "../pictures/../secret.png", "link.png", "/etc/passwd", "none.png", ".", ""],

@@ -4,6 +4,7 @@ import socket
 
 import pytest
 
+import awares_edge
 from awares_edge import extras
 from awares_edge.apps.cli import main
 from awares_edge.apps.serve import TOKEN
@@ -66,3 +67,23 @@ def test_what_is_not_installed_is_named_with_its_line(capsys, monkeypatch, comma
 def test_the_root_must_be_a_folder(capsys, tmp_path):
     pytest.importorskip("mcp", reason="pip install 'awares-edge[mcp]'")
     assert "no such folder" in refused(capsys, "mcp", "--root", str(tmp_path / "none"))
+
+
+@pytest.mark.parametrize("command", ["serve", "mcp"])
+def test_a_folder_that_others_can_write_to_is_refused_before_a_model_is_loaded(
+    capsys, tmp_path, command
+):
+    pytest.importorskip("mcp", reason="pip install 'awares-edge[mcp]'")
+    tmp_path.chmod(0o777)
+    assert "chmod 700" in refused(capsys, command, "--save-kv", str(tmp_path))
+
+
+@pytest.mark.parametrize("command", ["serve", "mcp"])
+def test_a_model_whose_pictures_cannot_be_saved_is_refused(capsys, monkeypatch, tmp_path, command):
+    pytest.importorskip("mcp", reason="pip install 'awares-edge[mcp]'")
+    model = awares_edge.scripted()
+    monkeypatch.setattr(type(model.runtime), "saving", "")
+    monkeypatch.setattr(f"awares_edge.apps.{command}.load_model", lambda *_: model)
+    port = ["--port", "0"] if command == "serve" else []
+    message = refused(capsys, command, *port, "--save-kv", str(tmp_path / "kv"))
+    assert "the runtime null cannot save" in message

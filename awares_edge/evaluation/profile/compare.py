@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from awares_edge.errors import InputError
+from awares_edge.evaluation.profile.job import source_name
 from awares_edge.evaluation.profile.run import FORMAT, VERSION
 
 _MAX_BYTES = 512 << 20
@@ -84,7 +85,7 @@ def _key(variant: dict[str, Any]) -> tuple[Any, ...]:
     job = variant["job"]
     fields = job["variant"]
     return (
-        Path(fields["path"]).name,
+        _name(fields),
         *(fields[name] for name in ("mode", "device", "threads", "max_pixels")),
         fields.get("dtype"),  # older files lack it
         *(job[name] for name in ("side", "answer_tokens", "free")),
@@ -100,18 +101,29 @@ def _variant(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
         for name, title in _FIGURES.items()
         if before["figures"][name] and after["figures"][name]
     ]
-    phases = {(p["turn"], p["phase"]): p for p in before["phases"]}
+    phases = {(p["turn"], p["phase"]): p for p in _phases(before)}
     rows += [
         _change(f"{p['turn']}: {p['phase']}", phases[p["turn"], p["phase"]], p)
-        for p in after["phases"]
+        for p in _phases(after)
         if (p["turn"], p["phase"]) in phases
     ]
     return {
-        "name": Path(fields["path"]).name,
+        "name": _name(fields),
         **{name: fields[name] for name in ("mode", "device", "threads", "max_pixels")},
         "changes": rows,
         "peak_memory": [old["memory"]["peak"], new["memory"]["peak"]],
     }
+
+
+def _name(fields: dict[str, Any]) -> str:
+    """Of a folder wherever it is; older files know no models on servers."""
+    model = fields.get("model")
+    return Path(fields["path"]).name if model is None else source_name(fields["path"], model)
+
+
+def _phases(summary: dict[str, Any]) -> list[dict[str, Any]]:
+    """Whole turns, where they were seen from outside, and phases."""
+    return [*summary.get("turns", []), *summary["phases"]]
 
 
 def _change(name: str, old: dict[str, float], new: dict[str, float]) -> dict[str, Any]:

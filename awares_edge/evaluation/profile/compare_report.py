@@ -36,11 +36,11 @@ def comparison_html(result: dict[str, Any]) -> str:
             part for part in (variant["name"], variant["mode"], variant["device"]) if part
         )
         threads = f", threads {variant['threads']}" if variant["threads"] else ""
-        peaks = [megabytes(value) for value in variant["peak_memory"]]
+        peaks = [megabytes(value) or "not measured" for value in variant["peak_memory"]]
         body += [
             heading(name + threads),
             table(("p50 ms", "old", "new", "new / old"), changes),
-            paragraph(f"Peak memory: {peaks[0]} MB, now {peaks[1]} MB.", "quiet"),
+            paragraph(f"Peak memory in MB: {peaks[0]}, now {peaks[1]}.", "quiet"),
         ]
     note = "In colour: medians outside the other run's range from p50 to p90."
     body.append(details("How to read this", [paragraph(note)]))

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
+from urllib.parse import urlsplit
+
+from awares_edge.schema import shown
 
 ProfileMode: TypeAlias = Literal["awares", "again", "full", "low", "always-full", "reference"]
 MODES: tuple[ProfileMode, ...] = get_args(ProfileMode)
@@ -14,7 +18,7 @@ class Variant:
     """What is measured; two runs are compared by these fields.
 
     Attributes:
-        path: bundle or checkpoint folder.
+        path: bundle or checkpoint folder; where `model` is given, the URL of a server, up to /v1.
         mode: "awares" (first view, call, crops, answer); "again" (a second question about a
             picture whose KV is kept); "full" and "low" (no call); "always-full" (a call for the
             whole picture); "reference" (two `generate` calls of transformers, nothing kept).
@@ -22,6 +26,7 @@ class Variant:
         threads: CPU threads; None for one a core.
         max_pixels: area that a picture is scaled down to; None for the protocol's own limit.
         dtype: what a checkpoint computes in; None for float32.
+        model: name of the model on a server; None for a model on this machine.
     """
 
     path: str
@@ -32,6 +37,21 @@ class Variant:
     threads: int | None = None
     max_pixels: int | None = None
     dtype: str | None = None
+    model: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The folder's name; of a model on a server, which model and where."""
+        return source_name(self.path, self.model)
+
+
+def source_name(path: str, model: str | None) -> str:
+    """What people call the source of a variant, whose fields these are."""
+    if model is None:
+        return Path(path).resolve().name
+    # Untrusted text. The hub's names have an owner, llama.cpp's are the paths of files.
+    name = model.rstrip("/").rpartition("/")[2]
+    return f"{shown(name)[1:-1]} at {shown(urlsplit(path).netloc)[1:-1]}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,12 @@
-"""Asks one variant's questions and notes what each cost; runs in a process of its own."""
+"""Asks a model on this machine and notes what each question cost; runs in a process of its own."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
-from itertools import pairwise
+from dataclasses import replace
 from pathlib import Path
-from time import monotonic, perf_counter, process_time
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -16,8 +15,8 @@ from awares_edge.api import load
 from awares_edge.controller.model import Model
 from awares_edge.controller.options import AskOptions
 from awares_edge.controller.picture import Picture
-from awares_edge.controller.trace import Answer, CropsRequested, TextDelta
 from awares_edge.evaluation.machine import SYSTEM, load_average
+from awares_edge.evaluation.profile.asking import Ask, Progress, Row, follow, sustain
 from awares_edge.evaluation.profile.job import Job, Variant
 from awares_edge.evaluation.profile.sensors import find_meter, read_heat, read_memory
 from awares_edge.evaluation.profile.workload import (
@@ -27,12 +26,6 @@ from awares_edge.evaluation.profile.workload import (
     shuffled_question,
 )
 from awares_edge.evaluation.watch import watch
-
-Row = dict[str, Any]
-Ask = Callable[[np.random.Generator], Row]
-Progress = Callable[[int, int], None]
-
-_SUSTAINED_SAMPLE_S = 1.0
 
 
 def measure(job: Job, progress: Progress, root: Path = SYSTEM) -> dict[str, Any]:
@@ -53,7 +46,7 @@ def measure(job: Job, progress: Progress, root: Path = SYSTEM) -> dict[str, Any]
             for _ in range(job.warmup):
                 ask(rng)
             rows, energy = _kept(job, rng, ask, progress, root)
-            sustained = _sustained(job, rng, ask, root)
+            sustained = sustain(job.sustained_s, lambda: ask(rng), lambda: read_heat(root))
         memory = read_memory(root)
         anonymous = [row["anonymous"] for row in rows if row["anonymous"] is not None]
         return {
@@ -111,18 +104,6 @@ def _kept(
     return rows, {"source": meter.source, "joules": joules, "per_question": joules / len(rows)}
 
 
-def _sustained(job: Job, rng: np.random.Generator, ask: Ask, root: Path) -> list[dict[str, Any]]:
-    """Questions one after the other for some minutes, with the machine's state beside them."""
-    samples: list[dict[str, Any]] = []
-    start = monotonic()
-    heat, read_at = read_heat(root), start
-    while (now := monotonic()) - start < job.sustained_s:
-        if now - read_at >= _SUSTAINED_SAMPLE_S:
-            heat, read_at = read_heat(root), now
-        samples.append({"at_s": now - start, "total_ms": ask(rng)["total_ms"], **asdict(heat)})
-    return samples
-
-
 @contextmanager
 def _asker(model: Model, job: Job) -> Iterator[Ask]:
     """Something that asks one new question about one new picture."""
@@ -154,23 +135,8 @@ def _asker(model: Model, job: Job) -> Iterator[Ask]:
 
 
 def ask_once(picture: Picture, question: str, options: AskOptions, steer: Steer) -> Row:
-    """One question, followed event by event."""
-    first_text: float | None = None
-    passes, images = [steer.passes], []
-    cpu, start = process_time(), perf_counter()
-    for event in picture.stream(question, options):
-        if isinstance(event, TextDelta) and first_text is None:
-            first_text = (perf_counter() - start) * 1e3
-        elif isinstance(event, CropsRequested):
-            passes.append(steer.passes)
-            images.append([crop.tokens for crop in event.crops])
-            first_text = None
-        elif isinstance(event, Answer):
-            answer = event
-    total = (perf_counter() - start) * 1e3
-    cpu_ms = (process_time() - cpu) * 1e3
-    passes.append(steer.passes)
-    images = [[answer.visual_tokens.low], *images]
+    """One question: what each turn cost, and its figures."""
+    found = follow(picture, question, options, lambda: steer.passes)
     turns = [
         {
             "ms": dict(trace.ms),
@@ -179,17 +145,17 @@ def ask_once(picture: Picture, question: str, options: AskOptions, steer: Steer)
             "decode_tokens": trace.decode_tokens,
             "discarded_tokens": trace.discarded_tokens,
             # One of a turn's forward passes is its prompt.
-            "steps": after - before - 1,
+            "steps": 0 if passes is None else passes - 1,
             "image_tokens": tokens,
         }
-        for trace, (before, after), tokens in zip(
-            answer.turns, pairwise(passes), images, strict=True
+        for trace, passes, tokens in zip(
+            found.answer.turns, found.counted(), found.image_tokens, strict=True
         )
     ]
     return {
-        **figures(turns, total, first_text),
-        "cpu_ms": cpu_ms,
-        "rtr": answer.rtr,
+        **figures(turns, found.total_ms, found.first_text_ms),
+        "cpu_ms": found.cpu_ms,
+        "rtr": found.answer.rtr,
         "turns": turns,
     }
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from awares_edge.evaluation.chart import lines, stacked_bars
@@ -19,6 +18,12 @@ from awares_edge.evaluation.page import (
     table,
     verdict,
 )
+from awares_edge.evaluation.profile.endpoint_report import (
+    ENDPOINT_NOTE,
+    endpoint_fact,
+    one_of_each_endpoint,
+)
+from awares_edge.evaluation.profile.job import source_name
 
 # Colours of the bars, in this order; the last one is what no phase holds.
 _GROUPS = (
@@ -41,8 +46,9 @@ _COLUMNS = (
 def variant_name(variant: dict[str, Any]) -> str:
     """The variant in a few words."""
     fields = variant["job"]["variant"]
-    name = Path(fields["path"]).resolve().name
-    parts = [f"{name} {variant['precision']}", fields["mode"]]
+    name = source_name(fields["path"], fields.get("model"))
+    precision = "" if variant["precision"] == "unknown" else f" {variant['precision']}"
+    parts = [f"{name}{precision}", fields["mode"]]
     if fields["threads"]:
         parts.append(f"{fields['threads']} thr")
     if fields["max_pixels"]:
@@ -64,11 +70,13 @@ def run_html(run: dict[str, Any]) -> str:
     for number, variant in enumerate(variants):
         unfolded = number == 0 or bool(variant["sustained"])
         body.append(details(variant_name(variant), _variant(variant), unfolded=unfolded))
-    body += [heading("Limits of this machine"), _limits(run), heading("How it was measured")]
-    body += [_provenance(run), *_notes()]
+    if run["limits"]:
+        body += [heading("Limits of this machine"), _limits(run)]
+    body += [heading("How it was measured"), _provenance(run), *_notes(variants)]
     machine = run["machine"]
     subtitle = f"{machine['board'] or machine['cpu']}, {machine['cores']} cores, {run['started']}"
-    names = list(dict.fromkeys(Path(v["job"]["variant"]["path"]).resolve().name for v in variants))
+    fields = [variant["job"]["variant"] for variant in variants]
+    names = list(dict.fromkeys(source_name(f["path"], f.get("model")) for f in fields))
     return page(f"Profile: {', '.join(names)}", subtitle, body)
 
 
@@ -133,7 +141,7 @@ def _bars(variants: Sequence[dict[str, Any]]) -> Raw:
         rows.append((variant_name(variant), list(parts.values())))
     caption = (
         "Mean milliseconds of a question by phase. For transformers' generate, prefill includes "
-        "the vision tower."
+        "the vision tower. For endpoints, the rest is the network and what is not reported."
     )
     return figure(stacked_bars(rows, "ms", _GROUPS), caption, _GROUPS)
 
@@ -152,7 +160,7 @@ def _figure_table(variants: Sequence[dict[str, Any]]) -> Raw:
             (
                 variant_name(variant), *(f"{total[q]:.2f}" for q in ("p50", "p90", "p99")),
                 *(_p50(found[name], digits) for _, name, digits in _COLUMNS),
-                f"{variant['load_ms']:.0f}", megabytes(memory["peak"]),
+                _rounded(variant["load_ms"]), megabytes(memory["peak"]),
                 megabytes(memory["anonymous"]),
                 *((_number(variant["energy"].get("per_question")),) if metered else ()),
             )
@@ -162,15 +170,19 @@ def _figure_table(variants: Sequence[dict[str, Any]]) -> Raw:
 
 def _variant(variant: dict[str, Any]) -> list[Raw]:
     summary = variant["summary"]
+    remote = "server" in variant
     rows = [
         (
             f"{phase['turn']}: {phase['phase']}", f"{phase['p50']:.3f}", f"{phase['p90']:.3f}",
-            f"{phase['p99']:.3f}", _share(phase["share_of_limit"]),
+            f"{phase['p99']:.3f}",
+            phase.get("source", "here") if remote else _share(phase["share_of_limit"]),
         )
-        for phase in summary["phases"]
+        for phase in [*summary.get("turns", []), *summary["phases"]]
     ]  # fmt: skip
-    titles = ("turn: phase", "p50 ms", "p90", "p99", "of the limit")
+    titles = ("turn: phase", "p50 ms", "p90", "p99", "measured" if remote else "of the limit")
     parts = [table(titles, rows)]
+    if variant["job"]["free"]:
+        parts.append(paragraph(f"{summary['calls']:.0%} of the questions zoomed.", "quiet"))
     if sustained := summary["sustained"]:
         parts += _sustained(variant["sustained"], sustained)
     return parts
@@ -234,6 +246,7 @@ def _provenance(run: dict[str, Any]) -> Raw:
                 f"{job['iterations']} a variant, after {job['warmup']} that do not count",
             ),
             ("replies", _replies(job)),
+            *map(endpoint_fact, one_of_each_endpoint(run["variants"])),
             ("versions", ", ".join(f"{k} {v}" for k, v in run["versions"].items())),
         ]
     )
@@ -257,8 +270,9 @@ _NOTES = (
 )
 
 
-def _notes() -> list[Raw]:
-    return [paragraph(" ".join(note.split()), "quiet") for note in _NOTES]
+def _notes(variants: Sequence[dict[str, Any]]) -> list[Raw]:
+    notes = (*_NOTES, *([ENDPOINT_NOTE] if one_of_each_endpoint(variants) else []))
+    return [paragraph(" ".join(note.split()), "quiet") for note in notes]
 
 
 def _p50(quantiles: dict[str, float] | None, digits: int = 2) -> str:
@@ -267,6 +281,10 @@ def _p50(quantiles: dict[str, float] | None, digits: int = 2) -> str:
 
 def megabytes(value: int | None) -> str:
     return "" if value is None else f"{value / 1e6:.0f}"
+
+
+def _rounded(value: float | None) -> str:
+    return "" if value is None else f"{value:.0f}"
 
 
 def _number(value: float | None) -> str:

@@ -37,15 +37,19 @@ def profile(jobs: Sequence[Job], progress: Progress) -> dict[str, Any]:
     Raises:
         AwaresError: a variant cannot be measured; the message is that of its process.
     """
-    shapes = {job.variant.path: Shape.read(Path(job.variant.path)) for job in jobs}
+    shapes = {
+        job.variant: Shape.read(Path(job.variant.path)) if job.variant.model is None else None
+        for job in jobs
+    }
     before = load_average()
     started = datetime.now(timezone.utc).isoformat(timespec="seconds")
     limits: dict[int, dict[str, float]] = {}
     variants = []
     for number, job in enumerate(jobs):
         job = replace(job, cpus=pinned(job.variant.threads))
+        shape = shapes[job.variant]
         threads = job.variant.threads or cores()
-        if threads not in limits:
+        if shape and threads not in limits:
             task = {"what": "limits", "threads": threads, "cpus": job.cpus}
             limits[threads] = in_process(task, threads, lambda *_: None)
         label = f"{number + 1} of {len(jobs)}: {describe(job)}"
@@ -55,9 +59,9 @@ def profile(jobs: Sequence[Job], progress: Progress) -> dict[str, Any]:
             job.variant.threads,
             lambda done, total, label=label: progress(label, done, total),  # type: ignore[misc]
         )
-        result["summary"] = summarise(result, shapes[job.variant.path], limits[threads])
-        result["model"] = asdict(shapes[job.variant.path].spec)
-        result["manifest_sha256"] = manifest_sha256(Path(job.variant.path))
+        result["summary"] = summarise(result, shape, limits.get(threads, {}))
+        result["model"] = asdict(shape.spec) if shape else None
+        result["manifest_sha256"] = manifest_sha256(Path(job.variant.path)) if shape else None
         variants.append(result)
     return {
         "format": FORMAT,
@@ -74,7 +78,7 @@ def profile(jobs: Sequence[Job], progress: Progress) -> dict[str, Any]:
 def describe(job: Job) -> str:
     """The variant in a few words."""
     variant = job.variant
-    parts = [Path(variant.path).resolve().name, variant.mode]
+    parts = [variant.name, variant.mode]
     if variant.threads:
         parts.append(f"{variant.threads} thread" + "s" * (variant.threads > 1))
     if variant.max_pixels:

@@ -17,20 +17,21 @@ FIGURES = (
 _LATER = {"preprocess": "crop preprocess", "vision": "crop vision", "prefill": "append"}
 
 
-def summarise(result: dict[str, Any], shape: Shape, limits: dict[str, float]) -> dict[str, Any]:
+def summarise(
+    result: dict[str, Any], shape: Shape | None, limits: dict[str, float]
+) -> dict[str, Any]:
     """Quantiles of the rows of one variant.
 
     Args:
-        result: as `measure` gives it.
-        shape: the model's.
+        result: as `measure` or `measure_endpoint` gives it.
+        shape: the model's; None where it is not known, as behind an endpoint.
         limits: the machine's, as `measure_limits` gives them.
     """
     rows = result["rows"]
-    on_cpu = result["device"] == "cpu"
-    phases: dict[tuple[int, str], list[float]] = {}
-    reached: dict[tuple[int, str], list[float]] = {}
+    phases: dict[tuple[int, str, str], list[float]] = {}
+    reached: dict[tuple[int, str, str], list[float]] = {}
     for row in rows:
-        for key, ms, share in _phases(row, shape, limits if on_cpu else {}, result):
+        for key, ms, share in _phases(row, shape, limits, result):
             phases.setdefault(key, []).append(ms)
             if share is not None:
                 reached.setdefault(key, []).append(share)
@@ -42,27 +43,47 @@ def summarise(result: dict[str, Any], shape: Shape, limits: dict[str, float]) ->
             {
                 "turn": turn,
                 "phase": phase,
+                "source": source,
                 **(quantiles(values) or {}),
                 "mean": float(np.sum(values)) / len(rows),
-                "share_of_limit": _median(reached.get((turn, phase), [])),
+                "share_of_limit": _median(reached.get((turn, phase, source), [])),
             }
-            for (turn, phase), values in sorted(phases.items(), key=lambda item: item[0][0])
+            for (turn, phase, source), values in sorted(phases.items(), key=lambda item: item[0][0])
         ],
+        "turns": _turns(rows),
         "calls": sum(len(row["turns"]) > 1 for row in rows) / len(rows),
         "sustained": _sustained(sustained) if sustained else None,
     }
 
 
 def _phases(
-    row: dict[str, Any], shape: Shape, limits: dict[str, float], result: dict[str, Any]
-) -> Iterator[tuple[tuple[int, str], float, float | None]]:
+    row: dict[str, Any], shape: Shape | None, limits: dict[str, float], result: dict[str, Any]
+) -> Iterator[tuple[tuple[int, str, str], float, float | None]]:
+    """Turn, phase and who measured it; milliseconds; share of the limit."""
     turns = row["turns"]
     for number, turn in enumerate(turns, 1):
-        found = shares(shape, turn, limits, result["runtime"], result["precision"])
+        found: dict[str, float] = {}
+        if shape and result["device"] == "cpu":
+            found = shares(shape, turn, limits, result["runtime"], result["precision"])
         for phase, ms in turn["ms"].items():
             if ms:
                 name = phase_name(phase, number, len(turns))
-                yield (number, name), ms, found.get(phase)
+                source = "server" if phase in result.get("reported", ()) else "here"
+                yield (number, name, source), ms, found.get(phase)
+
+
+def _turns(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Quantiles of whole turns, where they were seen from outside."""
+    seen: dict[tuple[int, str], list[float]] = {}
+    for row in rows:
+        for number, turn in enumerate(row["turns"], 1):
+            if (ms := turn.get("seen_ms")) is not None:
+                until = "until the end" if number == len(row["turns"]) else "until the crops"
+                seen.setdefault((number, until), []).append(ms)
+    return [
+        {"turn": turn, "phase": until, **(quantiles(values) or {})}
+        for (turn, until), values in sorted(seen.items())
+    ]
 
 
 def phase_name(phase: str, turn: int, turns: int) -> str:

@@ -10,9 +10,21 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from awares_edge.errors import AwaresError
+from awares_edge.evaluation.profile.job import Job
+
+
+def _measure(job: Job, progress: Callable[[int, int], None]) -> dict[str, Any]:
+    if job.variant.model is not None:
+        from awares_edge.evaluation.profile.endpoint import measure_endpoint
+
+        return measure_endpoint(job, progress)
+    from awares_edge.evaluation.profile.measure import measure
+
+    return measure(job, progress)
 
 
 def main() -> int:
@@ -33,11 +45,8 @@ def main() -> int:
 
             say({"result": measure_limits(task["threads"])})
         else:
-            from awares_edge.evaluation.profile.job import Job
-            from awares_edge.evaluation.profile.measure import measure
-
             job = Job.from_dict(task)
-            say({"result": measure(job, lambda done, total: say({"done": done, "total": total}))})
+            say({"result": _measure(job, lambda done, total: say({"done": done, "total": total}))})
     except (AwaresError, MemoryError, OSError) as error:
         reason = str(error) or "not enough memory"
         say({"error": reason})

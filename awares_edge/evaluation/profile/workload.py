@@ -16,6 +16,7 @@ from awares_edge.controller.options import MAX_DECISION_BIAS
 from awares_edge.evaluation.profile.job import Job
 from awares_edge.evaluation.watch import WatchedSession, assistant_opening
 from awares_edge.protocol.crops import WHOLE
+from awares_edge.protocol.profile import ProtocolProfile
 from awares_edge.runtimes.base import Logits
 
 _QUESTION = (
@@ -23,7 +24,7 @@ _QUESTION = (
     "red boxes is nearer to the left edge of the picture"
 )
 _WORDS = _QUESTION.split()
-_ANSWER = " the number is seven and it stands on the left"
+ANSWER = " the number is seven and it stands on the left"
 _LEAD = 2 * MAX_DECISION_BIAS
 """Of a scripted token over all others: a bundle's bias on the decision to zoom changes nothing."""
 
@@ -45,7 +46,7 @@ def scripted_replies(model: Model, job: Job) -> list[tuple[int, ...]]:
         InputError: the protocol does not offer one of the job's crops, or has no crop set.
     """
     end = model.special.im_end
-    words = model.tokenizer.encode(_ANSWER)
+    words = model.tokenizer.encode(ANSWER)
     repeats = -(-job.answer_tokens // len(words))
     answer = (*(words * repeats)[: job.answer_tokens], end)
     return [*((*call, end) for call in call_ids(model, job)), answer]
@@ -57,15 +58,24 @@ def call_ids(model: Model, job: Job) -> list[tuple[int, ...]]:
     Raises:
         InputError: the protocol does not offer one of the job's crops, or has no crop set.
     """
-    crops = {
-        "awares": job.crops,
-        "again": job.crops,
-        "reference": job.crops,
-        "always-full": (WHOLE,),
-    }.get(job.variant.mode)
-    if crops is None:
-        return []
-    return [tuple(model.tokenizer.encode(model.protocol.crop_call(crops)))]
+    return [tuple(model.tokenizer.encode(call)) for call in calls(model.protocol, job)]
+
+
+def calls(protocol: ProtocolProfile, job: Job) -> list[str]:
+    """Texts of each call of this mode; empty where it has none.
+
+    Raises:
+        InputError: the protocol does not offer one of the job's crops, or has no crop set.
+    """
+    crops = called_crops(job)
+    return [protocol.crop_call(crops)] if crops else []
+
+
+def called_crops(job: Job) -> tuple[str, ...]:
+    """Crop ids that this mode calls for."""
+    if job.variant.mode == "always-full":
+        return (WHOLE,)
+    return () if job.variant.mode in ("full", "low") else job.crops
 
 
 class Steer:

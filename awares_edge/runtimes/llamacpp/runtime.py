@@ -9,16 +9,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
+
 from awares_edge.bundle.store import Bundle
-from awares_edge.errors import BundleError, ContextOverflow
-from awares_edge.runtimes.base import EncodedImage, Runtime
+from awares_edge.errors import BundleError
+from awares_edge.runtimes.base import EncodedImage, Runtime, SavedSession
 from awares_edge.runtimes.llamacpp.devices import Placement, place
 from awares_edge.runtimes.llamacpp.files import check_text, check_vision, find_files
 from awares_edge.runtimes.llamacpp.library import Library, library
 from awares_edge.runtimes.llamacpp.memory import require_memory
 from awares_edge.runtimes.llamacpp.pool import Pool, PoolOptions
 from awares_edge.runtimes.llamacpp.pools import Pools
-from awares_edge.runtimes.llamacpp.session import LlamaSession, SavedState
+from awares_edge.runtimes.llamacpp.session import LlamaSession
 from awares_edge.runtimes.llamacpp.vision import MtmdVision, VisionEncoder
 from awares_edge.runtimes.options import choose_context
 from awares_edge.runtimes.threads import choose_threads
@@ -53,16 +55,22 @@ class LlamaRuntime(Runtime):
         precision: str,
         device: str,
         context: int,
+        hidden: int,
+        version: str,
         owned: ExitStack,
     ) -> None:
         """
         Args:
+            hidden: numbers of a visual token's features.
+            version: of llama.cpp.
             owned: what is to be freed with this runtime, once its contexts are.
         """
         self.precision = precision
         self.device = device
         self.vocabulary = pools.vocabulary
         self.context = context
+        self.hidden = hidden
+        self.saving = f"llama.cpp {version}"
         self.pools = pools
         self._vision = vision
         self._owned = owned
@@ -124,6 +132,8 @@ class LlamaRuntime(Runtime):
                 precision=precision,
                 device=str(where.device),
                 context=size,
+                hidden=spec.hidden_size,
+                version=lib.version,
                 owned=owned.pop_all(),
             )
 
@@ -133,20 +143,12 @@ class LlamaRuntime(Runtime):
     def _open(self, context: int) -> LlamaSession:
         return LlamaSession(self.pools, self.pools.acquire(0), context)
 
-    def restore(self, state: SavedState, context: int | None = None) -> LlamaSession:
-        """A session that goes on from a saved one.
-
-        Raises:
-            ContextOverflow: it does not fit.
-        """
-        size = choose_context(context, self.context)
-        if state.mark.cells > size:
-            raise ContextOverflow(
-                f"a saved session of {state.mark.cells} tokens exceeds the context of {size}: use "
-                "a larger one"
-            )
-        home = self.pools.place(state.cells if state.times else None, state.mark.cells)
-        return LlamaSession(self.pools, home, size, state.mark, array("i", state.times))
+    def _restore(self, saved: SavedSession, context: int) -> LlamaSession:
+        cells = saved.mark.cells
+        times = saved.array("times", np.int32, (cells,))
+        state = saved.array("state", np.uint8, (-1,))
+        home = self.pools.place(state, cells)
+        return LlamaSession(self.pools, home, context, saved.mark, array("i", times.tolist()))
 
     def close(self) -> None:
         self.pools.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,25 +12,6 @@ from awares_edge.errors import ContextOverflow, SessionError
 from awares_edge.runtimes.base import CallLimits, Logits, Mark, Piece, Session, TextSegment
 from awares_edge.runtimes.llamacpp.pool import OUTPUTS, NoSlot, Pool
 from awares_edge.runtimes.llamacpp.pools import Pools
-
-
-@dataclass(frozen=True, slots=True)
-class SavedState:
-    """A session's cache as bytes, for `LlamaRuntime.restore` of the same loaded model.
-
-    Attributes:
-        mark: cells and position at the time of saving.
-        times: temporal position of each cell.
-        cells: llama.cpp's own bytes.
-    """
-
-    mark: Mark
-    times: bytes
-    cells: NDArray[np.uint8]
-
-    @property
-    def nbytes(self) -> int:
-        return len(self.times) + self.cells.nbytes
 
 
 class LlamaSession(Session):
@@ -59,12 +40,6 @@ class LlamaSession(Session):
         self._pool, self._sequence = home
         self._times = array("i") if times is None else times
         self._pool.count(len(self._times))
-
-    def save(self) -> SavedState:
-        """Copy the cache out, for `LlamaRuntime.restore`."""
-        self._require_open()
-        cells = self._pool.save(self._sequence)
-        return SavedState(self.mark(), self._times.tobytes(), cells)
 
     def _forward(self, piece: Piece) -> Logits:
         rows = self._append(piece)
@@ -125,6 +100,11 @@ class LlamaSession(Session):
             pool, sequence = self._pools.place(state, self.context, avoid=self._pool)
         home = (pool, sequence)
         return LlamaSession(self._pools, home, self.context, self.mark(), self._times[:])
+
+    def _save(self) -> dict[str, NDArray[Any]]:
+        """`times`: int32 [cells], the temporal position of each; `state`: llama.cpp's own bytes."""
+        times = np.array(self._times, dtype=np.int32)
+        return {"times": times, "state": self._pool.save(self._sequence)}
 
     def _close(self) -> None:
         self._pools.release(self._pool, self._sequence, len(self._times))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from awares_edge.runtimes.devices import Device
 from awares_edge.runtimes.onnx.devices import memory
+from awares_edge.runtimes.saved import SavedSession
 from awares_edge.spec import ModelSpec
 
 # Cells are allocated in steps of this many: a 32k context costs memory only when it is used, and
@@ -74,6 +75,39 @@ class Cache:
             capacity = -(-used // STEP) * STEP if on_cpu else self._context
             other._resize(min(capacity, self._context), self, used)
         return other
+
+    def save(self, used: int) -> dict[str, NDArray[Any]]:
+        """Copies of the first `used` cells, all layers in one array: see `fill`."""
+        shape = self._shape
+        kv = np.empty((2 * shape.layers, shape.kv_heads, used, shape.head_dim), shape.dtype)
+        for i in range(len(self._values)):
+            on_cpu = shape.device.on_cpu
+            buffer = self._buffers[i] if on_cpu else self._values[i].numpy()
+            kv[i] = buffer[0, :, :used]
+        return {"kv": kv, "cos": self.cos[:used].copy(), "sin": self.sin[:used].copy()}
+
+    def fill(self, saved: SavedSession) -> None:
+        """Fill this empty cache with cells from `save`.
+
+        Raises:
+            SessionError: they are not of this model.
+        """
+        shape, used = self._shape, saved.mark.cells
+        size = (2 * shape.layers, shape.kv_heads, used, shape.head_dim)
+        kv = saved.array("kv", shape.dtype, size)
+        cos, sin = (
+            saved.array(name, shape.dtype, (used, shape.head_dim // 2)) for name in ("cos", "sin")
+        )
+        self.reserve(used, 0)
+        for i, value in enumerate(self._values):
+            if shape.device.on_cpu:
+                self._buffers[i][0, :, :used] = kv[i]
+            else:
+                # Device buffers cannot be written in part from Python.
+                buffer = np.zeros(shape.buffer(self.capacity), shape.dtype)
+                buffer[0, :, :used] = kv[i]
+                value.update_inplace(buffer)
+        self.cos[:used], self.sin[:used] = cos, sin
 
     def bind_rotary(self, cells: int) -> None:
         """Bind the rotary tables; off the CPU only the `cells` rows in use are sent."""

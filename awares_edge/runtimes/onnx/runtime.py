@@ -6,11 +6,12 @@ from functools import lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
+import onnxruntime as ort
 from numpy.typing import NDArray
 
 from awares_edge.bundle.store import Bundle
 from awares_edge.errors import RuntimeUnavailable
-from awares_edge.runtimes.base import EncodedImage, Runtime
+from awares_edge.runtimes.base import EncodedImage, Runtime, SavedSession
 from awares_edge.runtimes.devices import Device
 from awares_edge.runtimes.embedding import Embedding
 from awares_edge.runtimes.onnx.devices import choose
@@ -41,8 +42,9 @@ class OnnxRuntime(Runtime):
         self.precision = manifest.precision
         self.device = str(device)
         self.vocabulary = manifest.model.vocabulary
-        self._hidden = manifest.model.hidden_size
+        self.hidden: int = manifest.model.hidden_size
         self.context = context
+        self.saving = f"onnxruntime {ort.__version__}"
         embedding = Embedding.open(bundle)
         graphs = load_graphs(bundle, device, threads, prepacked=prepacked)
         self._vision = graphs["vision"]
@@ -94,11 +96,16 @@ class OnnxRuntime(Runtime):
         feed = {"pixel_values": patches.pixels, **self._tables(patches.grid)}
         with running("vision"):
             features = self._vision.run(["image_features"], feed)[0]
-        check_features(features, patches.grid.tokens, self._hidden)
+        check_features(features, patches.grid.tokens, self.hidden)
         return EncodedImage(features, patches.grid)
 
     def _open(self, context: int) -> OnnxSession:
         return OnnxSession(self._text, context, self._text.new_cache(context))
+
+    def _restore(self, saved: SavedSession, context: int) -> OnnxSession:
+        cache = self._text.new_cache(context)
+        cache.fill(saved)
+        return OnnxSession(self._text, context, cache, saved.mark)
 
     def close(self) -> None:
         # onnxruntime frees a graph's memory with its last reference.

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from numpy.typing import NDArray
+
 from awares_edge.runtimes.base import Logits, Mark, Piece, Session
 from awares_edge.runtimes.onnx.cache import Cache
 from awares_edge.runtimes.onnx.text import TextGraph
@@ -31,6 +35,10 @@ class OnnxSession(Session):
     def _fork(self) -> Session:
         assert self._cache is not None
         return OnnxSession(self._graph, self.context, self._cache.copy(self.cells), self.mark())
+
+    def _save(self) -> dict[str, NDArray[Any]]:
+        assert self._cache is not None
+        return self._cache.save(self.cells)
 
     def _close(self) -> None:
         self._cache = None

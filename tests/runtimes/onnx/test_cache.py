@@ -1,5 +1,7 @@
 """The KV cache: in place, grown in steps, copied in part."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,8 @@ pytest.importorskip("torch")
 
 from awares_edge.errors import ContextOverflow, InputError, SessionError
 from awares_edge.runtimes.base import TextSegment
+from awares_edge.runtimes.devices import Device
+from awares_edge.runtimes.onnx import cache
 from awares_edge.runtimes.onnx.cache import STEP
 from tests.support.pairs import make_pair, noise_patches, segments
 
@@ -95,6 +99,38 @@ def test_cells_beyond_the_end_are_never_read(runtime):
         for buffer in buffers(session):
             buffer[:, :, 20:] = np.nan
         np.testing.assert_array_equal(session.prefill([text(6, 90)], keep_logits=6), expected)
+
+
+def test_a_restored_session_is_the_same_bit_for_bit(runtime):
+    with runtime.open_session() as session:
+        session.prefill([text(2 * STEP)])
+        session.rewind(type(session.mark())(STEP + 3, STEP + 3))
+        saved = session.save()
+        assert saved.arrays["kv"].shape[2] == STEP + 3
+        expected = session.prefill([text(6, 90)], keep_logits=6)
+    with runtime.restore(saved) as other:
+        assert other._cache.capacity == 2 * STEP
+        np.testing.assert_array_equal(other.prefill([text(6, 90)], keep_logits=6), expected)
+
+
+def test_buffers_on_a_device_are_saved_restored_and_copied(runtime, monkeypatch):
+    """A stand-in: the code for devices, whose buffers cannot be reached in part, over memory of the
+    CPU."""
+    shape = replace(runtime._text._shape, device=Device("cuda", 0))
+    with monkeypatch.context() as patch:
+        patch.setattr(cache, "memory", lambda _: "cpu")
+        patch.setattr(runtime._text, "_shape", shape)
+        with runtime.open_session(context=64) as session:
+            session.prefill([text(20)])
+            saved = session.save()
+            with session.fork() as fork, runtime.restore(saved, context=64) as other:
+                expected = session.prefill([text(6, 90)], keep_logits=6)
+                for one in (fork, other):
+                    rows = one.prefill([text(6, 90)], keep_logits=6)
+                    np.testing.assert_array_equal(rows, expected)
+    with runtime.restore(saved) as other:
+        rows = other.prefill([text(6, 90)], keep_logits=6)
+        assert np.abs(rows - expected).max() <= 2e-5 * expected.std()
 
 
 def test_a_fork_of_nothing_is_empty(runtime):
