@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from awares_edge.calibration.hessians import Hessians
 from awares_edge.calibration.observe import observe
-from awares_edge.calibration.products import Products
 from awares_edge.calibration.questions import CalibrationQuestion
 from awares_edge.checkpoint.checkpoint import Checkpoint
 from awares_edge.checkpoint.fingerprint import fingerprint
@@ -101,11 +101,11 @@ def measure_weights(
         )
     base = Checkpoint.open(checkpoint, name=name)
     added = None if adapter is None else Adapter.open(adapter, base)
-    statistics, products = Statistics(), Products(hessian_limit)
+    statistics, hessians = Statistics(), Hessians(hessian_limit)
 
     def note(name: str, inputs: NDArray[np.float32]) -> None:
         statistics.add(name, inputs)
-        products.add(name, inputs)
+        hessians.add(name, inputs)
 
     zoomed = observe(
         *(base, questions, note),
@@ -116,4 +116,4 @@ def measure_weights(
     )
     origin = Origin(fingerprint(base, added), base.spec.name, dataset, len(questions), zoomed)
     inputs = {name: statistics.inputs(name) for name in measured_layers(base.spec)}
-    return Measured(origin, inputs, hessians=products.take())
+    return Measured(origin, inputs, hessians=hessians.take())

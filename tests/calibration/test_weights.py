@@ -12,7 +12,7 @@ from PIL import Image
 pytest.importorskip("torch", reason="torch is not installed (extra torch)")
 
 from awares_edge.apps.cli import main
-from awares_edge.calibration.products import Products, too_wide
+from awares_edge.calibration.hessians import Hessians, too_wide
 from awares_edge.calibration.questions import CalibrationQuestion, synthetic_questions
 from awares_edge.calibration.weights import Statistics, measure_weights
 from awares_edge.checkpoint.checkpoint import Checkpoint
@@ -79,22 +79,22 @@ def test_an_input_that_cannot_be_used_is_named(value):
 def test_hessians_are_means_over_all_inputs(tokens):
     """Decoded tokens come one by one, prompts at once."""
     inputs = np.random.default_rng(0).normal(size=(1000, 64)).astype(np.float32)
-    products = Products(64)
+    hessians = Hessians(64)
     for start in range(0, 1000, tokens):
-        products.add("text.layers.0.mlp.gate_proj", inputs[start : start + tokens])
-    products.add("text.layers.0.mlp.up_proj", inputs)
-    products.add("text.layers.0.mlp.down_proj", np.ones((4, 96), np.float32))
-    products.add("visual.blocks.0.mlp.down_proj", np.ones((4, 40), np.float32))
-    ((name, hessian),) = products.take().items()
+        hessians.add("text.layers.0.mlp.gate_proj", inputs[start : start + tokens])
+    hessians.add("text.layers.0.mlp.up_proj", inputs)
+    hessians.add("text.layers.0.mlp.down_proj", np.ones((4, 96), np.float32))
+    hessians.add("visual.blocks.0.mlp.down_proj", np.ones((4, 40), np.float32))
+    ((name, hessian),) = hessians.take().items()
     assert name == "text.layers.0.mlp.gate_proj"
     np.testing.assert_allclose(hessian.matrix(), inputs.T @ inputs / 1000, atol=1e-5)
 
 
 def test_hessians_that_overflow_are_refused():
-    products = Products(64)
-    products.add("lm_head", np.full((2, 32), 1e30, np.float32))
+    hessians = Hessians(64)
+    hessians.add("lm_head", np.full((2, 32), 1e30, np.float32))
     with pytest.raises(CheckpointError, match="inputs of lm_head are too large to multiply"):
-        products.take()
+        hessians.take()
 
 
 def test_the_diagonal_of_a_hessian_is_the_mean_squares(checkpoint, questions, measured):

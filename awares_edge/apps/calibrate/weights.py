@@ -114,7 +114,7 @@ def measure(
         raise InputError("--gptq-limit is for --gptq: give both, or leave it out")
     require("calibration", _NEEDS)
     check_adapter(adapter, adapter_revision)
-    from awares_edge.calibration.products import too_wide
+    from awares_edge.calibration.hessians import too_wide
     from awares_edge.calibration.questions import read_questions, synthetic_questions
 
     questions = synthetic_questions() if data is None else read_questions(data)

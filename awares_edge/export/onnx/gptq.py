@@ -28,8 +28,8 @@ def compensation(hessian: Hessian) -> NDArray[np.float64]:
     """By how much each input's weight makes up for an error of one weight before it.
 
     Returns:
-        float64 [n, n], upper triangular with ones on the diagonal: an error e of weight i is made
-        up for best, by the weights behind it, where e * [i, k] is taken from each weight k.
+        float64 [n, n], of which what lies above the diagonal counts: an error e of weight i is
+        made up for best, by the weights behind it, where e * [i, k] is taken from each weight k.
 
     Raises:
         ExportError: it is not a Hessian that was measured, or its file is damaged.
@@ -45,8 +45,9 @@ def compensation(hessian: Hessian) -> NDArray[np.float64]:
         raise ExportError(
             f"the Hessian of {hessian.name} is not one of a measurement: measure it again"
         ) from error
-    factor = np.linalg.inv(lower)[::-1, ::-1]
-    upper: NDArray[np.float64] = np.triu(factor / np.diag(factor)[:, None])
+    del matrix, diagonal  # of wide inputs each copy takes a gigabyte
+    upper: NDArray[np.float64] = np.linalg.inv(lower)[::-1, ::-1]
+    upper /= upper.diagonal()[:, None].copy()
     return upper
 
 

@@ -16,14 +16,15 @@ _ROWS = 256
 """Inputs that are multiplied at a time: a decoded token alone would cost as much as they do."""
 
 
-class Products:
+class Hessians:
     """The mean of x xᵀ over the inputs x of each matrix.
 
     In memory it takes 4 bytes for each pair of inputs of each matrix. Sums are kept in float32:
     what that rounds is far below GPTQ's damping.
 
     Args:
-        limit: most inputs of a matrix; wider ones are left out.
+        limit: most inputs of a matrix. Wider ones are left out, and those with rows that no 4-bit
+            block divides.
     """
 
     def __init__(self, limit: int) -> None:
