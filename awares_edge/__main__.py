@@ -14,7 +14,7 @@ def entry() -> None:
         from awares_edge.apps.streams import fill_closed_descriptors
 
         fill_closed_descriptors()
-        # Pillow warns of odd tags and large pictures; here a picture is answered about or refused.
+        # Pillow warns about odd tags and large pictures; here a picture is used or refused.
         warnings.filterwarnings("ignore", module=r"PIL\.")
         code = main()
     except KeyboardInterrupt:

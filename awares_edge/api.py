@@ -52,9 +52,9 @@ def load(
         progress: called with (name, done, total) after each verified file.
 
     Raises:
-        BundleError, CheckpointError, InputError: what is at `path` cannot be used.
+        BundleError, CheckpointError, InputError: `path` cannot be used.
         RuntimeUnavailable: a package is missing; the message says how to install it.
-        InputError: no such runtime, profile or dtype, or a dtype for what is not a checkpoint.
+        InputError: no such runtime, profile or dtype, or a dtype without a checkpoint.
     """
     profile = get_profile(protocol) if protocol else None
     options = RuntimeOptions(device, threads, context, dtype)
@@ -100,6 +100,7 @@ def assemble(
     preprocessing: Preprocessing | None = None,
     tokens: SpecialTokens | None = None,
     calibration: Calibration | None = None,
+    cell_bytes: int | None = None,
     identity: Callable[[], str] | None = None,
 ) -> Model:
     """A model of its parts, wherever they were read.
@@ -107,7 +108,8 @@ def assemble(
     Args:
         preprocessing: None for Qwen2.5-VL's own rules.
         tokens: None for the conversation format's, with the ends that the tokenizer knows.
-        calibration: what was fitted for these parts; None for nothing.
+        calibration: fitted for these parts; None for none.
+        cell_bytes: most memory of one KV cell; None where the model's shape is not known.
         identity: gives one hash over the files they were read from; None where there are none.
 
     Raises:
@@ -116,7 +118,7 @@ def assemble(
     tokens = tokens or tokenizer.special_tokens()
     fitted = calibration or NOT_CALIBRATED
     pixels = preprocessing or Preprocessing()
-    return Model(runtime, tokenizer, tokens, profile, pixels, fitted, identity)
+    return Model(runtime, tokenizer, tokens, profile, pixels, fitted, cell_bytes, identity)
 
 
 def _load_bundle(
@@ -133,11 +135,12 @@ def _load_bundle(
     tokenizer = _read_tokenizer(bundle)
     loaded = entry.backend.load(bundle, options)
     chosen = profile or manifest.protocol
-    # It was fitted under the bundle's own profile.
+    # Fitted under the bundle's own profile, a calibration does not hold for another.
     fitted = manifest.calibration if chosen == manifest.protocol else None
     return assemble(
         *(loaded, tokenizer, chosen, manifest.preprocessing, manifest.tokens, fitted),
-        lambda: manifest.sha256,
+        cell_bytes=manifest.model.cell_bytes,
+        identity=lambda: manifest.sha256,
     )
 
 
@@ -168,6 +171,7 @@ def _load_checkpoint(
     from awares_edge.checkpoint.fingerprint import fingerprint
     from awares_edge.checkpoint.preprocessor import read_eos, read_preprocessing
     from awares_edge.checkpoint.source import find_source
+    from awares_edge.checkpoint.spec_reader import read_spec
 
     root = find_source(embedded_bundle() if path is None else path).path
     loaded = entry.backend.load(root, options)
@@ -177,5 +181,6 @@ def _load_checkpoint(
     tokens = tokenizer.special_tokens(read_eos(root))
     return assemble(
         *(loaded, tokenizer, chosen, read_preprocessing(root), tokens),
+        cell_bytes=read_spec(root, has_head=True).cell_bytes,  # the head makes no difference
         identity=lambda: fingerprint(Checkpoint.open(root)),
     )

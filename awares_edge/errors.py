@@ -16,7 +16,7 @@
     └── Interrupted           an answer that was stopped; the session stays usable
         ├── Cancelled         by the caller
         ├── DeadlineExceeded  by the clock
-        ├── FrameTooOld       a live question whose frame was too old to begin
+        ├── FrameTooOld       a live question whose frame was too old when its turn came
         └── FrameSuperseded   a live question, by one about a newer frame
 
 Each message is one line that says what to do. The command line prints it and exits with 2.
@@ -74,7 +74,7 @@ class SessionError(AwaresError):
 
 
 class ContextOverflow(SessionError):
-    """The KV cache cannot hold what was to be appended; the session is unchanged."""
+    """The KV cache has no room for what was to be appended; the session is unchanged."""
 
 
 class Interrupted(AwaresError):

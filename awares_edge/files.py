@@ -1,6 +1,6 @@
-"""Files and folders that appear whole or not at all, and only where nothing of another kind stands.
+"""Files and folders that appear only when complete, and never replace something of another kind.
 
-Everything is written under a temporary name beside its target and renamed at the end. Modes follow
+Everything is written under a temporary name next to its target and renamed at the end. Modes follow
 the umask; a file that is replaced keeps its own. A process that is killed outright (SIGKILL, power)
 leaves a `.awares-edge.*` file or folder, which may be removed.
 """
@@ -83,7 +83,7 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def staging_folder(target: Path) -> Iterator[Path]:
-    """A temporary folder beside `target`; removed at the end, unless `place_folder` moved it."""
+    """A temporary folder next to `target`; removed at the end, unless `place_folder` moved it."""
     temporary = _beside(target)
     try:
         temporary.mkdir()
@@ -107,7 +107,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 
 def place_folder(source: Path, target: Path, *, replace: bool = False) -> None:
-    """Rename a finished folder to `target`, beside which it stands.
+    """Rename a finished folder to `target`, in the same folder.
 
     Args:
         replace: take the place of a folder that is there; it is moved aside first, back if the
@@ -140,12 +140,12 @@ _TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)
 
 
 def _beside(path: Path, ending: str = ".tmp") -> Path:
-    """A new name in the folder of `path`; short, whatever the length of the name of `path`."""
+    """A new name in the folder of `path`; short, even if the name of `path` is long."""
     return path.parent / f".awares-edge.{secrets.token_hex(6)}{ending}"
 
 
 def _refuse_special(path: Path) -> None:
-    """A rename replaces what it meets: a link, a device as the superuser."""
+    """A rename would replace anything: a link, for the superuser even a device."""
     try:
         mode = path.lstat().st_mode
     except FileNotFoundError:
@@ -167,7 +167,7 @@ def _try_folder(folder: Path) -> None:
 
 
 def _remove(folder: Path) -> None:
-    """Remove a temporary folder; a signal that arrives meanwhile takes effect after."""
+    """Remove a temporary folder; a signal that arrives meanwhile takes effect afterwards."""
     try:
         shutil.rmtree(folder, ignore_errors=True)
     except BaseException:

@@ -88,7 +88,7 @@ class Items:
 Limit: TypeAlias = Whole | Real | Text | Items
 Limits: TypeAlias = Mapping[str, Limit]
 
-# What holds for a field that no limit names.
+# Limits of fields for which none are given.
 _ANY_WHOLE = Whole(-(1 << 53), 1 << 53)
 _ANY_REAL = Real(-1e30, 1e30)
 _ANY_TEXT = Text(0, 4096)
@@ -230,5 +230,5 @@ def _check_items(count: int, where: str, limits: Limits, path: str) -> None:
 
 @lru_cache(maxsize=64)
 def _hints(cls: Hashable) -> dict[str, Any]:
-    # Resolving the text of annotations costs more than all the rest.
+    # Cached: resolving annotations takes longer than everything else.
     return get_type_hints(cls)

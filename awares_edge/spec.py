@@ -65,3 +65,14 @@ class ModelSpec:
     tied: bool
     context: int
     vision: VisionSpec
+
+    @property
+    def kv_values(self) -> int:
+        """Numbers in one KV cell: keys and values of every layer."""
+        return 2 * self.layers * self.kv_heads * self.head_dim
+
+    @property
+    def cell_bytes(self) -> int:
+        """Most memory of one KV cell: in float32, with the features of a visual token, which are
+        kept beside it. A runtime that keeps 16 bits takes half."""
+        return 4 * (self.kv_values + self.hidden_size)

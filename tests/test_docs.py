@@ -49,6 +49,14 @@ def test_commands_and_options_exist(page):
                 assert word in options, line
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_commands_in_blocks_of_shell_exist(page):
+    known = typer.main.get_command(app).commands
+    for block in re.findall(r"```sh\n(.*?)```", page.read_text(encoding="utf-8"), re.S):
+        named = set(re.findall(r"^(?:.* )?awares-edge ([a-z][a-z-]*)", block, re.M))
+        assert named <= known.keys()
+
+
 def test_the_package_names_no_machine_and_no_private_tool():
     for path in [
         *PAGES,

@@ -39,7 +39,7 @@ FollowUp: TypeAlias = Annotated[
     bool,
     typer.Option(
         "--follow-up/--no-follow-up",
-        help="Whether a question sees those before it, their answers and crops.",
+        help="Whether a question sees the earlier ones, with their answers and crops.",
     ),
 ]
 MaxCalls: TypeAlias = Annotated[
@@ -74,7 +74,7 @@ Crops: TypeAlias = Annotated[
     typer.Option(help="Zoom here without asking the model: crop ids, such as 0,5 or all."),
 ]
 Timeout: TypeAlias = Annotated[
-    float | None, typer.Option(help="Seconds after which to give a question up.")
+    float | None, typer.Option(help="Seconds after which a question is given up.")
 ]
 Json: TypeAlias = Annotated[
     bool,

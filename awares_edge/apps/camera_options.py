@@ -19,7 +19,7 @@ Sources: TypeAlias = Annotated[
 Question: TypeAlias = Annotated[
     str | None,
     typer.Option(
-        "--question", "-q", help="Ask this again and again. Default: as typed, or on the page."
+        "--question", "-q", help="Repeat this question. Default: as typed, or on the page."
     ),
 ]
 Every: TypeAlias = Annotated[
@@ -37,7 +37,7 @@ Still: TypeAlias = Annotated[
     bool,
     typer.Option(
         "--still",
-        help="Equal frames are normal here (a test picture, a screen): do not call the camera "
+        help="Equal frames are normal (a test picture, a screen): do not treat the camera as "
         "frozen.",
     ),
 ]
@@ -45,14 +45,14 @@ Record: TypeAlias = Annotated[
     Path | None,
     typer.Option(
         help="Write every frame that was asked about, with question and answer, to this "
-        "folder: a set to correct, evaluate and train on."
+        "folder: a data set to correct, evaluate and train on."
     ),
 ]
 InTerminal: TypeAlias = Annotated[
     bool, typer.Option("--terminal", help="No page: questions and answers in the terminal.")
 ]
 Count: TypeAlias = Annotated[
-    int | None, typer.Option(min=1, help="With --terminal: end after so many answers.")
+    int | None, typer.Option(min=1, help="With --terminal: end after this many answers.")
 ]
 Json: TypeAlias = Annotated[
     bool, typer.Option("--json", help="With --terminal: one JSON object a line.")
@@ -61,10 +61,10 @@ Lan: TypeAlias = Annotated[
     bool,
     typer.Option(
         "--lan",
-        help="Serve the page to the local network, over HTTPS and behind a token: for a "
+        help="Serve the page to the local network, over HTTPS and with a token: for a "
         "phone's camera.",
     ),
 ]
 Port: TypeAlias = Annotated[
-    int, typer.Option(min=0, max=65535, help="Of the page; 0 for any free one.")
+    int, typer.Option(min=0, max=65535, help="Port of the page; 0 for any free one.")
 ]

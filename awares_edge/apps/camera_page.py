@@ -42,7 +42,7 @@ def listening(lan: bool, port: int) -> socket.socket:
 
 @contextmanager
 def choices(chosen: ModelOptions) -> Iterator[ModelChoices]:
-    """The model in use and those that may take its place, closed at the end."""
+    """The model in use and the models to choose from, closed at the end."""
     from awares_edge.camera.web.models import ModelChoice, ModelChoices, find_models
 
     def load(choice: ModelChoice) -> Askable:
@@ -58,7 +58,7 @@ def choices(chosen: ModelOptions) -> Iterator[ModelChoices]:
         first = [ModelChoice(name, path, about.runtime, about.address)]
         others = list(found)
     else:
-        # A checkpoint is no bundle, and is not found.
+        # A checkpoint is not a bundle: it is not found.
         here = ModelChoice(path.name, path, about.runtime, f"{about.runtime}, {about.precision}")
         first = [choice for choice in found if choice.path == path] or [here]
         others = [choice for choice in found if choice.path != path]

@@ -29,7 +29,7 @@ _HELP = "type a question; /more QUESTION asks about the same frame, /stop, /quit
 
 
 class Terminal:
-    """Follows a station until it is told to end.
+    """Follows a station until it is asked to end.
 
     Args:
         count: answers after which it ends; None for no end.
@@ -56,7 +56,7 @@ class Terminal:
         try:
             ended = False
             while not ended:
-                # Before the look: what happened until then is still printed.
+                # Read before the events are: everything until the end is still printed.
                 ended = self._ended.is_set() and self._station.wait_idle(0)
                 for event in self._station.events_after(since, timeout=0 if ended else _LOOK):
                     since = event.number
@@ -98,7 +98,7 @@ class Terminal:
                     warn(f"policy {policy}")
             case Unchanged(frame=frame) if not self._unchanged:
                 self._unchanged = True
-                note(f"frame {frame} looks the same: the answer stands")
+                note(f"frame {frame} looks the same: the answer is still right")
             case Failed(message=message):
                 self._break_line()
                 warn(message)
@@ -127,18 +127,18 @@ class Terminal:
             return
         share = stats.visual_tokens / stats.full_tokens
         note(
-            f"{stats.answers} answer{'s' * (stats.answers != 1)}, {stats.zoomed} zoomed, "
-            f"RTR {share:.2f}; "
-            f"{stats.unchanged} frames looked the same; "
-            f"{stats.kept_views} views and {stats.kept_regions} regions kept",
+            f"{_counted(stats.answers, 'answer')}, {stats.zoomed} zoomed, RTR {share:.2f}; "
+            f"{_counted(stats.unchanged, 'frame')} looked the same; "
+            f"{_counted(stats.kept_views, 'view')} and "
+            f"{_counted(stats.kept_regions, 'region')} kept",
             style=None,
         )
 
     def _listen(self) -> None:
-        """Read questions in a thread of its own: a read cannot be interrupted."""
+        """Read questions on a separate thread: a read cannot be interrupted."""
         if sys.stdin is not None:
             if isinstance(sys.stdin, io.TextIOWrapper):
-                # Bytes that are no text make a question that is refused, not a stream that fails.
+                # Undecodable bytes make the question invalid; the stream goes on.
                 sys.stdin.reconfigure(errors="surrogateescape")
             if sys.stdin.isatty():
                 with suppress(ImportError):
@@ -168,7 +168,7 @@ class Terminal:
 
     def _ask(self, question: str, *, follow_up: bool = False) -> None:
         self._station.ask(question, follow_up=follow_up)
-        # Typed, a newer question takes the place of the one before; piped, each has its turn.
+        # A typed question replaces the current one; piped questions are asked one by one.
         if not sys.stdin.isatty():
             self._station.wait_idle()
 
@@ -192,3 +192,7 @@ def summary(exchange: Exchange) -> str:
     if kept:
         parts.append(f"{' and '.join(kept)} kept")
     return " · ".join(parts)
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"

@@ -151,7 +151,7 @@ def _lines() -> Iterator[str]:
     if sys.stdin is None:
         return
     if isinstance(sys.stdin, io.TextIOWrapper):
-        # Bytes that are not text make a question that is refused, not a stream that fails.
+        # Undecodable bytes make the question invalid; the stream goes on.
         sys.stdin.reconfigure(errors="surrogateescape")
     prompt = ""
     if sys.stdin.isatty():

@@ -123,7 +123,7 @@ def _run(arguments: list[str], debug: bool, signalled: Stop) -> int:
     except typer.Exit as stop:
         return int(stop.exit_code)
     except Exception as error:
-        # Wrong usage: typer has classes of its own for it, or click's, depending on its version.
+        # Wrong usage: the classes are typer's or click's, depending on typer's version.
         if not hasattr(error, "format_message"):
             raise
         return _usage(error)

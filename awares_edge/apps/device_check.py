@@ -1,4 +1,4 @@
-"""One real inference on one device, in a process of its own: a driver that crashes ends only that.
+"""One real inference on one device, in a separate process: a driver that crashes ends only that.
 
     python -m awares_edge.apps.device_check RUNTIME DEVICE
 
@@ -137,7 +137,7 @@ _CHECKS: dict[str, Callable[[str, str], tuple[str, str]]] = {
 
 
 def _no_model(runtime: str) -> str:
-    """Why there is no model to check this runtime with; empty where there is one."""
+    """Why this runtime cannot be checked: there is no model; empty if there is one."""
     if runtime == "llamacpp":
         try:
             GgufFormat.require()
@@ -151,7 +151,7 @@ def _no_model(runtime: str) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    # Whatever a library prints must not get in between.
+    # Libraries may print to stdout: the result must not be mixed with that.
     channel = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     channel.write(json.dumps(_infer(*arguments)) + "\n")

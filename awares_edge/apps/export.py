@@ -60,7 +60,7 @@ def export(
     adapter_revision: AdapterRevisionOption = None,
     protocol: TrainedProtocol = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace a bundle that is there.")
+        bool, typer.Option("--overwrite", help="Replace an existing bundle.")
     ] = False,
     json: JsonOption = False,
     **settings: Any,

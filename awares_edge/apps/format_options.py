@@ -103,7 +103,7 @@ def _option(setting: Setting) -> inspect.Parameter:
 
 
 def _typer_type(hint: Any) -> Any:
-    """What typer reads a setting as: it knows no tuples of any length, and no numbers to choose."""
+    """The type for typer, which lacks tuples of any length and choices of numbers."""
     if get_origin(hint) is tuple:
         return list[get_args(hint)[0]]  # type: ignore[misc]
     if get_origin(hint) is Literal and not isinstance(get_args(hint)[0], str):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
@@ -21,7 +22,7 @@ from awares_edge.apps.options import (
     ThreadsOption,
     load_model,
 )
-from awares_edge.apps.serve import SaveKvMbOption, SaveKvOption, cell_bytes, check_folder
+from awares_edge.apps.serve import SaveKvMbOption, SaveKvOption, check_folder
 from awares_edge.errors import InputError
 from awares_edge.extras import require
 
@@ -64,15 +65,14 @@ def mcp(
     options = ServeOptions(
         timeout=timeout,
         keep_pictures=keep_pictures,
-        cell_bytes=cell_bytes(bundle) or CELL_BYTES,
         save_kv=save_kv,
         save_kv_bytes=save_kv_mb << 20,
     )
     check_folder(save_kv)
     with load_model(bundle, runtime, protocol, device, threads, context) as model:
-        looker = Looker(model, root, options)
+        looker = Looker(model, root, replace(options, cell_bytes=model.cell_bytes or CELL_BYTES))
         note(f"look is ready; pictures are read from {root.resolve()}")
-        # The protocol needs the process's own stream, of which the library keeps other output away.
+        # The protocol uses the process's stdout; the library redirects other output.
         ours, sys.stdout = sys.stdout, sys.__stdout__ or sys.stdout
         for number in _ENDINGS:
             signal.signal(number, _end_at_once)

@@ -170,14 +170,14 @@ def refuse(why: str, **options: Any) -> None:
         InputError: one was given.
     """
     for name, value in options.items():
-        # 0 is a value: only what was not given is None, False or empty.
+        # 0 is a value: an option that was not given is None, False or empty.
         if value is not None and value is not False and value != []:
             raise InputError(f"--{name.replace('_', '-')} {why}")
 
 
 def find(place: str, revision: str | None, what: str = "checkpoint") -> Source:
     """A checkpoint or adapter, downloaded from the hub where it is not a folder here."""
-    # The hub's client draws bars of its own. Like ours, they are shown only on terminals.
+    # The hub's client draws progress bars. Like ours, they are shown only on terminals.
     if not err.is_terminal:
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     return find_source(place, revision, what=what)

@@ -201,11 +201,13 @@ def _questions(
     split: Split | None,
     source: dict[str, Any],
 ) -> Questions:
-    """The questions that the options name, or those that a saved reference was asked."""
+    """The questions of the options, or of a saved reference."""
     given = {"limit": limit, "seed": seed, "split": split}
     if file is not None:
         if seed is not None or split is not None:
-            raise InputError("--seed and --split are of the synthetic suite: leave out --questions")
+            raise InputError(
+                "--seed and --split are for the synthetic suite: leave out --questions"
+            )
         return read_questions(file, limit if limit is not None else source.get("limit"))
     if "file" in source:
         raise InputError(

@@ -118,7 +118,7 @@ def _devices(entry: Entry) -> tuple[list[str], str | None]:
         return [], None
     try:
         return list(entry.backend.usable_devices()), None
-    except Exception as error:  # whatever a broken package raises when it is imported
+    except Exception as error:  # a broken package may raise anything on import
         return [], " ".join(f"{type(error).__name__}: {error}".split())[:300]
 
 

@@ -51,7 +51,7 @@ def score(
         if not json:
             say("invalid" if isinstance(row, BadRow) else f"{row.score:g}")
     if not scored and not bad:
-        raise InputError(f"{results} holds no predictions")
+        raise InputError(f"{results} has no predictions")
     totals = rules.totals(scored) if scored else {}
     if json:
         print_json(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
 import typer
 
-from awares_edge.api import embedded_bundle
 from awares_edge.apps.console import note
 from awares_edge.apps.options import (
     BundleOption,
@@ -21,9 +21,8 @@ from awares_edge.apps.options import (
     ThreadsOption,
     load_model,
 )
-from awares_edge.bundle.store import Bundle
 from awares_edge.controller.model import Model
-from awares_edge.errors import AwaresError, InputError
+from awares_edge.errors import InputError
 from awares_edge.extras import require
 from awares_edge.httpd.limits import check_exposure
 from awares_edge.serve.options import CELL_BYTES, ServeOptions
@@ -145,7 +144,6 @@ def serve(
         max_tokens=max_tokens,
         keep_pictures=keep_pictures,
         keep_bytes=keep_mb * _MIB,
-        cell_bytes=cell_bytes(bundle) or CELL_BYTES,
         save_kv=save_kv,
         save_kv_bytes=save_kv_mb * _MIB,
         ignore_sampling=ignore_sampling,
@@ -165,6 +163,7 @@ def _serve_until_stopped(
 
     # Before the model is loaded, which may take minutes: the port may be in use.
     with listen(host, port) as bound, open_model() as model:
+        options = replace(options, cell_bytes=model.cell_bytes or CELL_BYTES)
         server = make_server(model, options)
         note(f"serving {options.model_name} at {url_of(bound)}", style=None)
         run_server(server, bound)
@@ -177,16 +176,6 @@ def check_folder(save_kv: Path | None) -> None:
         from awares_edge.serve.saved import make_private
 
         make_private(save_kv)
-
-
-def cell_bytes(bundle: Path | None) -> int | None:
-    """Memory of one KV cell in a bundle's model, in float32; None where there is no bundle."""
-    root = embedded_bundle() if bundle is None else bundle
-    try:
-        shape = Bundle.open(root, verify=False).manifest.model
-    except (AwaresError, OSError):
-        return None
-    return 4 * (2 * shape.layers * shape.kv_heads * shape.head_dim + shape.hidden_size)
 
 
 def _name_of(bundle: Path | None) -> str:

@@ -20,7 +20,7 @@ class Stream(io.TextIOBase):
     Characters that its encoding lacks are written as escapes (`\\u732b`), our own signs in ASCII.
 
     Attributes:
-        failure: the first error of a write; what is written after it is dropped. None so far.
+        failure: the first error of a write, after which output is dropped; None before.
     """
 
     def __init__(self, stream: TextIO | None) -> None:

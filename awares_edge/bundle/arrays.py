@@ -17,7 +17,7 @@ _READERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0
 
 
 def map_matrix(path: Path, shape: tuple[int, int]) -> NDArray[Any]:
-    """Map a float matrix into memory: only pages that are used are ever read.
+    """Map a float matrix into memory: only pages that are used are read.
 
     Args:
         shape: rows and columns that it must have.

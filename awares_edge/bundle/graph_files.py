@@ -1,6 +1,6 @@
 """Which files an ONNX graph reads: external weights must be files that the manifest lists.
 
-A graph names files of its own for onnxruntime and TensorRT to open. Devices have no `onnx`
+A graph can name files that onnxruntime and TensorRT open. Devices have no `onnx`
 package, so this module walks the protobuf itself: it follows only messages that hold the literal
 key "location", without which no tensor can name a file, and refuses what it does not understand.
 
@@ -21,7 +21,7 @@ MAX_FIELDS = 1 << 18
 _MAX_DEPTH = 32
 _MAX_VARINT = 10
 _MAX_ENTRY = 128
-# Larger graphs, with weights of their own, are mapped: searching bytes is faster.
+# Larger graphs, which contain weights, are mapped: searching bytes is faster.
 _READ_BYTES = 64 << 20
 _KEY = b"location"
 # An attribute of this node names a file for an execution provider to open.

@@ -38,7 +38,7 @@ class Manifest:
         runtime: name of the runtime the files are for.
         precision: of the weights ("fp32", "fp16", ...).
         provenance: where it came from: checkpoint, adapter, tool versions.
-        calibration: what was fitted for these files under this profile; None for nothing.
+        calibration: fitted for these files under this profile; None for none.
     """
 
     runtime: str

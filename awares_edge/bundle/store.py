@@ -36,7 +36,7 @@ class Bundle:
 
     Attributes:
         root: its folder.
-        manifest: what it says.
+        manifest: its contents.
     """
 
     def __init__(self, root: Path, manifest: Manifest) -> None:
@@ -49,7 +49,7 @@ class Bundle:
     ) -> Bundle:
         """Open a bundle.
 
-        Only files that the manifest lists are ever read, weights that a graph names included.
+        Only files that the manifest lists are read, also where a graph names weights.
 
         Args:
             root: its folder.
@@ -132,7 +132,7 @@ def _check_file(root: Path, name: str, expected: FileEntry, verify: bool) -> Non
         )
     if verify and hash_file(root / name) != expected:
         raise BundleError(
-            f"{name} does not have the hash that the manifest says: the bundle is corrupt "
+            f"{name} does not have the hash in the manifest: the bundle is corrupt "
             "or was changed; copy or export it again"
         )
 

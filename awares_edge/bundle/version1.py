@@ -27,7 +27,7 @@ _PLACES = {
 
 
 def upgrade_profile(flat: object) -> dict[str, Any]:
-    """A profile of version 1 in today's form; its values are checked by whoever reads it.
+    """A profile of version 1 in today's form; the caller checks its values.
 
     Raises:
         BundleError: it is not an object, or has an unknown field.

@@ -1,4 +1,4 @@
-"""Writing bundles: whole or not at all; only a bundle is ever overwritten."""
+"""Writing bundles: complete or not at all; only bundles are overwritten."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from awares_edge.spec import MANIFEST_NAME
 
 
 class BundleWriter:
-    """Writes a bundle into a temporary folder beside its target and renames it when complete.
+    """Writes a bundle into a temporary folder next to its target and renames it when complete.
 
     Use as a context manager; leaving it without `commit` removes everything:
 
@@ -31,7 +31,7 @@ class BundleWriter:
         """
         Args:
             target: the bundle's folder.
-            overwrite: replace a bundle that is there. Only a folder whose manifest is of a bundle
+            overwrite: replace an existing bundle. Only a folder whose manifest is of a bundle
                 and lists every file in it is replaced.
 
         Raises:
@@ -87,7 +87,7 @@ class BundleWriter:
             the bundle at its target; its manifest lists the files.
 
         Raises:
-            ExportError: the writer is closed, or something has appeared at the target meanwhile.
+            ExportError: the writer is closed, or something appeared at the target meanwhile.
         """
         temporary = self._temporary
         if temporary is None:
@@ -127,7 +127,7 @@ class BundleWriter:
 
 
 def _why_not_replaceable(folder: Path) -> str:
-    """Why a folder may not be deleted; "" for a bundle that holds its own files and no others."""
+    """Why a folder may not be deleted; "" for a bundle without other files."""
     path = folder / MANIFEST_NAME
     if folder.is_symlink() or not folder.is_dir():
         return "is not a folder"

@@ -45,8 +45,8 @@ class KindReport:
 
     Attributes:
         answers, right: how many, and how many of them were right.
-        auroc: share of pairs of a right and a wrong answer in which the right one is surer; None
-            without such a pair.
+        auroc: share of pairs of a right and a wrong answer in which the right one is more
+            confident; None without such a pair.
         temperature: fitted; None where `answers` are too few or too much alike.
         error_before, error_after: expected calibration error with the temperature 1, and with the
             fitted one.

@@ -19,7 +19,7 @@ from awares_edge.errors import InputError
 LEAST_QUESTIONS = 100
 """With fewer, a rate of one half is uncertain by more than ten points (95%)."""
 _LATENCY_QUANTILE = 0.9
-# How far beyond what was measured a goal may be: a figure that was read off a rounded table.
+# How far a goal may be outside the measured range: goals are often read off rounded tables.
 _ROUNDED = 0.001
 
 
@@ -30,7 +30,7 @@ class Point:
     Attributes:
         call_rate: share of replies that begin with a call.
         rtr: mean of visual tokens over those of the whole picture.
-        accuracy: share of right answers, of those that are known; None where none is.
+        accuracy: share of right answers among questions with a known answer; None without any.
         ms_p90: nine questions of ten take at most this, milliseconds.
     """
 
@@ -137,7 +137,7 @@ def check_goal(value: float | None, what: str) -> None:
 def fit_call_rate(decisions: Decisions, rate: float) -> float:
     """The bias with which the model calls as often as a reference, by quantiles of margins.
 
-    0 where no bias comes nearer than none at all.
+    0 if no bias comes nearer than 0.
 
     Args:
         rate: share of the reference's calls on the same questions.
@@ -234,7 +234,7 @@ def _chosen(values: NDArray[np.float64], calls: NDArray[np.bool_]) -> NDArray[np
 def _nearest(
     decisions: Decisions, wanted: float, unbiased: float, values: NDArray[np.float64]
 ) -> float:
-    """The bias whose value is nearest; of several the one that changes least.
+    """The bias whose value is nearest; of several the smallest change.
 
     Args:
         unbiased: the value without a bias.

@@ -49,7 +49,7 @@ def check_decides(model: Model) -> None:
     """Check that a model's first token decides whether it calls.
 
     Raises:
-        InputError: under its profile that is decided elsewhere, or not at all.
+        InputError: under its profile the first token does not decide.
     """
     if reason := why_undecided(model.protocol, model.call):
         raise InputError(f"{reason}: there is no decision at the first token to calibrate")
@@ -109,7 +109,7 @@ def margins(
     check_decides(model)
     found: list[float | None] = []
     for asked in questions:
-        # One token of an answer: what it says does not matter.
+        # One token of an answer: the text is not used.
         options = AskOptions(decision_bias=-MAX_DECISION_BIAS, max_new_tokens=1)
         found.append(model.ask(asked.image, asked.question, options).decision_margin)
         if progress:

@@ -1,4 +1,4 @@
-"""How often a reference calls: a bundle, a checkpoint in torch, or what was saved of one."""
+"""How often a reference calls: a bundle, a checkpoint in torch, or a saved recording."""
 
 from __future__ import annotations
 
@@ -182,7 +182,7 @@ def _shape(spec: ModelSpec) -> ModelSpec:
 
 
 def _profile_sha256(profile: ProtocolProfile) -> str:
-    # Names and sources change nothing that a model is shown.
+    # Names and sources do not affect what a model is shown.
     return _sha256(asdict(replace(profile, name="", checkpoints=(), about="")))
 
 

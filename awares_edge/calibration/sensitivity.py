@@ -68,7 +68,7 @@ def measure_drifts(
         put_weights(network, smoothed.weights)
         layers = dict(linear_layers(network))
         exact = decision_logits(model, asked)
-        # Behind the last attention an export computes only the tokens that get logits.
+        # After the last attention an export computes only the tokens that get logits.
         behind_gather = {name for name in layers if name.startswith(last_layer(base.spec))}
         names = [name for site in find_sites(base.spec) for name in site.matrices]
         drifts: dict[str, dict[str, float]] = {}
@@ -104,7 +104,7 @@ def decision_logits(model: Model, questions: Sequence[CalibrationQuestion]) -> F
             rows.append(logits[-1].copy())
         return logits
 
-    # A model of its own: nothing is kept that other weights computed.
+    # A separate model: no KV from other weights is reused.
     watched, _ = watch(model, note)
     with watched:
         for asked in questions:

@@ -1,4 +1,4 @@
-"""The question that stands: once, or again and again about ever newer frames."""
+"""The current question: asked once, or repeated about newer frames."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from awares_edge.controller import Askable
 from awares_edge.errors import CameraError, SessionError
 
 _PATIENCE = 2.0  # seconds that a single question waits for a fresh frame
-_RETRY = 0.5  # seconds until a continuous question is asked again after a failure
+_RETRY = 0.5  # seconds before a continuous question is retried after a failure
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Pace:
 
 
 class Asker:
-    """Asks about frames in a thread of its own; the newest question wins.
+    """Asks about frames on its own thread; a new question replaces the current one.
 
     Args:
         camera: gives the camera in use.
@@ -60,7 +60,7 @@ class Asker:
 
     @property
     def standing(self) -> Request | None:
-        """The question that stands; None for none."""
+        """The current question; None for none."""
         return self._standing
 
     @property
@@ -79,7 +79,7 @@ class Asker:
     def ask(
         self, question: str, *, follow_up: bool, continuous: bool, every: float | None = None
     ) -> int:
-        """Put a question in the place of the one that stands; its id.
+        """Ask a question in place of the current one; returns its id.
 
         Raises:
             SessionError: this is closed.
@@ -95,7 +95,7 @@ class Asker:
             return self._questions
 
     def cancel(self) -> None:
-        """Give up the question that stands."""
+        """Give up the current question."""
         with self._changed:
             self._give_up()
             self._changed.notify_all()
@@ -106,13 +106,13 @@ class Asker:
         self._exchanger.cancel()
 
     def wait_idle(self, timeout: float | None) -> bool:
-        """Wait until no question stands."""
+        """Wait until there is no current question."""
         with self._changed:
             return self._changed.wait_for(lambda: self._standing is None, timeout)
 
     def use_model(self, model: Askable, prepare: Preparation) -> None:
-        """Ask another model from now on: give up the question that stands, and wait until the
-        model before is no longer used."""
+        """Ask another model from now on: give up the current question, and wait until
+        the previous model is no longer used."""
         self.cancel()
         with self._working:
             self._exchanger.close()
@@ -141,7 +141,7 @@ class Asker:
             return None if self._standing is None else (self._standing, self._cancel)
 
     def _pursue(self, request: Request, cancel: threading.Event) -> None:
-        """Ask a question until it is answered, or, if continuous, until it no longer stands."""
+        """Ask a question until it is answered, or, if continuous, until it is given up."""
         number, logged = 0, ""
         while not cancel.is_set():
             began = monotonic()
@@ -151,7 +151,7 @@ class Asker:
                     number = shown.frame.number
                     self._exchanger.ask(request, shown, cancel)
                     logged = ""
-            # Whatever a preparation raises, the thread must go on.
+            # A preparation may raise anything: the thread must continue.
             except Exception as error:
                 if not cancel.is_set() and one_line(error) != logged:
                     logged = one_line(error)
@@ -167,7 +167,7 @@ class Asker:
             self._changed.notify_all()
 
     def _show(self, request: Request, after: int, cancel: threading.Event) -> Shown | None:
-        """What to ask about; None where a continuous question has to wait on."""
+        """What to ask about; None while a continuous question has to wait."""
         if request.follow_up and self._exchanger.last is not None:
             return self._exchanger.last.shown
         frame = self._next_frame(after, cancel) if request.continuous else self._frame(cancel)
@@ -183,12 +183,12 @@ class Asker:
         try:
             frame = camera.read_latest(self._pace.max_age_ms)
         except CameraError:
-            cancel.wait(0.1)  # the camera's status says why; the question stands
+            cancel.wait(0.1)  # the camera's status says why; the question is kept
             return None
         return None if frame.number == after else frame
 
     def _frame(self, cancel: threading.Event) -> Frame:
-        """A fresh frame, waited for a little."""
+        """A fresh frame; waits for one briefly."""
         deadline = monotonic() + _PATIENCE
         while True:
             try:

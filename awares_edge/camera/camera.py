@@ -31,7 +31,7 @@ class CameraStatus:
         text: one line for people; the reason where the camera is lost or frozen.
         fps: frames a second that arrive, skipped ones included.
         frames: that arrived since the camera was connected.
-        skipped: of them, those that were not decoded, because others came just before.
+        skipped: how many of them were not decoded, because they came too fast.
         reconnects: how often the source was opened again.
     """
 
@@ -44,7 +44,7 @@ class CameraStatus:
 
 
 class Camera:
-    """Reads a source in a thread of its own and keeps the newest frame only.
+    """Reads a source on its own thread and keeps only the newest frame.
 
     Any number of threads may read. A source that fails is opened again until `disconnect`.
 
@@ -57,8 +57,8 @@ class Camera:
         max_fps: frames a second that are decoded; what comes in between is skipped.
         retry: see above.
         frozen_after: seconds of equal frames that make a camera frozen; it is then opened again,
-            and after that ever more rarely.
-        may_be_still: equal frames are normal, whatever the source says.
+            and after that at growing intervals.
+        may_be_still: equal frames are normal, for any source.
     """
 
     def __init__(

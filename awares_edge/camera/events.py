@@ -86,7 +86,7 @@ class Unchanged:
     """A continuous question was not asked again: all that the model saw looks the same.
 
     Attributes:
-        id: of the exchange whose answer stands.
+        id: of the exchange whose answer is still right.
         frame: number of the frame that looks the same.
     """
 
@@ -117,7 +117,7 @@ class Stats:
         fps: frames a second that arrive.
         frames, skipped: counts since the source was chosen.
         answers: exchanges that ended with an answer.
-        zoomed: of them, those that looked closer.
+        zoomed: how many of them looked closer.
         last_ms, average_ms: wall time of the last question, and mean of the last 20.
         visual_tokens: spent in all; `full_tokens` is what whole pictures would have cost.
         views: first views that were needed; `kept_views` of them had their KV kept from a frame

@@ -55,16 +55,16 @@ class Exchange:
         rtr: retained-token ratio, 0 before the end.
         turns_ms: milliseconds by phase of each turn.
         total_ms: wall time of the question.
-        joules: energy of the whole machine meanwhile; None where nothing measures it.
+        joules: energy of the whole machine during the exchange; None if there is no sensor.
         confidence: how likely the answer is right, 0 to 1; None where the model does not say.
         abstained: whether the answer was withheld because of it; `answer` is then "unsure".
         withheld: the answer that was; empty for none.
         kept_view: whether the first view looked as in an earlier frame, whose KV was used.
         kept_regions: regions whose features were kept.
-        note: what was done to the frame before the model saw it; empty for nothing.
+        note: how the frame was changed before the model saw it; empty if it was not.
         error: why it failed, one line.
-        policies: what was decided on the model's behalf.
-        thumbnail: JPEG of the frame; empty for what is no longer kept.
+        policies: what policies decided instead of the model.
+        thumbnail: JPEG of the frame; empty once it is no longer kept.
     """
 
     id: int

@@ -19,8 +19,8 @@ from awares_edge.errors import AwaresError
 from awares_edge.evaluation.profile.sensors import find_meter
 
 SINGLE_QUESTIONS = ("nano",)
-"""Profiles of models that lose their way in a conversation: a follow-up is about the same frame,
-whose KV is kept, but does not see the questions before."""
+"""Profiles of models that cannot hold a conversation: a follow-up is about the same frame, whose KV
+is kept, but does not see earlier questions."""
 
 _THUMBNAIL_SIDE = 320
 _FRAME_SIDE = 1280
@@ -28,7 +28,7 @@ _FRAME_SIDE = 1280
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A question that stands; see `Station.ask`. `every` is None for the station's pace."""
+    """A question; see `Station.ask`. `every` is None for the station's pace."""
 
     id: int
     question: str
@@ -48,7 +48,7 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Last:
-    """The last answer: of which exchange, about what."""
+    """The last answer, with its exchange and frame."""
 
     id: int
     request: Request
@@ -85,7 +85,7 @@ class Exchanger:
         self._current = False
 
     def ask(self, request: Request, shown: Shown, cancel: threading.Event) -> None:
-        """Ask, unless this is a continuous question whose last answer stands."""
+        """Ask, unless the last answer to this continuous question is still right."""
         if request.continuous and (last := self._standing(request, shown)) is not None:
             self._history.stands(last.id, shown.frame.number)
             return
@@ -93,7 +93,7 @@ class Exchanger:
         self.asking, self._current = id, False
         try:
             ending, joules = self._follow(id, request, shown, cancel)
-        except AwaresError as error:  # it could not even begin
+        except AwaresError as error:  # it could not begin
             self._history.fail(id, one_line(error))
             return
         finally:
@@ -146,7 +146,7 @@ class Exchanger:
     def _follow(
         self, id: int, request: Request, shown: Shown, cancel: threading.Event
     ) -> tuple[live.Ending, float | None]:
-        """Ask and pass on what comes; the ending, and the joules until then."""
+        """Ask and pass events on; returns the ending and the joules used."""
         if self._meter is not None:
             self._meter.start()
         try:
@@ -156,7 +156,7 @@ class Exchanger:
             )
             with self._lock:
                 self._ticket = ticket
-            if cancel.is_set():  # just before the ticket was known
+            if cancel.is_set():  # cancelled just before there was a ticket
                 ticket.cancel()
             for event in ticket.events():
                 match event:

@@ -17,14 +17,14 @@ class StationOptions:
 
     Attributes:
         source: what `open_source` takes; the first one in use.
-        offered: further sources that may be chosen, beside those that are found here.
+        offered: further sources that may be chosen, besides those found on this machine.
         every: least seconds from the beginning of one continuous question to the next.
         max_age_ms: oldest frame that is asked about.
         record_to: folder for frames and answers; None where recording is not offered.
         history: exchanges that are remembered.
         may_be_still: equal frames are normal: the camera is not frozen for them.
         abstain_below: an answer with a lower confidence becomes "unsure"; None for never.
-        prepare: what is done to frames; None for what the model's profile needs.
+        prepare: applied to frames; None for the one that the model's profile needs.
     """
 
     source: str = "synthetic"

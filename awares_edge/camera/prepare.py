@@ -30,7 +30,7 @@ class Prepared:
     Attributes:
         pixels: uint8 [height, width, 3], RGB.
         to_frame: pixels (x, y) of it as pixels of the frame.
-        note: what was done, one line; empty for nothing.
+        note: one line that says how the frame was changed; empty if it was not.
     """
 
     pixels: Pixels

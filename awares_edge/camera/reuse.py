@@ -62,7 +62,7 @@ class Kept:
 
 
 class ReusingModel:
-    """A model whose newest picture stays open behind the scenes, and takes the next frame's pixels.
+    """A model that keeps its newest picture open and shows it the next frame's pixels.
 
     One picture at a time, for one thread at a time. A model that is not on this machine opens each
     picture anew.

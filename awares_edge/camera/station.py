@@ -78,7 +78,7 @@ class Station:
     def _camera(self) -> Camera:
         return self._switch.camera
 
-    # What people see
+    # State
 
     def frame(self) -> Shot | None:
         """The freshest frame as a JPEG; None before the first one."""
@@ -126,12 +126,12 @@ class Station:
         continuous: bool = False,
         every: float | None = None,
     ) -> int:
-        """Ask; the question that stands or is being answered is given up. Returns at once.
+        """Ask; the current question is given up. Returns at once.
 
         Args:
             follow_up: ask about the frame of the exchange before. The model sees the conversation
                 too, unless it is one of `exchanging.SINGLE_QUESTIONS`.
-            continuous: ask again about ever newer frames, until `cancel` or another question.
+            continuous: repeat it about newer frames, until `cancel` or another question.
             every: in place of the option of this name, for this question.
 
         Returns:
@@ -197,7 +197,7 @@ class Station:
         return self._switch.choices()
 
     def use_source(self, spec: str) -> None:
-        """Change to another source; the question that stands is given up.
+        """Change to another source; the current question is given up.
 
         Args:
             spec: of one of `sources()`. Others are refused: a pipeline or a path can do harm, and
@@ -211,7 +211,7 @@ class Station:
         self._log_state()
 
     def use_model(self, model: Askable) -> None:
-        """Change to another model; the question that stands is given up. When this returns, the
+        """Change to another model; the current question is given up. When this returns, the
         model before is no longer used, and is the caller's to close."""
         prepare = self.options.prepare or preparation_for(model.protocol.name)
         self._asker.use_model(model, prepare)
@@ -252,7 +252,7 @@ class Station:
             self._recording = None
             self._log.add(Failed(0, f"the recording has ended: {error}"))
 
-    # The end
+    # Closing
 
     def close(self) -> None:
         """Give up the question, close the camera, end all events. Closing twice is allowed."""

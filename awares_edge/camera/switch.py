@@ -14,9 +14,9 @@ class CameraSwitch:
     """One camera at a time.
 
     Args:
-        specs: sources that are offered beside those that are found here; the first one is used.
+        specs: sources that are offered besides those found on this machine; the first one is used.
         opener: what `open_source` is.
-        may_be_still: equal frames are normal, whatever a source says.
+        may_be_still: equal frames are normal, for any source.
 
     Attributes:
         camera: in use; connected.
@@ -26,7 +26,7 @@ class CameraSwitch:
         self, specs: Sequence[str], opener: Callable[[str], Source], *, may_be_still: bool
     ) -> None:
         self._opener, self._may_be_still = opener, may_be_still
-        # By what may be shown: a URL without its password.
+        # Keyed by the text that may be shown: a URL without its password.
         self._offered = {opener(spec).info: spec for spec in specs}
         self._switching = threading.Lock()
         self.camera = self._connect(specs[0], 0)
@@ -52,12 +52,12 @@ class CameraSwitch:
             source = self._opener(self._offered.get(chosen, spec))
             before()
             old, last = self.camera, self.camera.latest
-            # First: both may be the same device.
+            # Before the new one is connected: both may be the same device.
             old.disconnect()
             self.camera = self._connect(source, 0 if last is None else last.number)
 
     def close(self) -> None:
-        """Disconnect the camera. It may be done twice."""
+        """Disconnect the camera. Closing twice is allowed."""
         with self._switching:
             self.camera.disconnect()
 

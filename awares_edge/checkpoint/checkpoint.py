@@ -1,4 +1,4 @@
-"""A Hugging Face Qwen2.5-VL folder, verified whole before anything is made of it."""
+"""A Hugging Face Qwen2.5-VL folder, verified completely before it is used."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from awares_edge.checkpoint.lora import Adapter
 from awares_edge.checkpoint.names import expected_shapes
 from awares_edge.checkpoint.tensorfile import Stored
 
-# Names change nothing that is computed.
+# Names do not affect what is computed.
 _NAMES = ("name", "license", "base_model")
 
 
@@ -23,7 +23,7 @@ class _Hash(Protocol):
 def fingerprint(base: Checkpoint, adapter: Adapter | None = None) -> str:
     """SHA-256 over the model's shape and every number of its weights, as hexadecimal digits.
 
-    How the checkpoint is cut into files, and what its tensors are called there, does not matter.
+    It does not depend on how the checkpoint is split into files, or on its tensors' names there.
 
     Raises:
         CheckpointError: a file cannot be read.

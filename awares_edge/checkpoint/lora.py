@@ -20,7 +20,7 @@ from awares_edge.errors import CheckpointError
 _FILE = "adapter_model.safetensors"
 _PREFIX = "base_model.model."
 _KEY = re.compile(r"(.+)\.lora_([AB])(?:\.default)?\.weight")
-# What changes the arithmetic beyond W + scale * B A, and so cannot be merged here.
+# Settings that change the arithmetic beyond W + scale * B A: they cannot be merged here.
 _UNSUPPORTED = (
     "use_dora",
     "lora_bias",
@@ -84,7 +84,7 @@ class Adapter:
                 )
             pairs.setdefault(name, _Pair(match[1], {})).halves[match[2]] = stored
         if not pairs:
-            raise CheckpointError(f"{root / _FILE} holds no LoRA weights")
+            raise CheckpointError(f"{root / _FILE} has no LoRA weights")
         return cls({name: _update(root, config, base, name, pair) for name, pair in pairs.items()})
 
 

@@ -1,4 +1,4 @@
-"""Tensor names: one canonical form, whatever version of transformers wrote the checkpoint.
+"""Tensor names: one canonical form for every version of transformers that wrote the checkpoint.
 
 Canonical: `visual.*` (vision tower), `text.*` (language model), `lm_head.weight`.
 transformers 4 writes `visual.*`, `model.*`; transformers 5 `model.visual.*`,

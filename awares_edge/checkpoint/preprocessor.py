@@ -26,7 +26,7 @@ def read_preprocessing(checkpoint: Path) -> Preprocessing:
     default = Preprocessing()
     for switch in ("do_resize", "do_rescale", "do_normalize", "do_convert_rgb"):
         if not config.boolean(switch, True):
-            raise CheckpointError(f"{config.where}: {switch} is off, which is not Qwen2.5-VL's way")
+            raise CheckpointError(f"{config.where}: {switch} is off, but Qwen2.5-VL needs it")
     if config.integer("resample", _BICUBIC, low=0) != _BICUBIC:
         raise CheckpointError(f"{config.where}: only bicubic resampling (3) is supported")
     if abs(config.number("rescale_factor", 1 / 255) - 1 / 255) > 1e-9:

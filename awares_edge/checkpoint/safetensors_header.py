@@ -1,7 +1,7 @@
 """The header of a safetensors file, under the rules of the official library.
 
-https://github.com/huggingface/safetensors, `Metadata::validate`: tensors lie one after another
-without holes or overlaps and fill the file to its last byte. Nothing but numbers is ever read.
+https://github.com/huggingface/safetensors, `Metadata::validate`: tensors follow each other
+without gaps or overlaps and fill the file to its last byte. Only numbers are read.
 """
 
 from __future__ import annotations

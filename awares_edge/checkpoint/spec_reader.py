@@ -109,7 +109,9 @@ def _read_vision(vision: JsonObject, hidden: int) -> VisionSpec:
         raise CheckpointError(f"{vision.where}: a rope_theta of {theta} is not supported")
     width, heads = vision.integer("hidden_size"), vision.integer("num_heads")
     if width % heads or (width // heads) % 4:
-        raise CheckpointError(f"{vision.where}: hidden_size {width} does not suit {heads} heads")
+        raise CheckpointError(
+            f"{vision.where}: hidden_size {width} must be a multiple of 4 x {heads} heads"
+        )
     depth = vision.integer("depth", high=1024)
     full = vision.integers("fullatt_block_indexes", (7, 15, 23, 31))
     channels = vision.integer("in_channels", vision.integer("in_chans", 3, high=16), high=16)
@@ -132,7 +134,9 @@ def _read_vision(vision: JsonObject, hidden: int) -> VisionSpec:
             f"hidden_size {hidden}"
         )
     if spec.window_size < spec.patch_size * spec.merge_size:
-        raise CheckpointError(f"{vision.where}: window_size {spec.window_size} is under one token")
+        raise CheckpointError(
+            f"{vision.where}: window_size {spec.window_size} is smaller than one visual token"
+        )
     return spec
 
 

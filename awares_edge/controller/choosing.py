@@ -1,4 +1,4 @@
-"""From a reply to what is sent for it: the call it holds, and the regions that it may have."""
+"""From a reply to what is sent next: the call in it, and the regions that it may have."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ class Choice:
 
     Attributes:
         call: as it was understood; invalid where its regions cannot be cut.
-        regions: what is sent; empty where nothing is.
-        error: whether the model is sent what is wrong with its call.
-        policies: what was decided on the model's behalf, as "policy:outcome".
+        regions: what is sent; empty for nothing.
+        error: whether an error message is sent to the model.
+        policies: what policies decided instead of the model, as "policy:outcome".
     """
 
     call: Call
@@ -142,7 +142,7 @@ class Chooser:
         return own and self._policies.invalid_call == "protocol"
 
     def _split(self, regions: Sequence[Region]) -> tuple[list[Shown], list[Region]]:
-        """The regions that are not in context yet, cut; and those that are."""
+        """The regions that are not in context yet, cut, and the regions that are."""
         before = self._context.shown()
         # Crops of a picture too small to cut are all the whole picture: send it once.
         by_box: dict[object, Shown] = {}

@@ -27,7 +27,7 @@ class TokenScores:
     def note(self, place: int, token: int, logits: Logits) -> None:
         """Note the token that was chosen behind the first `place` tokens, from these logits.
 
-        What was noted from there on is forgotten: it was taken back.
+        Tokens from there on are forgotten, because they were removed from the reply.
         """
         del self._values[place:]
         self._values.append(log_probability(logits, token))

@@ -71,7 +71,7 @@ class Dialogue(ShownBefore, Protocol):
         """The bias of the decision at the first token; None where that token does not decide.
 
         Raises:
-            InputError: the caller gives one, and there is no such decision here.
+            InputError: a bias was given, but the first token does not decide here.
         """
         ...
 
@@ -122,7 +122,7 @@ class Dialogue(ShownBefore, Protocol):
         ...
 
     def send_error(self, problem: str, trace: TurnTrace) -> None:
-        """Say what is wrong with the call in the last reply."""
+        """Send the model an error message about the call in its last reply."""
         ...
 
     def likelihood(self, answer: str) -> Likelihood | None:

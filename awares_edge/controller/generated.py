@@ -1,4 +1,4 @@
-"""What one turn generates, and when to stop, whatever the model wants."""
+"""What one turn generates, and the limits that end it."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from awares_edge.protocol.profile import ProtocolProfile
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """When to stop, whatever the model wants.
+    """The limits that end a turn.
 
     Attributes:
         max_new_tokens: most tokens of one turn.
         deadline: `time.monotonic()` at which to give up; None for never.
-        cancel: give up as soon as this is set.
+        cancel: the question is cancelled when this is set.
     """
 
     max_new_tokens: int

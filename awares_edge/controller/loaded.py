@@ -25,6 +25,7 @@ class LoadedModel:
         protocol: the profile in force.
         preprocessing: how pixels become patches.
         calibration: what was fitted for this model; `NOT_CALIBRATED` where nothing was.
+        cell_bytes: most memory of one KV cell; None where the model's shape is not known.
         identity: gives one hash over all that was loaded; None where that was no file.
         gate: open while the model may be used; each step of a question passes it.
     """
@@ -37,6 +38,7 @@ class LoadedModel:
         protocol: ProtocolProfile,
         preprocessing: Preprocessing,
         calibration: Calibration = NOT_CALIBRATED,
+        cell_bytes: int | None = None,
         identity: Callable[[], str] | None = None,
     ) -> None:
         self.runtime = runtime
@@ -45,6 +47,7 @@ class LoadedModel:
         self.protocol = protocol
         self.preprocessing = preprocessing
         self.calibration = calibration
+        self.cell_bytes = cell_bytes
         self.identity = identity
         self.prompt = PromptBuilder(tokenizer, special, protocol)
         self.call = CallTokens.build(tokenizer, special, protocol.call)

@@ -1,4 +1,4 @@
-"""The loop for one question: the first view, calls and what is sent for them, then the answer.
+"""The loop for one question: the first view, calls and the regions sent for them, then the answer.
 
 It decides; a `Dialogue` says and hears. So a model on this machine and one behind an endpoint are
 asked by the same code.

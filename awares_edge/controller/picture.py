@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
 
-from PIL import Image
-
+from awares_edge.controller.asked import AskedPicture
 from awares_edge.controller.cached import CachedDialogue
 from awares_edge.controller.gate import Gate
 from awares_edge.controller.generated import Limits
@@ -15,14 +12,14 @@ from awares_edge.controller.loaded import LoadedModel
 from awares_edge.controller.loop import answer_question
 from awares_edge.controller.options import AskOptions
 from awares_edge.controller.saved import SavedPicture
-from awares_edge.controller.trace import Answer, Event
+from awares_edge.controller.trace import Event
 from awares_edge.controller.views import PictureViews, Same, Unchanged
-from awares_edge.errors import ImageError, SessionError
+from awares_edge.errors import ImageError
 from awares_edge.protocol.prompt import check_question
 from awares_edge.vision.load import ImageSource, load_image
 
 
-class Picture:
+class Picture(AskedPicture):
     """A picture to ask about. Close it (or use `with`) to give its cache back.
 
     Each question starts from the picture's kept KV. Questions before it are forgotten, unless
@@ -36,22 +33,7 @@ class Picture:
         self.views = PictureViews(model, load_image(image))
         self._model = model
         self._gate = Gate("this picture is closed: open it again")
-        self._busy = threading.Lock()
-
-    @property
-    def image(self) -> Image.Image:
-        """The upright RGB picture as loaded."""
-        return self.views.image
-
-    def first_view(self, answer: Answer) -> Image.Image:
-        """What the model was shown first for this answer, before it is resized to whole tokens."""
-        return self.views.cut(answer.view)
-
-    def ask(self, question: str, options: AskOptions | None = None) -> Answer:
-        """Ask and wait for the answer; see `Model.ask` for the errors."""
-        *_, answer = self.stream(question, options)
-        assert isinstance(answer, Answer)
-        return answer
+        super().__init__(self.views)
 
     def stream(
         self, question: str, options: AskOptions | None = None
@@ -80,28 +62,28 @@ class Picture:
                 f"a picture of {newer.width} x {newer.height} cannot take the place of one of "
                 f"{self.image.width} x {self.image.height}: open it instead"
             )
-        with self._answering(), self._model.gate, self._gate:
+        with self._in_use(), self._model.gate, self._gate:
             return self.views.compare(newer, same)
 
     def renew(self, unchanged: Unchanged) -> None:
         """Show the newer picture that was compared with this one, in its place.
 
-        Views that look the same keep their KV cache, regions what was computed of them. The
+        Views that look the same keep their KV cache, regions their vision features. The
         conversation is forgotten.
 
         Raises:
             SessionError: a question is being answered, or the picture or its model is closed.
         """
-        with self._answering(), self._model.gate, self._gate:
+        with self._in_use(), self._model.gate, self._gate:
             self.views.renew(unchanged)
 
     def forget(self) -> None:
-        """Forget the conversation; what was computed of the picture and its regions is kept.
+        """Forget the conversation; the KV of the picture and the features of its regions are kept.
 
         Raises:
             SessionError: a question is being answered, or the picture or its model is closed.
         """
-        with self._answering(), self._model.gate, self._gate:
+        with self._in_use(), self._model.gate, self._gate:
             self.views.forget()
 
     def save(self) -> SavedPicture:
@@ -113,7 +95,7 @@ class Picture:
             SessionError: the runtime cannot save sessions; or a question is being answered, or the
                 picture or its model is closed.
         """
-        with self._answering(), self._model.gate, self._gate:
+        with self._in_use(), self._model.gate, self._gate:
             return self.views.save()
 
     def restore(self, saved: SavedPicture) -> None:
@@ -125,23 +107,11 @@ class Picture:
             ImageError, SessionError: it does not fit this picture or model, or the picture has been
                 asked about already; nothing is restored.
         """
-        with self._answering(), self._model.gate, self._gate:
+        with self._in_use(), self._model.gate, self._gate:
             self.views.restore(saved)
 
-    @contextmanager
-    def _answering(self) -> Iterator[None]:
-        """One user of the views at a time."""
-        if not self._busy.acquire(blocking=False):
-            raise SessionError(
-                "this picture is answering another question: finish or close that one first"
-            )
-        try:
-            yield
-        finally:
-            self._busy.release()
-
     def _answer(self, question: str, options: AskOptions) -> Generator[Event, None, None]:
-        with self._answering():
+        with self._in_use():
             try:
                 events = self._events(question, options)
                 # The gates are passed step by step: a stream left unread keeps nothing open.
@@ -175,6 +145,3 @@ class Picture:
 
     def __enter__(self) -> Picture:
         return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()

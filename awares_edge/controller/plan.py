@@ -20,7 +20,7 @@ class Plan:
     Attributes:
         view: what the model is shown first.
         calls: how often it may look closer.
-        policies: what was decided on the model's behalf, as "policy:outcome".
+        policies: what policies decided instead of the model, as "policy:outcome".
         bias: added to the logit of the token that begins a call, at the first token of the first
             turn; None where no call is possible or that token does not decide.
     """
@@ -45,7 +45,7 @@ def plan_question(cuts: PictureCuts, options: AskOptions, bias: float | None = N
     if options.mode == "low":
         return Plan("low", 0)
     smaller = cuts.profile.first_view.rule != "whole"
-    # The low-res view would cost as much as the whole picture.
+    # The low-res view would cost as many tokens as the whole picture.
     useless = smaller and cuts.tokens(low) >= cuts.tokens(cuts.source.size)
     if useless and not options.crops:
         return Plan("full", 0, (f"{SMALL_IMAGE}:full",))

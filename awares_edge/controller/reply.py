@@ -52,7 +52,7 @@ class Reply:
 
     def with_token(self, token: int) -> str:
         """The text, were `token` added."""
-        # Text up to a place is known: a long reply is not decoded anew.
+        # Text up to a place is known: a long reply is not decoded again.
         place = self._places[-1]
         return self.text[: place.character] + self._tokenizer.decode(
             [*self.ids[place.token :], token]
@@ -83,7 +83,7 @@ class Reply:
         certain = len(self.text) if last else self._call.certain(self.text)
         while len(self._places) > 1 and self._places[1].character <= certain:
             del self._places[0]
-        # Whole tokens only, because a call is taken back by whole tokens.
+        # Whole tokens only, because a call is removed by whole tokens.
         whole = len(self.text) if certain == len(self.text) else self._places[0].character
         start, self._shown = self._shown, max(self._shown, whole)
         return self.text[start : self._shown]

@@ -101,7 +101,7 @@ class Answer:
         visual_tokens: spent on the first view and on crops, and the cost of the whole picture.
         pixel_ratio: the figure that the released evaluator reports instead of the RTR.
         turns: one trace a turn.
-        policies: what was decided on the model's behalf, as "policy:outcome".
+        policies: what policies decided instead of the model, as "policy:outcome".
         finish: "stop" (the model ended it) or "length" (token limit or full context).
         total_ms: wall time of the question, milliseconds.
         confidence: how likely the answer is right, 0 to 1: the probability of its tokens, at the

@@ -33,7 +33,7 @@ class Exchange:
         question: as it was asked.
         segments: what stands behind the question in the cache.
         shown: the regions that were sent.
-        calls: how many calls were made, those that could not be followed included.
+        calls: how many calls were made, including those that could not be followed.
         pending: last generated tokens that are not in the cache yet.
         ended: whether the answer's end token is in the cache.
     """
@@ -139,7 +139,7 @@ class Transcript:
         return logits
 
     def behind(self, reply: Generated, segments: Sequence[Segment]) -> list[Segment]:
-        """Segments behind a reply, whose last tokens may not be in the cache yet.
+        """Segments after a reply, whose last tokens may not be in the cache yet.
 
         Args:
             segments: from the reply's `<|im_end|>` on; the first is text.
@@ -206,8 +206,8 @@ class Transcript:
         """Forget the oldest exchanges until the question fits; how many were forgotten."""
         room = self.session.context - self._cells_with([], question)
         if room < 0:
-            return 0  # It fits nowhere: it will be refused, and the conversation stays as it is.
-        # Where there is room for a region as large as the view, it is kept free too.
+            return 0  # It does not even fit alone, and will be refused: keep the conversation.
+        # Room for a region as large as the view is kept free too, if there is any.
         spare = _ANSWER_ROOM + self.image.grid.tokens
         spare = spare if spare <= room else _ANSWER_ROOM
         kept = list(self.exchanges)
@@ -215,7 +215,7 @@ class Transcript:
             del kept[0]
         gone = self.exchanges[: len(self.exchanges) - len(kept)]
         if self._model.protocol.region.references == "names" and any(e.shown for e in gone):
-            # What is kept calls its regions by numbers that would now mean others.
+            # Kept calls refer to regions by number, and the numbers would now mean others.
             gone, kept = list(self.exchanges), []
         if gone:
             self.rewind()

@@ -118,7 +118,7 @@ class PictureViews(PictureCuts):
         return Unchanged(newer, views, frozenset(boxes))
 
     def renew(self, unchanged: Unchanged) -> None:
-        """Show a newer picture; keep what was computed of what looks the same.
+        """Show a newer picture; keep the results for everything that looks the same.
 
         Conversations are forgotten.
         """

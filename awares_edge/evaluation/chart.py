@@ -21,7 +21,7 @@ def stacked_bars(
         labels: name of each part, for the tooltip.
     """
     widest = max((sum(parts) for _, parts in rows), default=0.0) or 1.0
-    # The name stands above its bar, so that long names need no column of their own.
+    # The name is above its bar, so that long names need no separate column.
     step, height = 44, 18
     room = _WIDTH - 2 * _MARGIN - 96
     parts_of = []

@@ -22,7 +22,7 @@ def wilson(share: float, count: int) -> tuple[float, float]:
 def of_mean(values: Sequence[float]) -> tuple[float, float]:
     """95% interval of the mean of independent values, by the normal approximation.
 
-    A single value tells nothing about the spread: its interval is infinite.
+    A single value says nothing about the spread: its interval is infinite.
     """
     count = len(values)
     middle = sum(values) / count

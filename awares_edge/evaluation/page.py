@@ -93,7 +93,7 @@ def table(
     """A table that scrolls by itself on a narrow screen.
 
     Args:
-        words: so many first columns hold words; the others hold figures and are right-aligned.
+        words: number of first columns with words; the others have figures and are right-aligned.
         style: "wide" for a table whose first column must not be squeezed.
     """
 

@@ -1,4 +1,4 @@
-"""The AwaRes paper's table (arXiv 2603.16932), to stand beside."""
+"""The AwaRes paper's table (arXiv 2603.16932), for comparison."""
 
 from __future__ import annotations
 

@@ -120,9 +120,9 @@ _OPTION = re.compile(r"\b[A-Z]\.\s+([^\n]*)")
 
 
 def _option_by_text(prediction: str, question: str) -> str:
-    """The letter of the first option whose text the prediction holds; else only its words."""
+    """The letter of the first option whose text is in the prediction; else only its words."""
     words = re.sub(r"[^\w\s]", "", prediction).strip()
-    # A later option of the same text wins, and letters count options whatever they say.
+    # A later option with the same text wins; letters count all options.
     letters = {text.strip(): chr(ord("A") + i) for i, text in enumerate(_OPTION.findall(question))}
     starts = [
         (at, order, letter)

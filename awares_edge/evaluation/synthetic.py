@@ -48,7 +48,7 @@ def shown_pictures(
 
     Args:
         control: "blank" or "other" puts a blank or the picture before in the place of each.
-        view: the way by which pictures reach the model; None for as they are.
+        view: how pictures reach the model, such as through a camera; None for as they are.
     """
     blank = Image.new("RGB", (SIDE, SIDE), (238, 238, 238))
     before = blank
@@ -149,7 +149,7 @@ def _outcome(family: str, question: Question, answer: Answer) -> Outcome:
 
 
 def _holds(answer: Answer, question: Question) -> bool:
-    """Does every evidence box lie whole in one of the regions that were sent?"""
+    """Whether every evidence box is completely inside one of the regions that were sent."""
     return all(
         any(
             crop.box[0] <= left

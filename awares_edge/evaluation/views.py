@@ -1,4 +1,4 @@
-"""Ways by which the synthetic suite's pictures reach the model, other than as they were drawn."""
+"""How the synthetic suite's pictures reach the model, if not as they were drawn."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Refused:
 
 
 class View(Protocol):
-    """A way by which pictures reach the model, such as a camera."""
+    """How pictures reach the model, such as through a camera."""
 
     def show(
         self, index: int, picture: Image.Image, questions: list[Question]
@@ -26,7 +26,7 @@ class View(Protocol):
         """What the model is shown of a picture, and the questions with their evidence in it.
 
         Args:
-            index: of the picture; what is shown depends on the arguments only.
+            index: of the picture; the result depends only on the arguments.
         """
         ...
 

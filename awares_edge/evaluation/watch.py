@@ -96,7 +96,7 @@ class WatchedSession:
 
 
 class WatchedRuntime:
-    """A runtime whose sessions are watched; all else is the runtime's own.
+    """A runtime whose sessions are watched; everything else is passed on.
 
     Attributes:
         encoded: every picture encoded since it was last cleared, with the pixels it was made of.
@@ -118,7 +118,7 @@ class WatchedRuntime:
         return WatchedSession(self._inner.open_session(context), self._observer)
 
     def close(self) -> None:
-        """Nothing: the runtime belongs to whoever loaded it."""
+        """Nothing: the caller closes the runtime."""
 
 
 def watch(model: Model, observer: Observer) -> tuple[Model, WatchedRuntime]:

@@ -51,7 +51,7 @@ class Setting:
 
     Attributes:
         type: bool, int, float, str, Path, a `Literal`, tuple[str, ...], or one of them or None.
-        default: what it is where nothing is said.
+        default: its value if none is given.
         help: help text and range.
     """
 
@@ -124,7 +124,7 @@ class ExportFormat(ABC):
         for setting in self.settings():
             setting.check(getattr(self, setting.name))
         if self.calibration is not None and not self.calibrated:
-            raise ExportError(f"a calibration file has no use at {self.precision}: leave it out")
+            raise ExportError(f"a calibration file is not used at {self.precision}: leave it out")
         self.check()
 
     @property

@@ -41,7 +41,7 @@ def export_checkpoint(
     progress: Progress | None = None,
     overwrite: bool = False,
 ) -> Bundle:
-    """Write a bundle. It appears at `output` when it is complete, or not at all.
+    """Write a bundle. It appears at `output` only when it is complete.
 
         export_checkpoint("Qwen2.5-VL-3B", "bundle", profile=profile, format="gguf")
         export_checkpoint(..., format=TensorrtFormat(target="orin-nano", precision="int8"))
@@ -75,7 +75,7 @@ def export_checkpoint(
             total = model.base.parameters
             count = _counter(progress, total)
             facts = chosen.write(model.base, model.weights, measured, writer, count)
-            if progress:  # norms and biases went uncounted into the graphs
+            if progress:  # norms and biases are in the graphs, and were not counted
                 progress(_WRITING, total, total)
             provenance = {**manifest.provenance, **facts}
             return writer.commit(replace(manifest, provenance=provenance), progress)

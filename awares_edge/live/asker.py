@@ -21,15 +21,15 @@ _PATIENCE = 2.0  # seconds that `close` waits for a subscriber
 
 
 class LiveAsker:
-    """Asks a model about frames, one question at a time, on a thread of its own.
+    """Asks a model about frames, one question at a time, on its own thread.
 
     Close it before the model, or use `with`. Any thread may submit, cancel and close. Several
     askers may share a model: one for each camera, say.
 
     Args:
-        model: what is asked, on this machine or behind an endpoint. It stays open.
-        max_age_ms: a question whose frame is older when its turn comes is not begun.
-        deadline_ms: an answer must be complete so many milliseconds after its frame was taken.
+        model: on this machine or behind an endpoint. It is not closed with the asker.
+        max_age_ms: a question is not asked if its frame is older when its turn comes.
+        deadline_ms: most milliseconds from when a frame was taken to the complete answer.
         policy: which questions wait while the worker is busy; see `Policy`.
         most_waiting: questions that may wait; `submit` refuses others.
         backlog: events that may wait for subscribers.
@@ -161,7 +161,7 @@ class LiveAsker:
             while (ticket := self._next()) is not None:
                 try:
                     answer = self._asking.answer(ticket)
-                # Whatever a source or a backend raises, the ticket must end and the worker go on.
+                # A source or backend may raise anything: the ticket ends, the worker goes on.
                 except BaseException as error:
                     self._end(ticket, error)
                 else:
@@ -188,7 +188,7 @@ class LiveAsker:
         self._finish(failure(ticket, self._clock(), error))
 
     def _finish(self, ending: Ending) -> None:
-        """Count first: whoever sees the result sees its count too."""
+        """Count first: then a caller who sees the result sees its count too."""
         self._counts[STATUS_OF[type(ending)]] += 1
         self._publish(ending)
 

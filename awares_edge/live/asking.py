@@ -75,7 +75,7 @@ class Asking:
         self._open: tuple[Frame, OpenPicture] | None = None
 
     def answer(self, ticket: Ticket) -> Answer:
-        """Take the ticket's frame and ask; raises whatever keeps the answer from coming."""
+        """Take the ticket's frame and ask; raises the error if there is no answer."""
         frame = ticket.take_frame()
         if frame is None:
             raise FrameTooOld("the source has no frame yet")

@@ -1,4 +1,4 @@
-"""Hands events to subscribers on a thread of its own, so that none of them holds up the worker."""
+"""Hands events to subscribers on its own thread, so that none of them delays the worker."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ class Answered(LiveEvent):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Failed(LiveEvent):
-    """There is no answer. Its subclasses are no faults: the question was given up.
+    """There is no answer. Its subclasses are not faults: the question was given up.
 
     Attributes:
         error: what `Ticket.result` raises.

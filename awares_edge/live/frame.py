@@ -34,7 +34,7 @@ that blocks holds up every question."""
 
 
 class LatestFrame:
-    """Holds the newest frame between the thread that takes frames and those that ask about them.
+    """Passes the newest frame from the thread that takes frames to the threads that ask about them.
 
     It is a `FrameSource`: `asker.submit(latest, ...)` asks about the frame that is the newest when
     the worker gets to the question.

@@ -1,4 +1,4 @@
-"""The questions that wait: in which order, how many, and which gives way to which."""
+"""The questions that wait: their order, how many may wait, and which are superseded."""
 
 from __future__ import annotations
 

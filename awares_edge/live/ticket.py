@@ -75,7 +75,7 @@ class Ticket:
             return "running" if self._events else "waiting"
 
     def done(self) -> bool:
-        """Whether it has ended, in whatever way."""
+        """Whether it has ended, with or without an answer."""
         return self._ending is not None
 
     def cancel(self) -> None:
@@ -86,7 +86,7 @@ class Ticket:
         """Wait for the answer.
 
         Args:
-            timeout: seconds to wait at most. The question goes on when they have passed.
+            timeout: most seconds to wait. The question goes on after that.
 
         Raises:
             TimeoutError: it has not ended yet.

@@ -52,7 +52,7 @@ class Crop:
 def crop_box(crop_id: str, width: int, height: int, rule: BoxRule, min_side: int = 2) -> Box:
     """The box of a crop in a picture of width x height pixels.
 
-    A picture with a side under `min_side` pixels is sent whole, whatever was asked for.
+    A picture with a side under `min_side` pixels is sent whole, for any call.
 
     Raises:
         KeyError: no crop has this id.

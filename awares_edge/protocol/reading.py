@@ -24,7 +24,7 @@ class Part:
     """A part of a conversation.
 
     Attributes:
-        what: what it is, in words.
+        what: its kind, in words.
         by_model: whether the model says it.
         text: its exact text, pictures as <|image_pad|>.
     """

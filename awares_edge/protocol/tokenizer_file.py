@@ -1,6 +1,6 @@
 """Reading an untrusted `tokenizer.json`: bounded in size, and only of Qwen2.5-VL's kind.
 
-The tokenizers library runs whatever the file asks for, replacements that make text longer included.
+The tokenizers library runs everything in the file, even replacements that make text longer.
 Only the parts that Qwen2.5-VL's tokenizer is made of are admitted; the pattern that splits text may
 differ.
 """

@@ -1,6 +1,6 @@
-"""A model behind an OpenAI-compatible endpoint, asked as one on this machine is.
+"""A model behind an OpenAI-compatible endpoint, asked like one on this machine.
 
-    address, key   where a server is, and what it wants
+    address, key   where a server is, and its bearer token
     exchange       one request and its response, within bounds
     http           requests to one server: kept connections, waiting while it is busy
     failures       what went wrong, as one line

@@ -47,7 +47,7 @@ class Address:
         if "@" in parts.netloc:
             raise InputError("the server's address must not hold a user name or a password")
         if parts.query or parts.fragment:
-            raise InputError(f"{url!r} holds more than a server's address: end it behind /v1")
+            raise InputError(f"{url!r} has more than a server's address: end it after /v1")
         root = f"{parts.scheme}://{parts.netloc}"
         path = parts.path.rstrip("/")
         secure = parts.scheme == "https"

@@ -1,6 +1,6 @@
 """A grammar that a reply is held to where it must not call again.
 
-On this machine a call that is not allowed is taken back: the token that began it is barred there,
+On this machine a call that is not allowed is removed: the token that began it is barred there,
 and the model goes on. A server cannot do that, but llama.cpp, vLLM and SGLang hold a reply to a
 grammar in GBNF: the text before the call, then anything but the call's first character, and no sign
 of a call behind it.

@@ -50,7 +50,7 @@ class Ending:
         """Put what is known into a turn's trace, and mark the rest as unreported."""
         known = set()
         if self.prompt is not None and self.cached is not None:
-            # Of a turn that is asked for twice, the first request tells what was kept before it.
+            # If a turn is requested twice, the first request says what was cached before it.
             trace.reused_tokens = trace.reused_tokens or self.cached
             trace.prefill_tokens += max(0, self.prompt - self.cached)
             known |= {"reused_tokens", "prefill_tokens"}

@@ -101,7 +101,7 @@ def _profile(server: Server, served: Served, named: ProtocolProfile | None) -> P
     about = props.get("awares")
     data = about.get("profile") if isinstance(about, dict) else None
     if not isinstance(data, Mapping):
-        raise unusable(url, "its server does not give its profile: update it")
+        raise unusable(url, "its server does not report its profile: update the server")
     profile = make_profile(data, f"the profile of {url}")
     # What is written about a profile changes with versions, and nothing else with it.
     if named is not None and replace(named, about=profile.about) != profile:

@@ -59,7 +59,7 @@ class RemoteReply:
 
 
 class _Text:
-    """The text of a reply as the model wrote it: thoughts that a server split off are put back."""
+    """The text of a reply as the model wrote it: reasoning that a server split off is put back."""
 
     def __init__(self) -> None:
         self._text, self._thinking = "", False
@@ -241,7 +241,7 @@ class RemoteDialogue:
             held = grammar(self._grammar(heard.text)) if grammar else {}
             heard = yield from self._listen(held)
         start = self._syntax.call_start(heard.text)
-        # A server that cannot be told: what stands before the call is the answer.
+        # A server without grammars: the text before the call is the answer.
         text = heard.text if start is None else heard.text[:start]
         self._reply = RemoteReply(text, heard.finished, call_barred=barred or start is not None)
         return self._reply
@@ -252,7 +252,7 @@ class RemoteDialogue:
         call = reply[start:].lstrip()
         before = reply[: len(reply) - len(call)]
         marker = self._syntax.marker
-        # What tags of the answer begin with too is not barred.
+        # Characters that the answer's tags also begin with are not barred.
         shared = max(common_prefix(marker, tag) for tag in OTHER_TAGS)
         if shared and call.startswith(marker[:shared]):
             before, call = before + marker[:shared], call[shared:]

@@ -103,5 +103,5 @@ class Exchange:
         self._aborted = True
         if self._socket is not None:
             with suppress(OSError):
-                # Not TLS's own, which another thread that reads would trip over.
+                # Not TLS's own shutdown, which is not safe while another thread reads.
                 socket.socket.shutdown(self._socket, socket.SHUT_RDWR)

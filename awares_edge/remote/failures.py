@@ -40,8 +40,8 @@ def explain(error: Exception, url: str) -> AwaresError:
 
 
 def unusable(url: str, what: str) -> EndpointError:
-    """The error for a response that is not what it should be."""
-    return EndpointError(f"{url} gave no chat completion: {what}")
+    """The error for a malformed response."""
+    return EndpointError(f"{url} did not answer with a chat completion: {what}")
 
 
 def said(body: object) -> str:
@@ -66,7 +66,7 @@ def _refused(error: StatusError, url: str) -> AwaresError:
     if error.status == 400 and is_too_long(text):
         return ContextOverflow("picture and question do not fit into the server's context")
     if 300 <= error.status < 400:
-        return EndpointError(f"{url} points to another address: give that one")
+        return EndpointError(f"{url} redirects to another address: use that one")
     detail = f": {shown(reason, _MOST_SHOWN)}" if reason else ""
     advice = _ADVICE.get(error.status, "see its log" if error.status >= 500 else "")
     return EndpointError(

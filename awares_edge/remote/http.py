@@ -22,7 +22,7 @@ from awares_edge.remote.key import check_key
 MAX_ATTEMPTS = 4
 """Most tries of one request while a server says that it is busy."""
 LONGEST_WAIT = 120.0
-"""Longest wait before another try, in seconds, whatever the server asks for."""
+"""Longest wait before another try, in seconds, even if the server asks for more."""
 _CONNECT_SECONDS = 10.0
 _IDLE_SECONDS = 4.0  # Some servers close idle connections after 5.
 _KEPT = 8
@@ -45,7 +45,7 @@ class Backoff:
 
 
 class Server:
-    """One server. Safe to share between threads; each request has a connection of its own.
+    """One server. Safe to share between threads; each request has its own connection.
 
     Args:
         key: bearer token; empty for none.
@@ -203,7 +203,7 @@ class Server:
 
 
 def _watch(exchange: Exchange, limits: Limits, done: threading.Event) -> None:
-    """Abort an exchange as soon as its limits say so; again and again, as it may be connecting."""
+    """Abort an exchange once its limits are reached; repeatedly, as it may be connecting."""
     while not done.is_set():
         left = None if limits.deadline is None else limits.deadline - monotonic()
         if (left is not None and left <= 0) or (limits.cancel and limits.cancel.is_set()):

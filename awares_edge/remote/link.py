@@ -43,7 +43,7 @@ class Link:
 
         Args:
             body: without the model's name and what makes it a stream.
-            reader: knows at the end what is known of the reply.
+            reader: reads the reply, and has all of it at the end.
             partial: the text so far, for `Interrupted`.
 
         Raises:

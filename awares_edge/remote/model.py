@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
 
 from PIL import Image
 
 from awares_edge.controller.askable import About
+from awares_edge.controller.asked import AskedPicture
 from awares_edge.controller.cuts import PictureCuts
 from awares_edge.controller.generated import Limits
 from awares_edge.controller.loop import answer_question
@@ -92,7 +91,7 @@ class RemoteModel:
         self.close()
 
 
-class RemotePicture:
+class RemotePicture(AskedPicture):
     """A picture to ask a server about. One question at a time; open several for several threads.
 
     A question that is interrupted or fails leaves the conversation as it was.
@@ -105,25 +104,9 @@ class RemotePicture:
         pictures: PictureFormat,
         image: Image.Image,
     ) -> None:
-        self.cuts = PictureCuts(profile, FACTOR, image)
+        super().__init__(PictureCuts(profile, FACTOR, image))
         self._link, self._profile, self._pictures = link, profile, pictures
-        self._busy = threading.Lock()
         self._closed = False
-
-    @property
-    def image(self) -> Image.Image:
-        """The upright RGB picture as loaded."""
-        return self.cuts.image
-
-    def first_view(self, answer: Answer) -> Image.Image:
-        """What the model was shown first for this answer, before it is resized to whole tokens."""
-        return self.cuts.cut(answer.view)
-
-    def ask(self, question: str, options: AskOptions | None = None) -> Answer:
-        """Ask and wait for the answer; see `RemoteModel.ask` for the errors."""
-        *_, answer = self.stream(question, options)
-        assert isinstance(answer, Answer)
-        return answer
 
     def stream(
         self, question: str, options: AskOptions | None = None
@@ -145,7 +128,8 @@ class RemotePicture:
         Raises:
             SessionError: a question is being answered, or this is closed.
         """
-        with self._answering():
+        self._check()
+        with self._in_use():
             self._forget()
 
     def close(self) -> None:
@@ -153,23 +137,12 @@ class RemotePicture:
         self._closed = True
 
     def _answer(self, question: str, options: AskOptions) -> Generator[Event, None, None]:
-        with self._answering():
+        self._check()
+        with self._in_use():
             limits = Limits.of(options, self._profile)
             for event in self._events(question, options, limits):
                 self._check()
                 yield event
-
-    @contextmanager
-    def _answering(self) -> Iterator[None]:
-        self._check()
-        if not self._busy.acquire(blocking=False):
-            raise SessionError(
-                "this picture is answering another question: finish or close that one first"
-            )
-        try:
-            yield
-        finally:
-            self._busy.release()
 
     def _check(self) -> None:
         if self._closed:
@@ -184,9 +157,6 @@ class RemotePicture:
 
     def __enter__(self) -> RemotePicture:
         return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 class PlainPicture(RemotePicture):
@@ -211,17 +181,21 @@ class PlainPicture(RemotePicture):
             ("abstain_below", options.policies.abstain_below),
         ):
             if given is not None:
-                raise InputError(f"a server shows no logits, which {name} needs: leave it out")
-        dialogue = RemoteDialogue(self._link, self.cuts, options, limits, self._talks, self._encode)
-        return answer_question(self.cuts, dialogue, self._about, question, options)
+                raise InputError(
+                    f"{name} needs logits, which a server does not report: leave it out"
+                )
+        dialogue = RemoteDialogue(
+            self._link, self._cuts, options, limits, self._talks, self._encode
+        )
+        return answer_question(self._cuts, dialogue, self._about, question, options)
 
     def _encode(self, what: View | Shown, trace: TurnTrace) -> str:
         """The data URL of a view, which is kept, or of a region."""
         with trace.time("preprocess"):
             if isinstance(what, Shown):
-                return self._url(self.cuts.scaled(what))
+                return self._url(self._cuts.scaled(what))
             if what not in self._views:
-                self._views[what] = self._url(self.cuts.cut(what))
+                self._views[what] = self._url(self._cuts.cut(what))
             return self._views[what]
 
     def _url(self, image: Image.Image) -> str:

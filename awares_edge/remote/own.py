@@ -1,4 +1,4 @@
-"""Our own server runs the loop itself: one request, whose extension fields are the answer.
+"""`awares-edge serve` runs the loop itself: one request, whose extension fields are the answer.
 
 It is asked with the whole picture, and says in the field `awares` what `Answer` holds.
 """
@@ -113,7 +113,7 @@ def check_options(options: AskOptions) -> None:
         InputError: our server takes no such option.
     """
     if not options.constrain:
-        raise InputError("a server holds calls to their grammar: leave constrain as it is")
+        raise InputError("a server always constrains calls to their grammar: leave constrain out")
 
 
 def answer_events(
@@ -146,7 +146,7 @@ def answer_events(
                 text += piece.text
                 yield TextDelta(piece.text)
     if reported is None:
-        raise unusable(link.url, "it lacks the fields of an awares-edge server")
+        raise unusable(link.url, "it lacks the fields that an awares-edge server sends")
     cut = text if reader.ending.finish == "length" else None
     yield _answer(reported, options, link.url, cut, (perf_counter() - started) * 1e3)
 
@@ -194,7 +194,7 @@ def _answer(
         )
     except InputError as error:
         raise EndpointError(
-            f"{url} is an awares-edge server of another version ({error}): update it"
+            f"{url} is an awares-edge server of a different version ({error}): update it"
         ) from None
     if found.mode != options.mode:
         raise EndpointError(f"{url} answered in mode {found.mode!r}: update the server")

@@ -20,7 +20,7 @@ MAX_MODELS = 4096
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What one server understands beside OpenAI's fields.
+    """What one server understands besides OpenAI's fields.
 
     Attributes:
         name: for messages and tables.
@@ -81,7 +81,7 @@ def choose(body: Mapping[str, Any], wanted: str | None, url: str) -> Served:
 
     Raises:
         EndpointError: the body is not a list of models.
-        InputError: it has no such model, or several, of which none is named.
+        InputError: it has no such model, or several and none is named.
     """
     data = body.get("data")
     if not isinstance(data, list) or not 0 < len(data) <= MAX_MODELS:

@@ -1,4 +1,4 @@
-"""What a device computes once and keeps: where it lies, and how its keys are hashed."""
+"""What a device computes once and keeps: where it is stored, and how its keys are hashed."""
 
 from __future__ import annotations
 

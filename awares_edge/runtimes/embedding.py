@@ -14,7 +14,7 @@ from awares_edge.spec import EMBEDDING_NAME
 
 
 class Embedding:
-    """Rows of tokens, mapped into memory: only those that are used are ever read."""
+    """Rows of tokens, mapped into memory: only rows that are used are read."""
 
     def __init__(self, table: NDArray[Any]) -> None:
         self._table = table

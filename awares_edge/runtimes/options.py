@@ -30,7 +30,7 @@ def choose_context(wanted: int | None, most: int, default: int | None = None) ->
     """KV cells of a session.
 
     Args:
-        wanted: what was asked for; None for `default`.
+        wanted: the context asked for; None for `default`.
         most: what the model or the engine allows.
         default: what to use where nothing was asked for; None for `most`.
 

@@ -29,14 +29,14 @@ from awares_edge.vision.geometry import Grid
 from awares_edge.vision.windows import attention_windows
 
 _CONTEXTUAL = 10 / 64
-"""Share of contextual tokens in what is kept: 54 + 10 of 64 in the paper."""
+"""Share of contextual tokens among the kept ones: 54 + 10 of 64 in the paper."""
 _QUERIES = 1024
 """Queries of one step; a large picture's attention does not fit in memory at once."""
 
 
 @dataclass(frozen=True)
 class _Seen:
-    """What the tower tells of its merged tokens, in raster order.
+    """What the tower computes for its merged tokens, in raster order.
 
     Attributes:
         attention: [tokens] attention received.

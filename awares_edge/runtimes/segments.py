@@ -195,7 +195,7 @@ def cut(segments: Sequence[Segment], at: Mark, keep: int, limits: CallLimits) ->
     while start < total:
         stop = min(total, start + (limits.tokens or total))
         if limits.rows and stop > first_row:
-            # A call that reaches the wanted rows ends where it has as many as it can give.
+            # A call returns at most `limits.rows` rows of logits: it ends after that many.
             stop = min(stop, max(start, first_row) + limits.rows)
         if not limits.mixed:
             stop = min(stop, next(end for end in ends if end > start))

@@ -35,7 +35,7 @@ def generate(
     count: int,
     on_token: Callable[[], None],
 ) -> None:
-    """Compute a whole conversation anew and generate exactly `count` tokens, greedily.
+    """Compute a whole conversation from scratch and generate exactly `count` tokens, greedily.
 
     Args:
         parts: runs of token ids and pictures, in order.

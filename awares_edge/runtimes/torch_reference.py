@@ -110,7 +110,7 @@ class TorchRuntime(Runtime):
             raise InputError(f"no dtype {dtype!r}: choose one of {', '.join(_DTYPES)}")
         place = choose_device(device, _KINDS, _usable, missing=_seen())
         _set_threads(threads)
-        Checkpoint.open(checkpoint)  # transformers would leave what is missing random
+        Checkpoint.open(checkpoint)  # transformers would leave missing weights random
         try:
             model = Qwen2_5_VLForConditionalGeneration.from_pretrained(
                 checkpoint,

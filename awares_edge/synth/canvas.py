@@ -157,7 +157,7 @@ def title(canvas: Canvas, y: int, ink: Colour | None = None) -> Question:
     width = canvas.width(word, size)
     places = (6, (SIDE - width) // 2, SIDE - 6 - width)
     x = places[int(rng.integers(3))]
-    # The title's line is 30 px high whatever its type size, so that no layout gives it away.
+    # The title's line is 30 px high for every type size, so that the layout does not reveal it.
     cap = cap_height(canvas.font, size)
     box = canvas.text(x, y + (24 + cap) // 2, word, size, ink)
     name: Size = "small" if small else "large"

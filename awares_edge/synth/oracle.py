@@ -2,7 +2,7 @@
 
 ``awares_edge.training.crop_rules`` has the rules for data with loose boxes: crops that hold 95%
 of each box's area, and the paper's IoU. At 100% its coverage chooses as `smallest_crops` does, but
-no area says how many pixels lie between a box and a cut, which is what `is_clear` must know.
+no area says how many pixels are between a box and a cut, which is what `is_clear` must know.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def slack(evidence: Box, crop_id: str) -> int:
 
 
 def smallest_crops(evidence: Sequence[Box], margin: int = 0) -> tuple[str, ...]:
-    """The smallest set of crops in which every evidence box lies whole, ``margin`` px inside."""
+    """The smallest set of crops that contain every evidence box, ``margin`` px inside."""
     for choice in CHOICES:
         if all(max(slack(box, c) for c in choice) >= margin for box in evidence):
             return choice
@@ -55,7 +55,7 @@ def smallest_crops(evidence: Sequence[Box], margin: int = 0) -> tuple[str, ...]:
 
 
 def is_sufficient(evidence: Sequence[Box], crops: Sequence[str]) -> bool:
-    """Does every evidence box lie whole in one of these crops?"""
+    """Whether every evidence box is completely inside one of these crops."""
     return all(any(slack(box, c) >= 0 for c in crops) for box in evidence)
 
 

@@ -39,7 +39,7 @@ def average(start: Path, tuned: Path, out: Path, share: float = 0.5) -> Path:
     shapes = [{name: tuple(x.shape) for name, x in weights.items()} for weights in (first, second)]
     if shapes[0] != shapes[1]:
         raise CheckpointError(
-            f"{start} and {tuned} hold different tensors: they cannot be averaged"
+            f"{start} and {tuned} have different tensors: they cannot be averaged"
         )
     for folder, weights in ((start, first), (tuned, second)):
         if not all_finite(list(weights.values())):
@@ -60,7 +60,7 @@ def average(start: Path, tuned: Path, out: Path, share: float = 0.5) -> Path:
 def _read(folder: Path) -> dict[str, torch.Tensor]:
     path = folder / WEIGHTS
     if not path.is_file():
-        raise CheckpointError(f"{folder} holds no {WEIGHTS}: averaging takes unsharded checkpoints")
+        raise CheckpointError(f"{folder} has no {WEIGHTS}: averaging takes unsharded checkpoints")
     try:
         weights: dict[str, torch.Tensor] = load_file(path)
     except SafetensorError as error:

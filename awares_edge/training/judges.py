@@ -110,7 +110,7 @@ class SemanticJudge(Judge):
             model = AutoModel.from_pretrained(folder, local_files_only=True)
         except (OSError, ValueError) as error:
             raise TrainingError(
-                f"{folder} holds no sentence-embedding model: give --judge-model a folder with one"
+                f"{folder} has no sentence-embedding model: give --judge-model a folder with one"
             ) from error
         self._model = model.float().eval()
         self.embed = lru_cache(maxsize=_CACHED_TEXTS)(self._embed)

@@ -50,7 +50,7 @@ class MetricsLog:
 
         lines = self.read()
         if not names:
-            raise TrainingError(f"{self.path} holds no scores: remove its folder to begin again")
+            raise TrainingError(f"{self.path} has no scores: remove its folder to begin again")
         figure, axes = plt.subplots(len(names), 1, figsize=(7, 2.2 * len(names)), squeeze=False)
         for axis, name in zip(axes[:, 0], names, strict=True):
             points = [(line["step"], line[name]) for line in lines if name in line]

@@ -65,7 +65,7 @@ class EndpointOracle(Oracle):
         )
         found = parse_boxes(reply, image.size)
         if not found:
-            raise ReplyError(f"the oracle named no box: {reply[:60]!r}")
+            raise ReplyError(f"the oracle returned no box: {reply[:60]!r}")
         return found
 
 

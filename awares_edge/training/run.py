@@ -69,7 +69,7 @@ def usable_rows(path: Path, report: Callable[[str], None]) -> list[Trajectory]:
             continue
         good.append(row)
     if not good:
-        raise TrainingError(f"{path} holds no usable trajectory")
+        raise TrainingError(f"{path} has no usable trajectory")
     return good
 
 

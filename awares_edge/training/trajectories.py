@@ -186,10 +186,10 @@ def _crops(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(
         isinstance(c, str) and c in CROP_NAMES for c in value
     ):
-        raise ValueError(f"crops are not a list of {', '.join(CROP_NAMES)}")
+        raise ValueError(f"crops must be a list of {', '.join(CROP_NAMES)}")
     crops = tuple(str(c) for c in value)
     if len(set(crops)) != len(crops) or (WHOLE in crops and len(crops) > 1):
-        raise ValueError("a crop is named twice, or beside the whole picture")
+        raise ValueError("a crop is listed twice, or together with the whole picture")
     return crops
 
 
@@ -197,9 +197,9 @@ def _boxes(value: Any) -> tuple[BoxF, ...]:
     try:
         boxes = [tuple(float(v) for v in box) for box in value]
     except (TypeError, ValueError, OverflowError) as error:
-        raise ValueError("boxes are not lists of four numbers") from error
+        raise ValueError("boxes must be lists of four numbers") from error
     if not all(
         len(b) == 4 and all(map(isfinite, b)) and b[0] < b[2] and b[1] < b[3] for b in boxes
     ):
-        raise ValueError("a box is not (left, top, right, bottom) with an area")
+        raise ValueError("a box must be (left, top, right, bottom) with an area above 0")
     return cast("tuple[BoxF, ...]", tuple(boxes))

@@ -48,7 +48,7 @@ def load_image(source: ImageSource, *, max_pixels: int = MAX_IMAGE_PIXELS) -> Im
 
     Files are JPEG (MPO too: its first picture), PNG, WebP, GIF, BMP, TIFF, PPM (and PBM, PGM),
     AVIF where Pillow has it (11.3 on), and HEIF where the application has registered a Pillow
-    plugin for it. No other format is opened, whatever the file is called.
+    plugin for it. No other format is opened, for any file name.
 
     Args:
         source: a path, encoded bytes, an open binary file (left open), a Pillow image (left

@@ -1,4 +1,4 @@
-"""Command line: run the stages one after the other while the budget lasts."""
+"""Command line: run the stages while the budget lasts, and write down how each one ended."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import shutil
 import sys
 import tempfile
+import threading
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
@@ -18,10 +19,12 @@ from scripts.gpu_proof.gpu_memory import nvml_reader
 from scripts.gpu_proof.record import Outcome, Record
 from scripts.gpu_proof.report import markdown
 from scripts.gpu_proof.runner import obstacle, run_stage
+from scripts.gpu_proof.schedule import run_all
 from scripts.gpu_proof.stages import FULL, REHEARSAL, Size, Stage, all_stages
 
 # A stage that has less than this left is not begun.
 _LEAST_S = 5.0
+_SPENT = "the time budget is spent"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -72,30 +75,47 @@ def _prove(options: argparse.Namespace) -> int:
     if options.resume:
         record.resume(stages, work)
     end = monotonic() + options.budget * size.patience
-    for number, stage in enumerate(stages, 1):
-        print(f"{number:2} of {len(stages)}  {stage.name}: ", end="", flush=True)
+    stop, writing = threading.Event(), threading.Lock()
+
+    def attempt(stage: Stage) -> None:
+        title = f"{stages.index(stage) + 1:2} of {len(stages)}  {stage.name}"
         if stage.name in record.outcomes:
-            print("done before")
-            continue
-        outcome = _attempt(stage, size, record, work, end - monotonic(), gpu_used)
-        record.add(stages, stage.name, outcome)
-        with whole_file(page) as file:
-            file.write(markdown(record.to_dict(stages)).encode())
-        print(_line(outcome), flush=True)
+            print(f"{title}: done before", flush=True)
+            return
+        outcome = _attempt(stage, size, record, work, end, gpu_used, stop)
+        with writing:
+            record.add(stages, stage.name, outcome)
+            with whole_file(page) as file:
+                file.write(markdown(record.to_dict(stages)).encode())
+            print(f"{title}: {_line(outcome)}", flush=True)
+
+    run_all(stages, attempt, stop.set)
     _clean(stages, record, work)
     print(f"\n{_counted(record.counts())}; results in {data} and {page}")
     return _exit_code(stages, record)
 
 
 def _attempt(
-    stage: Stage, size: Size, record: Record, work: Path, left_s: float, gpu_used: Any
+    stage: Stage,
+    size: Size,
+    record: Record,
+    work: Path,
+    end: float,
+    gpu_used: Any,
+    stop: threading.Event,
 ) -> Outcome:
+    """Run a stage if it can run here, and until `end` (of the budget, as `monotonic` counts)."""
     if reason := obstacle(stage, size.device, record.outcomes):
         return Outcome("not executed", reason)
+    left_s = end - monotonic()
     if left_s < _LEAST_S:
-        return Outcome("not executed", "the time budget is spent")
+        return Outcome("not executed", _SPENT)
     limit_s = min(stage.limit_s * size.patience, left_s)
-    return run_stage(stage, work, limit_s, gpu_used)
+    # The memory in use beside a stage is another stage's.
+    outcome = run_stage(stage, work, limit_s, None if stage.beside else gpu_used, stop)
+    if outcome.state == "failed" and monotonic() >= end:
+        return Outcome("not executed", _SPENT, outcome.seconds)
+    return outcome
 
 
 def _about(options: argparse.Namespace, size: Size, no_memory: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +21,7 @@ from scripts.gpu_proof.stages import ROOT, RUNTIMES_STAGE, Stage
 
 _WORKER = "scripts.gpu_proof.work"
 _LOG_CHARACTERS = 4000
+_POLL_S = 0.05
 
 
 def obstacle(stage: Stage, device: str, outcomes: Mapping[str, Outcome]) -> str:
@@ -66,14 +68,19 @@ def _rows(outcomes: Mapping[str, Outcome]) -> list[dict[str, Any]]:
 
 
 def run_stage(
-    stage: Stage, work: Path, limit_s: float, gpu_used: Callable[[], int] | None
+    stage: Stage,
+    work: Path,
+    limit_s: float,
+    gpu_used: Callable[[], int] | None,
+    stop: threading.Event | None = None,
 ) -> Outcome:
     """Run a stage in a process of its own; everything it started ends with it.
 
     Args:
         work: folder for what stages leave to each other, and for their logs.
         limit_s: the process is killed then.
-        gpu_used: reads the GPU memory in use, in bytes; None where it cannot be read.
+        gpu_used: reads the GPU memory in use, in bytes; None for no measurement.
+        stop: the process is killed when this is set.
     """
     log, result = work / f"{stage.name}.log", work / f"{stage.name}.json"
     result.unlink(missing_ok=True)
@@ -84,11 +91,11 @@ def run_stage(
             command, stdin=subprocess.PIPE, stdout=output, stderr=output, cwd=ROOT,
             env=_environment(), start_new_session=True,
         )  # fmt: skip
+        assert process.stdin is not None
         try:
-            process.communicate(json.dumps(_placed(stage.arguments, work)).encode(), limit_s)
-            reason = ""
-        except subprocess.TimeoutExpired:
-            reason = f"stopped at its limit of {limit_s:.0f} s"
+            with suppress(BrokenPipeError), process.stdin as pipe:
+                pipe.write(json.dumps(_placed(stage.arguments, work)).encode())
+            reason = _wait(process, limit_s, stop or threading.Event())
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
@@ -98,6 +105,17 @@ def run_stage(
     reason = reason or error or ("" if found is not None else _died(process.returncode, log))
     tail = log.read_text(errors="replace")[-_LOG_CHARACTERS:] if reason else ""
     return Outcome("failed" if reason else "done", reason, seconds, memory.peak, found, tail)
+
+
+def _wait(process: subprocess.Popen[bytes], limit_s: float, stop: threading.Event) -> str:
+    """Wait until the process ends; why it must be killed instead, or nothing."""
+    end = monotonic() + limit_s
+    while process.poll() is None:
+        if monotonic() >= end:
+            return f"stopped at its limit of {limit_s:.0f} s"
+        if stop.wait(_POLL_S):
+            return "interrupted"
+    return ""
 
 
 def _environment() -> dict[str, str]:

@@ -56,6 +56,7 @@ class Stage:
         packages: it needs these to be importable.
         after: stages that it needs the files of.
         makes: the file or folder that it leaves in the work folder.
+        beside: it uses only the CPU, and runs beside stages that are not timed.
     """
 
     name: str
@@ -67,6 +68,12 @@ class Stage:
     packages: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
     makes: str = ""
+    beside: bool = False
+
+    @property
+    def timed(self) -> bool:
+        """Whether it measures times: nothing may run beside it."""
+        return self.task == "profile"
 
 
 RUNTIMES_STAGE = "runtimes"
@@ -91,7 +98,7 @@ def _conformance(size: Size) -> list[Stage]:
             "conformance",
             "conformance",
             {"runtime": runtime, "device": size.device, "tests": size.tests},
-            60,
+            120,
             runtime=runtime,
             packages=("pytest", "hypothesis", *_TORCH, *packages),
         )
@@ -113,9 +120,10 @@ def _parity(size: Size) -> list[Stage]:
             "preparation",
             "save_reference",
             {"checkpoint": NANO, "output": reference, "questions": size.questions},
-            90,
+            150,
             packages=_TORCH,
             makes="nano-cpu.parity",
+            beside=True,
         ),
         _export("nano-gguf", NANO, "gguf", "f16", "nano", "llamacpp", ("gguf",)),
         _export("nano-int4-fp16", NANO, "onnx", "int4-fp16", "nano", "onnx", _ONNX),
@@ -125,7 +133,7 @@ def _parity(size: Size) -> list[Stage]:
                 "parity",
                 "parity",
                 {"reference": reference, "candidate": candidate, "device": size.device},
-                60,
+                120,
                 runtime=runtime,
                 after=("cpu-reference", *([made] if made else [])),
             )
@@ -143,6 +151,7 @@ def _export(
     runtime: str,
     packages: tuple[str, ...],
     after: tuple[str, ...] = (),
+    beside: bool = True,
 ) -> Stage:
     """The export of a checkpoint to the bundle WORK/{name}."""
     arguments = {
@@ -152,6 +161,7 @@ def _export(
     return Stage(
         f"export-{name}", "preparation", "export", arguments, 150,
         runtime=runtime, packages=packages, after=after, makes=name,
+        beside=beside,
     )  # fmt: skip
 
 
@@ -178,16 +188,18 @@ def _large(size: Size) -> list[Stage]:
             runtime="torch",
             packages=_TORCH,
             makes="large-checkpoint",
+            beside=True,
         ),
         profile.stage(
             "transformers-bf16", checkpoint, "torch", made, mode="reference", dtype="bfloat16"
         ),
         profile.stage("torch-bf16", checkpoint, "torch", made, dtype="bfloat16"),
     ]
-    for precision in ("fp16", "int4-fp16"):
+    # The 4-bit export takes longest: profiles that do not need it do not wait for it.
+    for precision, beside in (("fp16", True), ("int4-fp16", False)):
         bundle = f"large-onnx-{precision}"
         stages += [
-            _export(bundle, checkpoint, "onnx", precision, "paper", "onnx", _ONNX, made),
+            _export(bundle, checkpoint, "onnx", precision, "paper", "onnx", _ONNX, made, beside),
             profile.stage(
                 f"onnx-{precision}", f"WORK/{bundle}", "onnx", (f"export-{bundle}",)
             ),

@@ -90,7 +90,7 @@ def test_json_is_the_summary_and_the_times(data, tmp_path, capsys):
 def test_a_second_run_into_a_folder_must_say_that_it_goes_on(data, capsys, asked):
     assert evaluate("pope", "--data", data) == 0
     line = refused(capsys, "pope", "--data", data)
-    assert "awares-evaluation holds a run of pope awares: go on with it (--resume)" in line
+    assert "awares-evaluation has a run of pope awares: continue it (--resume)" in line
     assert len(asked) == 1
     assert evaluate("pope", "--data", data, "--resume") == 0
     # Another benchmark joins the same table.
@@ -190,7 +190,7 @@ def test_own_questions(tmp_path, capsys):
         (["synth", "--data", "x"], "--data needs a folder"),
         (["synth", "--workers", "0"], "--workers needs a folder"),
         (["pope", "--compare", "a", "b"], "ask nothing"),
-        (["--compare", "a", "b"], "a holds no results of evaluate"),
+        (["--compare", "a", "b"], "a has no results of evaluate"),
         (["--merge", "a"], "--merge needs a new folder"),
         (["pope", "--mode", "low", "--all-modes"], "--all-modes measures every mode"),
     ],

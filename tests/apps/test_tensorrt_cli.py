@@ -58,7 +58,7 @@ def test_a_bundle_with_a_plan(export, tmp_path, capsys):
         (["--target", "h100", "--memory", "nan"], "memory must be between 1 and 4096 GiB, not nan"),
         (
             ["--target", "h100", "--calibration", "none"],
-            "a calibration file has no use at fp16: leave it out",
+            "a calibration file is not used at fp16: leave it out",
         ),
     ],
 )

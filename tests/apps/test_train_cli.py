@@ -92,7 +92,7 @@ def test_sft_then_grpo_then_the_average(trajectories, tmp_path, capsys):
         (["curate", CHECKPOINT, "--data", "gone.jsonl"], "no such file: gone.jsonl"),
         (["sft", "gone", "gone.jsonl"], "no such file: gone.jsonl"),
         (["grpo", CHECKPOINT, "gone.jsonl"], "no such file: gone.jsonl"),
-        (["average", CHECKPOINT, "gone"], "gone holds no model.safetensors"),
+        (["average", CHECKPOINT, "gone"], "gone has no model.safetensors"),
         (["sft", CHECKPOINT, "gone.jsonl", "--lr", "nan"], "greater than or equal to 0"),
         (["sft", CHECKPOINT, "gone.jsonl", "--seed", "-1"], "greater than or equal to 0"),
         (["grpo", CHECKPOINT, "gone.jsonl", "--miss", "inf"], "inf must be finite"),

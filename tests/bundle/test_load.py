@@ -30,3 +30,10 @@ def test_an_empty_embedding_is_not_an_interruption(tmp_path):
     root = forge(tmp_path / "b", {EMBEDDING_NAME: b""})
     with pytest.raises(BundleError, match=r"is not an array|beyond the end"):
         awares_edge.load(root)
+
+
+def test_a_model_says_how_much_memory_a_kv_cell_takes():
+    # nano: keys and values of 4 layers with 6 heads of 32, and 192 features, in float32.
+    with awares_edge.load() as model, awares_edge.scripted() as scripted:
+        assert model.cell_bytes == 4 * (2 * 4 * 6 * 32 + 192)
+        assert scripted.cell_bytes is None

@@ -131,9 +131,9 @@ class TestTokens:
     def test_without_it_the_page_asks(self, browser):
         with page_served(token=TOKEN) as served, visiting(browser, served) as tab:
             tab.wait_for_selector("#login[open]")
-            tab.fill("#token", "this is not the token")
+            tab.fill("#token", "not the token at all")
             tab.click("#login button")
-            tab.wait_for_selector("#login-note:has-text('not the token')")
+            tab.wait_for_selector("#login-note:has-text('wrong token')")
             assert tab.get_attribute("#live", "data-frame") is None
             tab.wait_for_selector("#link.off:has-text('locked')")
             tab.fill("#token", TOKEN)

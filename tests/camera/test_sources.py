@@ -293,7 +293,7 @@ def test_a_folder_is_shown_in_the_order_of_its_names_again_and_again(tmp_path):
 
 
 def test_a_folder_without_pictures_is_refused(tmp_path):
-    with pytest.raises(InputError, match="holds no pictures"):
+    with pytest.raises(InputError, match="has no pictures"):
         open_source(str(tmp_path))
     (tmp_path / "1.png").write_bytes(b"damaged")
     with pytest.raises(CameraError, match=r"no picture of .* can be read"):

@@ -112,7 +112,7 @@ def test_a_standing_answer_is_said_once(see):
     source = SteadySource(lambda n: noise(n // 60), still=True)
     out, err = see("-q", "What?", "--count", "2", source=source, replies=["one", "two"])
     assert out == "one\ntwo\n"
-    assert err.count("looks the same: the answer stands") == 1
+    assert err.count("looks the same: the answer is still right") == 1
 
 
 def test_it_records(see, tmp_path):

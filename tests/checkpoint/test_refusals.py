@@ -102,7 +102,7 @@ class TestConfig:
             ),
             ({"vision_config__out_hidden_size": 32}, "out_hidden_size 32 must equal"),
             ({"vision_config__fullatt_block_indexes": [-1]}, "must be a list of whole numbers"),
-            ({"vision_config__window_size": 14}, "under one token"),
+            ({"vision_config__window_size": 14}, "smaller than one visual token"),
             ({"quantization_config": {"quant_method": "awq"}}, "is quantized"),
         ],
     )

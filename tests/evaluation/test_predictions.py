@@ -100,4 +100,4 @@ def test_refusals(capsys, arguments, message):
 def test_an_empty_file_is_refused(score):
     code, _, err = score("vstar")
     assert code == 2
-    assert "holds no predictions" in err
+    assert "has no predictions" in err

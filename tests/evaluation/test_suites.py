@@ -65,9 +65,9 @@ def test_rows_that_were_read_are_not_read_again(tmp_path):
     ("change", "reason"),
     [
         ({"answer": None}, "'answer' must be text, not missing"),
-        ({"image": None}, "'image' holds no picture"),
-        ({"image": {"bytes": b"", "path": "x.png"}}, "'image' holds no picture"),
-        ({"image": {"bytes": None, "path": "x.png"}}, "'image' holds no picture"),
+        ({"image": None}, "'image' has no picture"),
+        ({"image": {"bytes": b"", "path": "x.png"}}, "'image' has no picture"),
+        ({"image": {"bytes": None, "path": "x.png"}}, "'image' has no picture"),
     ],
 )
 def test_a_malformed_row_is_reported_in_its_place(change, reason, tmp_path):
@@ -205,7 +205,7 @@ def test_a_malformed_line_is_reported(line, reason, tmp_path):
 
 
 def test_a_file_without_questions_is_refused(tmp_path):
-    with pytest.raises(InputError, match="holds no questions"):
+    with pytest.raises(InputError, match="has no questions"):
         own(tmp_path, "")
     with pytest.raises(InputError, match="cannot read"):
         OwnSuite(tmp_path / "missing.jsonl")

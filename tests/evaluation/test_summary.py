@@ -157,7 +157,7 @@ def test_modes_of_one_folder_can_be_compared(results):
 
 def test_runs_of_other_questions_are_not_compared(results, suites, answering, tmp_path_factory):
     other = tmp_path_factory.mktemp("other")
-    with pytest.raises(InputError, match="holds no results"):
+    with pytest.raises(InputError, match="has no results"):
         compare(results, other)
     data = published.rows("pope", 5)
     suite = PublishedSuite(get_benchmark("pope"), published.write(other / "x", "pope", data))

@@ -96,7 +96,7 @@ def test_a_missing_package_is_named(monkeypatch):
         (lambda: OnnxFormat("int3"), "no precision 'int3' for onnx: choose fp32, fp16"),
         (lambda: make_format("coreml"), "no export format 'coreml': choose onnx, gguf, tensorrt"),
         (lambda: make_format("tensorrt"), "name the target device"),
-        (lambda: GgufFormat(calibration=Path("m")), "has no use at f16: leave it out"),
+        (lambda: GgufFormat(calibration=Path("m")), "is not used at f16: leave it out"),
         (lambda: TensorrtFormat("fp8", "h100"), "fp8 needs a calibration file"),
         (lambda: TensorrtFormat("int4", "rtx20"), "does not take int4"),
         (lambda: ListFormat(count=0), "count must be between 1 and 100 names, not 0"),

@@ -239,13 +239,13 @@ class TestRefusals:
         return check
 
     def test_full_attention_at_uneven_steps(self, tmp_path, refused):
-        refused(make_checkpoint(tmp_path / "c", SHAPES["tied"]), "even steps only")
+        refused(make_checkpoint(tmp_path / "c", SHAPES["tied"]), "only at equal distances")
 
     @pytest.mark.parametrize(
         ("changes", "message"),
         [
             ({"window_size": 56}, "window_size fixed at 112"),
-            ({"fullatt_block_indexes": [0, 3]}, "even steps only"),
+            ({"fullatt_block_indexes": [0, 3]}, "only at equal distances"),
         ],
     )
     def test_vision_that_llama_cpp_has_fixed(self, checkpoint, tmp_path, refused, changes, message):
@@ -314,7 +314,7 @@ class TestRefusals:
 
     def test_calibration_files(self, checkpoint, tmp_path, refused):
         path = tmp_path / "m.safetensors"
-        refused(checkpoint, "has no use at f16", calibration=path)
+        refused(checkpoint, "is not used at f16", calibration=path)
         refused(checkpoint, "no such calibration file", precision="q4_0", calibration=path)
         path.write_bytes(b"GGUF" + bytes(40))
         refused(checkpoint, "is not a file of", precision="q4_0", calibration=path)

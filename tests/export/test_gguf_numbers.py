@@ -97,5 +97,5 @@ def test_window_patterns(depth, full, pattern):
 
 @pytest.mark.parametrize("full", [(0, 3), (1, 2), (1,), (3, 4)])
 def test_window_patterns_that_gguf_cannot_hold(full):
-    with pytest.raises(ExportError, match="even steps only"):
+    with pytest.raises(ExportError, match="only at equal distances"):
         window_pattern(VisionSpec(64, 96, 6, 2, 112, full, 96))

@@ -246,7 +246,7 @@ class TestRefused:
 
     def test_precisions_that_have_no_use_for_it(self, file):
         for precision in ("fp32", "fp16"):
-            with pytest.raises(ExportError, match=f"no use at {precision}: leave it out"):
+            with pytest.raises(ExportError, match=f"not used at {precision}: leave it out"):
                 OnnxFormat(precision, calibration=file)
 
 

@@ -172,7 +172,7 @@ class TestRefusals:
         with (
             serving() as server,
             awares_edge.connect(server.url) as model,
-            pytest.raises(InputError, match="leave constrain as it is"),
+            pytest.raises(InputError, match="leave constrain out"),
         ):
             model.ask(IMAGE, "What?", AskOptions(constrain=False))
 
@@ -222,16 +222,16 @@ class TestOtherVersions:
             return model.ask(IMAGE, "What?")
 
     def test_without_its_fields(self):
-        with pytest.raises(EndpointError, match="lacks the fields of an awares-edge server"):
+        with pytest.raises(EndpointError, match="lacks the fields that an awares-edge server"):
             self.asked(Fault(body=streamed("red")))
 
     @pytest.mark.parametrize("told", [{}, {"answer": 3}, {"answer": "red", "mode": "best"}])
     def test_with_others(self, told):
         body = streamed("red", {"choices": [], "awares": {"asked": True, **told}})
-        with pytest.raises(EndpointError, match="of another version"):
+        with pytest.raises(EndpointError, match="of a different version"):
             self.asked(Fault(body=body))
 
     def test_with_crops_that_are_none(self):
         body = streamed({"choices": [], "awares": {"zooming": [{"id": 3}]}})
-        with pytest.raises(EndpointError, match="gave no chat completion"):
+        with pytest.raises(EndpointError, match="did not answer with a chat completion"):
             self.asked(Fault(body=body))

@@ -275,7 +275,7 @@ class TestReplies:
         with (
             faking() as fake,
             awares_edge.connect(fake.url, protocol="paper") as model,
-            pytest.raises(awares_edge.InputError, match="shows no logits"),
+            pytest.raises(awares_edge.InputError, match="a server does not report"),
         ):
             model.ask(IMAGE, "What?", options)
 

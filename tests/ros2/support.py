@@ -38,9 +38,13 @@ def picture(pixels=PIXELS, *, age=0.0, frame_id="camera", encoding="rgb8"):
 
 @contextmanager
 def spinning(*replies, model=None, state="active", **parameters):
-    """A node on an executor of four threads, brought to a state."""
+    """A node on an executor of four threads, brought to a state.
+
+    Pictures may have any age unless a test says otherwise: the machine may be busy.
+    """
     GRAPH.clear()
     model = model or awares_edge.scripted(replies)
+    parameters.setdefault("max_age_ms", 0.0)
     overrides = [Parameter(name, value) for name, value in parameters.items()]
     node = AwaresNode(load=lambda _: model, parameter_overrides=overrides)
     executor = MultiThreadedExecutor(num_threads=4)

@@ -147,11 +147,12 @@ class TestCancelling:
         model = HeldModel("EXIT")
         with spinning(model=model) as node:
             show(node)
-            goals = [goal(), goal()]
+            running, waiting = goal(), goal()
             assert model.opening.wait(60)
             pending = node.change_state("deactivate")
+            states = [waiting.result()[0]]
             model.go.set()
-            states = [one.result()[0] for one in goals]
+            states.append(running.result()[0])
             pending.result(60)
             assert node.state == "inactive"
             change(node, "activate")

@@ -6,6 +6,7 @@ CI runs the whole of it with --rehearse; here its stages are small ones that go 
 import json
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from scripts.gpu_proof.gpu_memory import PeakMemory
 from scripts.gpu_proof.record import Outcome, Record
 from scripts.gpu_proof.report import markdown
 from scripts.gpu_proof.runner import obstacle, run_stage
+from scripts.gpu_proof.schedule import run_all
 from scripts.gpu_proof.stages import FULL, REHEARSAL, Stage, all_stages
 
 ABOUT = {"started": "now", "rehearsal": False, "device": "cuda", "budget_s": 9.0}
@@ -77,6 +79,12 @@ class TestStage:
             time.sleep(0.1)
         pytest.fail("the stage's own child outlived it")
 
+    def test_an_interruption_ends_it(self, tmp_path):
+        stop = threading.Event()
+        stop.set()
+        hanging = stage("hang", pid_file=str(tmp_path / "pid"))
+        assert run_stage(hanging, tmp_path, 60, None, stop).reason == "interrupted"
+
 
 def _lives(pid):
     """Whether a process runs; one that has ended and waits to be reaped does not."""
@@ -84,6 +92,58 @@ def _lives(pid):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+class TestSchedule:
+    """Stages are marked `beside` where they use only the CPU."""
+
+    first, check, timed = stage("first"), stage("check"), replace(stage("timed"), task="profile")
+    made = replace(stage("made"), beside=True)
+
+    def test_models_are_made_while_checks_run(self):
+        both = threading.Barrier(2, timeout=60)
+        done = []
+
+        def attempt(stage):
+            if stage in (self.check, self.made):
+                both.wait()
+            done.append(stage.name)
+
+        run_all((self.first, self.check, self.made, self.timed), attempt, pytest.fail)
+        assert (done[0], done[-1]) == ("first", "timed")
+
+    @pytest.mark.parametrize(
+        ("waiting", "waits"),
+        [(timed, True), (replace(check, after=("made",)), True), (check, False)],
+    )
+    def test_what_waits(self, waiting, waits):
+        """A profile waits for all models, a check for those it needs."""
+        begun, done = threading.Event(), []
+
+        def attempt(stage):
+            if stage is self.made:
+                assert begun.wait(0.3 if waits else 60) != waits
+            if stage is waiting:
+                begun.set()
+            done.append(stage.name)
+
+        run_all((self.first, self.made, waiting), attempt, pytest.fail)
+        assert (done[-1] == waiting.name) == waits
+
+    def test_an_error_stops_what_runs_beside_and_what_waits(self):
+        stopped, done = threading.Event(), []
+
+        def attempt(stage):
+            if stage is self.check:
+                raise OSError("no space left")
+            if stage is self.made:
+                assert stopped.wait(60)
+            done.append(stage.name)
+
+        later = replace(self.made, name="later")
+        with pytest.raises(OSError, match="no space"):
+            run_all((self.first, self.made, later, self.check), attempt, stopped.set)
+        assert done == ["first", "made"]
 
 
 class TestObstacles:
@@ -184,7 +244,7 @@ class TestCommand:
             ]
             ran = []
 
-            def finish(stage, work, limit_s, gpu_used):
+            def finish(stage, work, limit_s, gpu_used, stop):
                 ran.append(stage.name)
                 if stage.name == "runtimes":
                     return Outcome("done", result=_first_result())
@@ -212,6 +272,20 @@ class TestCommand:
         assert (code, ran) == (2, [])
         assert states == {"runtimes": "not executed", "a": "not executed"}
         assert "the time budget is spent" in (tmp_path / "out" / "gpu-proof.md").read_text()
+
+    def test_a_stage_that_the_budget_cuts_short_has_not_failed(self, monkeypatch, tmp_path):
+        def cut(stage, work, limit_s, gpu_used, stop):
+            time.sleep(limit_s)
+            return Outcome("failed", "stopped at its limit")
+
+        monkeypatch.setattr(command, "_LEAST_S", 0.0)
+        monkeypatch.setattr(command, "run_stage", cut)
+        record = Record(tmp_path / "gpu-proof.json", dict(ABOUT))
+        record.outcomes = runtimes_found(onnx=["cuda"])
+        end = time.monotonic() + 0.1
+        asked = (stage("answer"), FULL, record, tmp_path, end, None, threading.Event())
+        found = command._attempt(*asked)
+        assert (found.state, found.reason) == ("not executed", "the time budget is spent")
 
     def test_resuming_runs_what_is_not_done(self, run):
         run({"a": "done", "b": "failed"})
@@ -270,6 +344,8 @@ def test_the_rehearsal_has_the_same_stages_on_the_cpu():
     full, small = all_stages(FULL), all_stages(REHEARSAL)
     assert [s.name for s in full] == [s.name for s in small]
     assert len({s.name for s in full}) == len(full)
+    assert not [s for s in full if s.beside and s.arguments.get("device", "cpu") != "cpu"]
+    assert not [s for s in full if s.beside and s.timed]
     devices = {s.arguments["device"] for s in full if "device" in s.arguments}
     assert devices == {"cuda"}
     names = [s.name for s in full]

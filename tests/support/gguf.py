@@ -6,7 +6,7 @@ from awares_edge.export import GgufFormat, export_checkpoint
 from awares_edge.protocol import PROFILES
 from tests.support.checkpoints import SHAPES, make_checkpoint
 
-# llama.cpp holds full-attention vision blocks at even steps only.
+# llama.cpp allows full-attention vision blocks only at equal distances.
 GGUF_SHAPES = {
     "untied": SHAPES["untied"],
     "tied": replace(SHAPES["tied"], full_attention=(1, 3)),

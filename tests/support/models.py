@@ -95,7 +95,7 @@ def _llamacpp(factory, device) -> Iterator[Loaded]:
     pytest.importorskip("gguf", reason="gguf is not installed (extra gguf)")
     from awares_edge.export import export_checkpoint
 
-    # llama.cpp holds full-attention blocks at even steps only, so a sibling of the others' model.
+    # A sibling of the others' model: llama.cpp needs full-attention blocks at equal distances.
     pytest.importorskip("torch")
     from tests.support.checkpoints import SHAPES, make_checkpoint
 

@@ -118,5 +118,5 @@ def test_without_the_model_the_error_names_the_install_line(
 
 def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
     pytest.importorskip("transformers")
-    with pytest.raises(TrainingError, match="holds no sentence-embedding model"):
+    with pytest.raises(TrainingError, match="has no sentence-embedding model"):
         SemanticJudge(tmp_path)

@@ -76,7 +76,7 @@ def fit_decisions(
     _check_options(reference, target_rtr, deadline_ms, save_reference)
     opened, asked = open_inputs(bundle, questions, limit, seed, apply)
     check_enough(len(asked))
-    # Asked first: a reference of another model is refused at once.
+    # First, so that a reference of another model is refused at once.
     saved = _ask_reference(reference, opened, asked, device, threads) if reference else None
     if saved and save_reference:
         saved.save(save_reference)

@@ -45,13 +45,13 @@ AllModes: TypeAlias = Annotated[
 ]
 Limit: TypeAlias = Annotated[
     int | None,
-    typer.Option(min=1, help="Only the first so many questions. Default: all; synth: 2000."),
+    typer.Option(min=1, help="Most questions, from the first one on. Default: all; synth: 2000."),
 ]
 Shard: TypeAlias = Annotated[
     str | None, typer.Option(help="Ask one part of the questions, such as 1/4; see --merge.")
 ]
 Resume: TypeAlias = Annotated[
-    bool, typer.Option("--resume", help="Go on with the run that the output folder holds.")
+    bool, typer.Option("--resume", help="Continue the run in the output folder.")
 ]
 Workers: TypeAlias = Annotated[
     int | None,

@@ -25,7 +25,7 @@ _SHOWN = 20  # failed rows that are named on stderr
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """How to run, whatever the suite."""
+    """Settings of a run, the same for every suite."""
 
     limit: int | None
     shard: str | None
@@ -85,7 +85,7 @@ def _refuse_old_rows(root: Path, suites: list[Suite], modes: list[str]) -> None:
         for mode in modes:
             if (root / suite.name / mode / ROWS).exists():
                 raise InputError(
-                    f"{root} holds a run of {suite.name} {mode}: go on with it (--resume), or "
+                    f"{root} has a run of {suite.name} {mode}: continue it (--resume), or "
                     "choose another folder (-o)"
                 )
 

@@ -27,7 +27,7 @@ def run_synth(
     json: bool,
 ) -> None:
     """Ask the synthetic suite's questions and report accuracy, tokens, calls and latency."""
-    # Found out now rather than after the last question.
+    # Checked now rather than after the last question.
     if picture:
         plot.check(picture)
     if save:

@@ -87,7 +87,7 @@ def curate(
     device: DeviceOption = None,
     threads: ThreadsOption = None,
 ) -> None:
-    """Label questions LR or HR from the model's own answers; an interrupted run goes on."""
+    """Label questions LR or HR from the model's own answers; an interrupted run continues."""
     require_training()
     check_output(output)
     dataset = _new_dataset(output, form)
@@ -124,7 +124,7 @@ def curate(
 
 
 def _new_dataset(output: Path, form: OutputFormat) -> Path | None:
-    """The folder beside the output for another trainer's format; None where none is wanted.
+    """The folder beside the output for another trainer's format; None for none.
 
     Raises:
         InputError: it exists, or cannot be written.

@@ -22,7 +22,7 @@ def amount(text: str, low: float = 0.0, high: float | None = None) -> Any:
 
 
 def _finite(value: float | None) -> float | None:
-    if value is not None and not math.isfinite(value):  # bounds let these through
+    if value is not None and not math.isfinite(value):  # `min` and `max` accept NaN and infinity
         raise typer.BadParameter(f"{value} must be finite")
     return value
 

@@ -74,13 +74,13 @@ def grpo(
     lora: LoraOption = 8,
     lr: Annotated[float, amount("Learning rate at the start; falls to 0.")] = 1e-5,
     steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = 500,
-    prompts: Annotated[int, typer.Option(min=1, help="Questions a step.")] = 8,
-    group: Annotated[int, typer.Option(min=2, help="Conversations a question (G).")] = 8,
+    prompts: Annotated[int, typer.Option(min=1, help="Questions per step.")] = 8,
+    group: Annotated[int, typer.Option(min=2, help="Conversations per question (G).")] = 8,
     batch: Annotated[int, typer.Option(min=1, help="Conversations on the device at a time.")] = 8,
     inner: Annotated[int, typer.Option(min=1, help="Passes over a step's conversations.")] = 1,
-    beta: Annotated[float, amount("Weight of the KL to the start.")] = 0.05,
-    miss: Annotated[float, amount("Cost of not looking where needed.")] = 2.0,
-    use: Annotated[float, amount("Cost of looking where not needed.")] = 0.25,
+    beta: Annotated[float, amount("Weight of the KL divergence from the start.")] = 0.05,
+    miss: Annotated[float, amount("Cost of not looking closer when needed.")] = 2.0,
+    use: Annotated[float, amount("Cost of looking closer when not needed.")] = 0.25,
     area: Annotated[
         float,
         amount("Cost per percent of the picture looked at."),
@@ -117,13 +117,13 @@ def grpo(
 
 def average(
     start: Annotated[Path, typer.Argument(help="Checkpoint folder before fine-tuning.")],
-    tuned: Annotated[Path, typer.Argument(help="Checkpoint folder after it.")],
+    tuned: Annotated[Path, typer.Argument(help="Checkpoint folder after fine-tuning.")],
     output: Annotated[Path, typer.Option("--out", "-o", help="Folder to write.")],
     share: Annotated[
-        float, typer.Option(min=0, max=1, help="How far to go towards the tuned one.")
+        float, typer.Option(min=0, max=1, help="Share of the fine-tuned weights.")
     ] = 0.5,
 ) -> None:
-    """Average a checkpoint with its fine-tuned self (WiSE-FT): less is forgotten."""
+    """Average a checkpoint with its fine-tuned weights (WiSE-FT), which forgets less."""
     require_training()
     check_output_folder(output)
     from awares_edge.training.average import average as run

@@ -21,7 +21,7 @@ PAPERS_MM: dict[Paper, tuple[float, float]] = {"a4": (297.0, 210.0), "letter": (
 """Width and height of the papers, which are laid sideways."""
 
 MOST_PAGES = 24
-"""Of one document, whose pages are in memory together (12 MB each) while it is written."""
+"""Most pages of a document: all are in memory (12 MB each) while it is written."""
 
 DOTS_PER_MM = 8
 """Print resolution (203.2 dpi): 6 x 6 dots for each pixel of a picture."""
@@ -77,7 +77,7 @@ def layout(
     """
     width, height = PAPERS_MM[paper]
     hull_width, hull_height = markers.HULL_MM[2] - markers.HULL_MM[0], markers.PICTURE_MM
-    # Whole millimetres are whole dots: the corners lie where the geometry says.
+    # Whole millimetres are whole dots: the corners are exactly where the geometry puts them.
     left = round((width - hull_width) / 2 - markers.HULL_MM[0])
     top = round((height - hull_height) / 2 - 3)
     sheet = Image.new("RGB", (round(width * dots_per_mm), round(height * dots_per_mm)), "white")
@@ -119,7 +119,7 @@ def pdf(pages: Sequence[SheetPage], seed: int, paper: Paper = "a4") -> bytes:
 
 
 def _printed(page: SheetPage, count: int, seed: int, paper: Paper) -> Image.Image:
-    """The page with two lines beneath: what it is, and what to ask."""
+    """The page with two lines below: its title, and questions to ask."""
     sheet, (left, top) = layout(page.picture, paper)
     name = f"awares-edge sheet  page {page.number} of {count}  seed {seed}"
     advice = f"{name}  hold flat and upright, all four markers in view"

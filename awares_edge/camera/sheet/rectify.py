@@ -43,7 +43,7 @@ class Page:
         matrix: homography [3, 3] from pixels of the picture to pixels of the frame; both have
             (0, 0) at the outer corner of the first pixel.
         residual: distance of the marker corners from those of a flat sheet, in millimetres (RMS).
-        blur: what was undone: sigma in pixels of the picture.
+        blur: removed blur: sigma in pixels of the picture.
     """
 
     picture: Pixels
@@ -152,7 +152,7 @@ def _detector() -> Any:
 
     parameters = cv2.aruco.DetectorParameters()
     parameters.cornerRefinementMethod = cv2.aruco.CORNER_REFINE_SUBPIX
-    # Read the middle of each cell only, finely sampled: blurred cells of 4 px are still told apart.
+    # Read only the middle of each cell, finely sampled: blurred cells of 4 px are still readable.
     parameters.perspectiveRemovePixelPerCell = 8
     parameters.perspectiveRemoveIgnoredMarginPerCell = 0.3
     dictionary = cv2.aruco.getPredefinedDictionary(getattr(cv2.aruco, markers.DICTIONARY))

@@ -35,7 +35,7 @@ class Source(ABC):
         info: how it is called.
         may_be_still: whether frames that are equal bit by bit are normal (a folder, a drawing).
             Those of a sensor never are: it is then frozen.
-        suggestions: questions that make sense for what is shown now; empty where nobody knows.
+        suggestions: questions that make sense for what is shown now; empty if unknown.
     """
 
     info: SourceInfo

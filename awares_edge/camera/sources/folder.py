@@ -43,7 +43,7 @@ class FolderSource(Source):
         except OSError as error:
             raise InputError(f"cannot read {self._folder}: {error.strerror}") from error
         if not paths:
-            raise InputError(f"{self._folder} holds no pictures")
+            raise InputError(f"{self._folder} has no pictures")
         return paths
 
     def open(self) -> None:

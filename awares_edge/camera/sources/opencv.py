@@ -27,7 +27,7 @@ _OPEN_MS, _READ_MS = 5000, 1500
 # Over UDP, frames of a busy network are torn; buffered, they are old.
 _STREAM_OPTIONS = "rtsp_transport;tcp|fflags;nobuffer|flags;low_delay"
 _OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"  # read when a capture is opened
-# Quiet, and a V4L2 camera that hangs is given up after 2 s instead of 10.
+# No log output; a V4L2 camera that hangs times out after 2 s instead of 10.
 _SETTINGS = {"OPENCV_FFMPEG_LOGLEVEL": "-8", "OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT": "2"}
 _opening = threading.Lock()  # the options are the process's
 
@@ -108,13 +108,13 @@ class DeviceSource(OpenCVSource):
 
         if self._make is None and not Path(self._path).exists():
             raise CameraError(f"there is no camera at {self._path}: plug it in")
-        # OpenCV opens cameras by number; a path of udev's is a link to one.
+        # OpenCV opens cameras by number; a path that udev made is a link to one.
         number = re.fullmatch(r"/dev/video(\d+)", os.path.realpath(self._path))
         place = int(number[1]) if number else self._path
         capture = (self._make or cv2.VideoCapture)(place, cv2.CAP_V4L2)
         width, height, fps = self._mode.width, self._mode.height, self._mode.fps
         if width is not None and height is not None:
-            # Uncompressed, USB carries large frames at a few a second only.
+            # Uncompressed, USB carries only a few large frames a second.
             capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))
             capture.set(cv2.CAP_PROP_FRAME_WIDTH, width)
             capture.set(cv2.CAP_PROP_FRAME_HEIGHT, height)
@@ -203,7 +203,7 @@ def _environment(name: str, value: str) -> Iterator[None]:
 
 
 def without_password(url: str) -> str:
-    """A URL as it may be shown: without user, password and query, whatever is in them."""
+    """A URL as it may be shown: without user, password and query."""
     scheme, _, rest = url.partition("://")
     return f"{scheme}://{rest.partition('?')[0].rpartition('@')[2]}"
 
@@ -214,7 +214,7 @@ def _require() -> None:
         os.environ.setdefault(name, value)
     import cv2
 
-    # What is wrong is said by `CameraStatus`, not on stderr, again and again.
+    # `CameraStatus` says what is wrong; OpenCV would repeat it on stderr.
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
@@ -223,7 +223,7 @@ def _to_rgb(pixels: Any) -> Pixels:
     if pixels.dtype == np.uint8 and (pixels.ndim == 2 or pixels.shape[2] == 1):
         return np.repeat(pixels.reshape(*pixels.shape[:2], 1), 3, axis=2)
     if pixels.dtype != np.uint8 or pixels.shape[2] != 3:
-        return pixels  # type: ignore[no-any-return]  # `Camera` says what is wrong with it
+        return pixels  # type: ignore[no-any-return]  # `Camera` checks it
     import cv2
 
     return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8)

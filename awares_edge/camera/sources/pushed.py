@@ -19,7 +19,7 @@ class PushedSource(Source):
     """Frames that are pushed; the newest one wins."""
 
     info = SourceInfo("browser", "this browser's camera", "browser")
-    # A page that repeats a picture is not a sensor that hangs.
+    # A page may repeat a picture: that does not mean that a sensor hangs.
     may_be_still = True
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ class PushedSource(Source):
         with self._changed:
             self._changed.wait_for(lambda: self._new or self._stopped, timeout=_PATIENCE)
             if not self._new:
-                raise CameraError("no frame comes from the browser: allow its camera on the page")
+                raise CameraError("the browser sends no frames: allow its camera on the page")
             self._new = False
 
     def retrieve(self) -> Pixels:

@@ -1,4 +1,4 @@
-"""Which source a text names, and what is connected here."""
+"""Sources by name, and the cameras connected to this machine."""
 
 from __future__ import annotations
 

@@ -11,6 +11,6 @@
     link             the addresses of this machine, the link, its QR code
     static/          HTML, CSS and JavaScript, served as they are
 
-Everything here needs `pip install 'awares-edge[camera]'`. Nothing is fetched from elsewhere:
+Everything here needs `pip install 'awares-edge[camera]'`. Nothing is fetched from other servers:
 neither by the server nor, by its Content-Security-Policy, by the page.
 """

@@ -139,9 +139,7 @@ class _Routes:
         body = await self._body(request, LoginBody)
         token = self._options.token
         if token is not None and not hmac.compare_digest(body.token.encode(), token.encode()):
-            raise Refusal(
-                401, "this is not the token", kind="authentication_error", code="invalid_api_key"
-            )
+            raise Refusal(401, "wrong token", kind="authentication_error", code="invalid_api_key")
         response = json_response({})
         if token is not None:
             response.set_cookie(
@@ -153,7 +151,7 @@ class _Routes:
             )
         return response
 
-    # What there is
+    # State and choices
 
     async def state(self, request: Request) -> Response:  # noqa: ARG002
         return json_response(await run_in_threadpool(self._state))
@@ -193,7 +191,7 @@ class _Routes:
         after = request.query_params.get("after", "0")
         for _ in range(round(_NEWER / _LOOK)):
             shot = await run_in_threadpool(self._station.frame)
-            # A camera that was chosen anew counts from 1 again.
+            # A newly chosen camera counts from 1 again.
             if shot is not None and str(shot.number) != after:
                 headers = {"X-Frame": str(shot.number), "X-Age-Ms": f"{shot.age_ms:.0f}"}
                 return Response(shot.jpeg, headers=headers, media_type="image/jpeg")
@@ -204,10 +202,10 @@ class _Routes:
         id, name = request.path_params["id"], request.path_params["name"]
         jpeg = await run_in_threadpool(picture_of, self._station, id, name)
         if jpeg is None:
-            raise Refusal(404, "this picture is not kept", code="not_found")
+            raise Refusal(404, "this picture is no longer kept", code="not_found")
         return Response(jpeg, media_type="image/jpeg")
 
-    # What a page does
+    # Actions
 
     async def ask(self, request: Request) -> Response:
         body = await self._body(request, AskBody)

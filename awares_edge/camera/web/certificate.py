@@ -37,7 +37,7 @@ class Certificate:
 
 
 def certificate_for(names: Iterable[str], folder: Path) -> Certificate:
-    """The certificate in a folder that only this user can read; made anew where there is none,
+    """The certificate in a folder that only this user can read; made where there is none,
     where it ends within a week, or where it is for other names.
 
     Args:
@@ -63,7 +63,7 @@ def _make_private(folder: Path) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     state = folder.lstat()
     if folder.is_symlink() or not folder.is_dir() or state.st_uid != os.getuid():
-        raise InputError(f"{folder} must be a folder of this user: the private key lies there")
+        raise InputError(f"{folder} must belong to this user: it holds the private key")
     if state.st_mode & 0o077:
         folder.chmod(0o700)
 

@@ -1,7 +1,7 @@
-"""Events of a station for any number of pages, each of which may come and go.
+"""Events of a station for any number of pages, which open and close at any time.
 
-A page gets whole exchanges instead of pieces of text: whatever it missed, the next event about an
-exchange says all of it. A slow page therefore gets fewer events, not older ones.
+A page gets whole exchanges instead of pieces of text: if it missed some, the next event about the
+exchange has all of it. A slow page therefore gets fewer events, not older ones.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Feed:
         self._wake()
 
     def tell(self, body: dict[str, Any]) -> None:
-        """Tell all pages something that is no event of the station. Call it in the event loop.
+        """Send all pages an event that is not the station's. Call it in the event loop.
 
         Only the newest is kept: a page that is slow misses those before.
         """

@@ -25,7 +25,7 @@ POLICY = "; ".join(
         "trusted-types 'none'",
     )
 )
-"""Content-Security-Policy: nothing inline, nothing from elsewhere, nothing to elsewhere."""
+"""Content-Security-Policy: nothing inline, and no other server."""
 
 HEADERS = {
     "Content-Security-Policy": POLICY,
@@ -60,8 +60,8 @@ class SameOrigin:
     """Middleware that refuses what another origin's page makes a browser send.
 
     Browsers say where a request comes from: `Sec-Fetch-Site` (Fetch Metadata) with all requests,
-    `Origin` at least with those that change something. Clients that are no browsers send neither.
-    A link from elsewhere to the page itself is fine.
+    `Origin` at least with those that change something. Clients other than browsers send neither.
+    A link from another site to the page itself is fine.
     """
 
     def __init__(self, app: App, *, secure: bool) -> None:

@@ -35,7 +35,7 @@ def _route(family: socket.AddressFamily, probe: str) -> str | None:
 
 
 def _is_reachable(address: str) -> bool:
-    """Neither loopback nor link-local, whose addresses need a zone."""
+    """Whether it is neither loopback nor link-local (those need a zone)."""
     try:
         ip = ipaddress.ip_address(address)
     except ValueError:

@@ -80,11 +80,11 @@ class ModelChoices:
         Both are in memory for a moment, so that a model that cannot be loaded costs nothing.
 
         Args:
-            use: hands the new model to whoever works with it, and returns when the old one is
+            use: called with the new model; returns when the old one is
                 no longer used.
 
         Raises:
-            InputError: no such choice, or another change is going on.
+            InputError: no such choice, or another model is being loaded.
             AwaresError: it cannot be loaded; the model in use stays.
         """
         choice = self._choices.get(name)
@@ -101,12 +101,12 @@ class ModelChoices:
             self._changing.release()
 
     def close(self) -> None:
-        """Close the model in use; call it after whoever works with it has ended."""
+        """Close the model in use; call it when nothing uses the model any more."""
         self.model.close()
 
 
 def find_models(given: Iterable[Path], embedded: Path) -> tuple[ModelChoice, ...]:
-    """The given bundles and those beside them, then the embedded one.
+    """The given bundles and those in the same folders, then the embedded one.
 
     Folders that are not readable bundles are left out.
     """

@@ -23,7 +23,7 @@ class PageOptions:
     Attributes:
         token: what a browser must show, as a cookie that the page gets for it, or clients as
             `Authorization: Bearer ...`; None for no check.
-        hosts: names that the Host header may carry beside IP addresses and `localhost`.
+        hosts: names that the Host header may have besides IP addresses and `localhost`.
         secure: whether it is served over HTTPS.
         cookie: name of the cookie with the token. Cookies do not know ports: two servers on one
             machine need two names.

@@ -1,4 +1,4 @@
-"""The running page: its socket, its certificate, and the loop until it is told to stop."""
+"""The running page: its socket, its certificate, and the loop until it is stopped."""
 
 from __future__ import annotations
 

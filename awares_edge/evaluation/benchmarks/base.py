@@ -140,7 +140,7 @@ def image(row: Mapping[str, Any], column: str = "image") -> bytes:
     value = row.get(column)
     data = value.get("bytes") if isinstance(value, Mapping) else value
     if not isinstance(data, bytes) or not data:
-        raise InputError(f"{column!r} holds no picture")
+        raise InputError(f"{column!r} has no picture")
     return data
 
 

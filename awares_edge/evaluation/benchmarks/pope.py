@@ -52,7 +52,7 @@ class POPE(Benchmark):
         """Accuracy, precision, recall and F1 of "yes".
 
         The yes ratio is of the references, as lmms-eval computes it. A prediction that is neither
-        yes nor no counts for accuracy only.
+        yes nor no counts only for accuracy.
         """
         pairs = [(_word(s.references[0]), _word(s.prediction)) for s in samples]
         hits = pairs.count(("yes", "yes"))

@@ -74,7 +74,7 @@ def record(
 
     Args:
         about: what the recording says of model and machine; protocol and questions are added.
-        probes: replay so many questions, spread evenly, for pixels, features and logits.
+        probes: questions, spread evenly, that are replayed for pixels, features and logits.
         forced: replay this recording's conversations instead of the model's own, so that the
             logits of both belong to the same tokens.
         max_new_tokens: most tokens of one turn.
@@ -221,7 +221,7 @@ def _probe(model: Model, runtime: WatchedRuntime, said: _Said, forced: Probe | N
 def replay(
     runtime: Runtime, turns: Sequence[Turn], images: Sequence[EncodedImage]
 ) -> tuple[Floats, float]:
-    """Logits of a conversation whose every token is given.
+    """Logits of a conversation of which every token is given.
 
     Returns:
         float32 [rows, vocabulary] as `row_phases` names them, and the `Probe.reuse_drift`.
@@ -229,7 +229,7 @@ def replay(
     with runtime.open_session() as session:
         cold = _rows(session, turns, images)
     first = turns[0]
-    # Up to and with the first picture: what is kept between questions.
+    # Up to the end of the first picture: what is kept between questions.
     cut = next((at for at, part in enumerate(first.prompt) if isinstance(part, int)), 0) + 1
     question = first.prompt[cut:]
     other = [part[::-1] for part in question if isinstance(part, tuple)]

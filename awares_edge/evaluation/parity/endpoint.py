@@ -1,4 +1,4 @@
-"""A model behind an endpoint beside a reference: its decisions and answers, without logits."""
+"""Compares a model behind an endpoint with a reference: decisions and answers, without logits."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ def record_endpoint(
 
     Args:
         about: what the recording says of the machine; model, protocol and questions are added.
-        reference: what it will be compared with. A server does not tell its tokenizer: what follows
-            from it is taken to be the reference's.
+        reference: what it will be compared with. A server does not report its tokenizer: the
+            recording takes the reference's.
 
     Raises:
         InputError: the reference was recorded under another protocol.
         AwaresError: as `Askable.ask`.
     """
-    told = model.about
+    served = model.about
     if model.protocol.name != reference.about["protocol"]:
         raise InputError(
-            f"{told.name} is asked by {model.protocol.name}, the reference by "
+            f"{served.name} is asked under {model.protocol.name}, the reference was under "
             f"{reference.about['protocol']}: record the reference again with the same protocol"
         )
     about = {
-        "model": told.name,
-        "endpoint": told.address,
-        "runtime": told.runtime,
-        "precision": told.precision,
-        "device": told.device,
+        "model": served.name,
+        "endpoint": served.address,
+        "runtime": served.runtime,
+        "precision": served.precision,
+        "device": served.device,
         "threads": None,
         **about,
         "protocol": model.protocol.name,

@@ -81,7 +81,7 @@ def read_questions(path: Path, limit: int | None = None) -> Questions:
         limit: read that many lines at most.
 
     Raises:
-        InputError: the file cannot be read, a line is not as above, or there is no question.
+        InputError: the file cannot be read, a line has another form, or there is no question.
         ImageError: a picture cannot be used.
     """
     lines = islice(numbered_lines(path, most_bytes=MAX_HELD), limit)

@@ -70,7 +70,7 @@ def questions_of(about: dict[str, Any]) -> str:
 
 
 def check_line(check: dict[str, Any]) -> str:
-    """One check in words: what, how much, and what was asked for."""
+    """One check in words: its name, its value and its limit."""
     name = _CHECKS[check["check"]]
     if "most" in check:
         return (

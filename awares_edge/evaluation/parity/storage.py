@@ -103,7 +103,7 @@ def load(path: Path) -> Recording:
         raise InputError(f"no such file: {path}") from error
     except InputError:
         raise
-    # What a damaged file raises depends on where the damage is; all of it means the same.
+    # Which error a damaged file raises depends on where the damage is.
     except (
         zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, OSError, EOFError, ValueError,
         KeyError, TypeError, IndexError, AttributeError, RecursionError, NotImplementedError,

@@ -13,7 +13,7 @@ from awares_edge.evaluation.intervals import mcnemar, of_mean
 from awares_edge.evaluation.run.folder import ROWS, read_settings, runs
 from awares_edge.evaluation.run.rows import Row, read_rows
 
-# A graded answer is right from here on: below, ANLS gives 0 (DocVQA).
+# A graded answer counts as right from this score on; below it ANLS gives 0 (DocVQA).
 _RIGHT = 0.5
 
 
@@ -50,7 +50,7 @@ class Comparison:
 
 
 def compare(first: Path, second: Path) -> list[Comparison]:
-    """Compare runs of the same suite and mode in two folders; or two runs, whatever their modes.
+    """Compare runs of the same suite and mode in two folders; or two runs of any modes.
 
     Raises:
         InputError: nothing to compare; or the runs are over other data.
@@ -69,12 +69,14 @@ def _compare(first: Path, second: Path) -> Comparison:
     ours, theirs = read_settings(first), read_settings(second)
     for key in ("suite", "data", "shard", "limit"):
         if ours.get(key) != theirs.get(key):
-            raise InputError(f"{first} and {second} differ in {key}: they asked other questions")
+            raise InputError(
+                f"{first} and {second} differ in {key}: they asked different questions"
+            )
     pairs: list[tuple[float, float]] = []
     left_out = 0
     for a, b in zip_longest(read_rows(first / ROWS), read_rows(second / ROWS)):
         if a is None or b is None or a.index != b.index:
-            raise InputError(f"{first} and {second} hold other rows: finish both runs first")
+            raise InputError(f"{first} and {second} have different rows: finish both runs first")
         if a.score is None or b.score is None:
             left_out += 1
         else:
@@ -87,7 +89,7 @@ def _compare(first: Path, second: Path) -> Comparison:
 
 def _same(a: Row, b: Row, first: Path, second: Path) -> Row:
     if a.id != b.id or a.references != b.references:
-        raise InputError(f"{first} and {second} hold other questions (row {a.index})")
+        raise InputError(f"{first} and {second} have different questions (row {a.index})")
     return a
 
 

@@ -30,7 +30,7 @@ _LOCK = ".lock"
 
 @contextmanager
 def locked(root: Path) -> Iterator[None]:
-    """Make the folder and keep other processes out of it; a killed process holds no lock.
+    """Make the folder and lock it against other processes; the lock ends with its process.
 
     Raises:
         InputError: another process is at work there, or the folder cannot be written to.
@@ -93,7 +93,7 @@ def runs(root: Path) -> dict[tuple[str, str], Path]:
         [root] if (root / ROWS).exists() else sorted(p.parent for p in root.glob(f"*/*/{ROWS}"))
     )
     if not folders:
-        raise InputError(f"{root} holds no results of evaluate")
+        raise InputError(f"{root} has no results of evaluate")
     found = {}
     for folder in folders:
         settings = read_settings(folder)
@@ -130,7 +130,7 @@ class RowLog:
     """
 
     def __init__(self, folder: Path, selection: Selection) -> None:
-        """Open it and check what is there.
+        """Open it and check the rows in it.
 
         Raises:
             InputError: a row is damaged, missing or repeated; or the file cannot be written.
@@ -161,7 +161,7 @@ class RowLog:
         """Write a row.
 
         Raises:
-            OSError: the disk is full; what is there stays readable.
+            OSError: the disk is full; the rows so far stay readable.
         """
         line = row.to_line()
         if self._file.write(line) != len(line):

@@ -65,7 +65,7 @@ def _check_shards(key: tuple[str, str], folders: Sequence[Path]) -> dict[str, An
     common = [{k: v for k, v in settings.items() if k != "shard"} for settings in every]
     for folder, settings, other in zip(folders, every, common, strict=True):
         if other != common[0]:
-            raise InputError(f"{folder} and {folders[0]} are of different runs")
+            raise InputError(f"{folder} and {folders[0]} belong to different runs")
         count = sum(1 for _ in read_rows(folder / ROWS))
         if count != expected_rows(settings):
             raise InputError(
@@ -76,5 +76,5 @@ def _check_shards(key: tuple[str, str], folders: Sequence[Path]) -> dict[str, An
 
 def _pin_same(settings: Sequence[dict[str, Any]], target: Path) -> None:
     if any(other != settings[0] for other in settings):
-        raise InputError("the folders are of different models or scorers")
+        raise InputError("the folders have different models or scorers")
     pin(target, settings[0])

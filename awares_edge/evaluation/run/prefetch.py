@@ -15,7 +15,7 @@ from awares_edge.errors import InputError
 from awares_edge.evaluation.question import BadQuestion, Question
 from awares_edge.evaluation.suites.base import Selection, Suite
 
-# Pictures that wait: so many, or fewer where they are large, but two for each worker.
+# Most pictures that wait: fewer if they are large, but two for each worker.
 _MOST_WAITING = 16
 _MOST_BYTES = 64 << 20
 
@@ -26,7 +26,7 @@ class Prepared:
 
     Attributes:
         question: None where the row is not a question.
-        image: None where there is no picture to ask about; `reason` says why.
+        image: None without a usable picture; `reason` says why.
     """
 
     index: int

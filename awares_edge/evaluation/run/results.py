@@ -1,4 +1,4 @@
-"""What a finished run leaves beside its rows: summary, tables, a plot and galleries."""
+"""What a finished run writes next to its rows: summary, tables, a plot and galleries."""
 
 from __future__ import annotations
 

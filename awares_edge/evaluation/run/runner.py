@@ -73,7 +73,7 @@ def run_suite(
 ) -> Spent:
     """Ask every row of the selection that the log does not hold yet.
 
-    Every question opens its picture anew, so that neither its answer nor its time depends on which
+    Every question opens its picture again, so that neither its answer nor its time depends on which
     questions were asked before. A row that cannot be asked is written as failed.
     """
     check_mode(suite, mode)

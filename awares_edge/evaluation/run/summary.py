@@ -1,4 +1,4 @@
-"""What a folder of runs shows: scores with intervals, tokens and calls, beside the paper's."""
+"""Summary of a folder of runs: scores with intervals, tokens and calls, next to the paper's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writes of a file brought to the disk from a thread, so that nobody waits for the disk."""
+"""Calls fsync on a thread, so that the run does not wait for the disk."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ class Selection:
     """Which rows of a suite to read, by index from 0.
 
     Attributes:
-        limit: only the first so many rows; None for all.
+        limit: most rows, from the first one on; None for all.
         shard: from 1; rows are dealt out in turn.
         shards: how many there are.
         after: the last row that has been read already; -1 for none.

@@ -19,7 +19,7 @@ def open_suites(what: str, data: str | None = None, synth: SynthSuite | None = N
     Args:
         what: a benchmark; "all" for the six; "synth"; or the path of a `.jsonl` file.
         data: where published files are (see `find_files`).
-        synth: the synthetic questions that "synth" stands for; None for the default ones.
+        synth: the synthetic questions that "synth" means; None for the default ones.
 
     Raises:
         RuntimeUnavailable: a package is missing.

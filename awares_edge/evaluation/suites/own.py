@@ -59,7 +59,7 @@ class OwnSuite(Suite):
             digest.update(line)
             self.count += 1
         if not self.count:
-            raise InputError(f"{path} holds no questions")
+            raise InputError(f"{path} has no questions")
         self._sha256 = digest.hexdigest()
 
     def read(self, selection: Selection) -> Iterator[tuple[int, Question | BadQuestion]]:

@@ -77,7 +77,7 @@ class ParquetRows:
         ]
 
     def read(self, selection: Selection) -> Iterator[tuple[int, dict[str, Any] | Damaged]]:
-        """The wanted rows in order. Row groups in which none is wanted are not read."""
+        """The chosen rows in order. Row groups without any of them are not read."""
         for file in self._files:
             first = file.first
             for group, rows in enumerate(file.groups):

@@ -46,7 +46,7 @@ class PublishedSuite(Suite):
         return {"files": self._rows.pins()}
 
     def decode(self, question: Question) -> Image.Image:
-        """As lmms-eval decodes it: `convert("RGB")` shows what lies under transparent pixels."""
+        """As lmms-eval decodes it: `convert("RGB")` shows the colour under transparent pixels."""
         picture = load_image(question.image)  # every check on untrusted pictures is made here
         if not isinstance(question.image, bytes):
             return picture
@@ -87,7 +87,7 @@ def _in_folder(benchmark: Benchmark, folder: Path, several: bool) -> list[Path]:
     names = [benchmark.name, benchmark.repository.split("/")[1]]
     roots = [folder / name for name in names]
     for root in roots if several else [folder, *roots]:
-        # The split's files may also lie in the folder itself.
+        # The split's files may also be in the folder itself.
         for pattern in (benchmark.files, Path(benchmark.files).name):
             if files := sorted(root.glob(pattern)):
                 return files

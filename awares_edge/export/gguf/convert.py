@@ -16,7 +16,7 @@ from awares_edge.export.gguf.layout import Kind, Planned
 
 _PIECE_NUMBERS = 1 << 20
 _Q8_BLOCK = 32
-# What stays in a core's cache while it is worked on.
+# Small enough to stay in a core's cache.
 _CACHED_NUMBERS = 1 << 18
 # Exponents: bf16 has a bias of 127 and 7 bits after it, f16 one of 15 and 10 bits.
 _BF16_EXPONENT_SHIFT = np.uint16((127 - 15) << 7)

@@ -138,7 +138,7 @@ def _write_quantized(
 
 
 def _patch_kind(source: Checkpoint, kind: Kind) -> Kind:
-    """How to store the patch embedding beside a vision tower of this kind."""
+    """How to store the patch embedding for a vision tower of this kind."""
     if source.tensor(PATCH_EMBEDDING).dtype == "BF16":
         return "bf16"
     return "f32" if kind == "f32" else "f16"

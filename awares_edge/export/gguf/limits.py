@@ -12,7 +12,7 @@ from awares_edge.spec import ModelSpec, VisionSpec
 _LEGACY_BLOCK = 32
 _WINDOW = 112
 _MAX_LAYERS = 512
-# llama-cpp-python 0.3.36 computes qwen2vl's norms with 0, whatever the file says. The logits then
+# llama-cpp-python 0.3.36 computes qwen2vl's norms with 0, not the file's value. The logits then
 # differ by twice the epsilon on random checkpoints: less than float16 does at Qwen's own 1e-6.
 _MAX_EPSILON = 1e-6
 
@@ -33,7 +33,7 @@ def window_pattern(vision: VisionSpec) -> int:
     expected = tuple(i for i in range(vision.depth) if (i + 1) % pattern == 0)
     if tuple(i for i in full if i < vision.depth) != expected:
         raise ExportError(
-            f"GGUF holds full-attention vision blocks at even steps only, this model has them at "
+            f"GGUF allows full-attention vision blocks only at equal distances, here they are at "
             f"{list(full)}: export it to ONNX"
         )
     return pattern
@@ -42,7 +42,7 @@ def window_pattern(vision: VisionSpec) -> int:
 def check_model(spec: ModelSpec) -> None:
     """
     Raises:
-        ExportError: llama.cpp would load this model wrongly, or not at all.
+        ExportError: llama.cpp would not load this model, or load it wrongly.
     """
     v = spec.vision
     fixed = {
@@ -57,7 +57,7 @@ def check_model(spec: ModelSpec) -> None:
                 f"llama.cpp has {name} fixed at {wanted}, this model has {value}: export it to ONNX"
             )
     if v.hidden_size == v.intermediate_size:
-        # The loader tells up from down by their shapes, and silently swaps them where it cannot.
+        # The loader distinguishes up and down by shape, and silently swaps them if it cannot.
         raise ExportError(
             f"llama.cpp cannot tell apart the vision MLP's matrices where hidden_size and "
             f"intermediate_size are both {v.hidden_size}: export it to ONNX"
@@ -79,7 +79,7 @@ def check_model(spec: ModelSpec) -> None:
         )
     if spec.layers > _MAX_LAYERS:
         raise ExportError(
-            f"llama.cpp holds {_MAX_LAYERS} layers at most, this model has {spec.layers}: export "
+            f"llama.cpp takes {_MAX_LAYERS} layers at most, this model has {spec.layers}: export "
             "it to ONNX"
         )
     window_pattern(v)

@@ -1,4 +1,4 @@
-"""A checkpoint's tokenizer as GGUF holds it: tokens by id, their types, and the merges."""
+"""A checkpoint's tokenizer in GGUF's form: tokens by id, their types, and the merges."""
 
 from __future__ import annotations
 

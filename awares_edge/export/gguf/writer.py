@@ -63,7 +63,7 @@ def write_file(
             for planned in plan:
                 numbers = math.prod(planned.shape)
                 for piece in pieces(weights, planned):
-                    # Not `tofile`, which loses the reason of a failed write.
+                    # Not `tofile`, whose error does not say why a write failed.
                     file.write(piece.data.cast("B"))
                     written(numbers * piece.nbytes // size_of[planned.name])
                 writer.write_padding(file, size_of[planned.name])

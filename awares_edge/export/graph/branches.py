@@ -11,7 +11,7 @@ from awares_edge.export.graph.builder import Builder, FormatOf
 
 
 class BranchingBuilder(Builder):
-    """A graph with branches. All weights and constants lie in the outer graph, once."""
+    """A graph with branches. All weights and constants are in the outer graph, once."""
 
     def branch(self, format_of: FormatOf | None = None) -> BranchingBuilder:
         """A builder of one branch of a choice: it sees every value that this graph has so far, and
@@ -54,7 +54,7 @@ class BranchingBuilder(Builder):
         self._outputs.update(branch._outputs)
 
     def _body(self, name: str) -> onnx.GraphProto:
-        """The graph of a branch. Its outputs get names of their own: a branch may not reuse a name
+        """The graph of a branch. Its outputs get new names: a branch may not reuse a name
         of the graph around it."""
         renamed = {output: f"{name}:{output}" for output in self._outputs}
         nodes, outputs = [], []

@@ -139,7 +139,7 @@ class Builder:
         return self.constant("+".join(names) + f":{dtype.name}", np.concatenate(parts))
 
     def matrix(self, matrix: Matrix, fmt: WeightFormat) -> list[str]:
-        """The stored tensors of a matrix, which then has to be in the weight file."""
+        """The stored tensors of a matrix; it is then written to the weight file."""
         names = [matrix.name + suffix for suffix in fmt.tensors(matrix.shape)]
         self._matrices.setdefault(names[0], (matrix, fmt))
         return names
@@ -205,7 +205,7 @@ class Builder:
         """The finished graph.
 
         Args:
-            places: where each tensor of the graph's matrices lies.
+            places: where each tensor of the graph's matrices is stored.
         """
         initializers = list(self._constants.values())
         for matrix, fmt in self._matrices.values():

@@ -139,7 +139,7 @@ class Fp8(PerChannel):
 
     @property
     def rounding(self) -> None:
-        """A float format: numbers keep three bits of mantissa beside any outlier."""
+        """A float format: beside an outlier, numbers still have three bits of mantissa."""
 
     @staticmethod
     def round(steps: Array) -> NDArray[Any]:

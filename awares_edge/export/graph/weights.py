@@ -18,7 +18,7 @@ from awares_edge.checkpoint.tensorfile import Tensor, Weights, chunks, narrow
 if TYPE_CHECKING:
     from awares_edge.export.graph.builder import Builder
 
-# onnxruntime maps weights that start on a page of their own.
+# onnxruntime maps weights that start at a page boundary.
 ALIGNMENT = 4096
 
 FP32: np.dtype[Any] = np.dtype(np.float32)
@@ -64,7 +64,7 @@ def read(tensor: Tensor, dtype: np.dtype[Any] = FP32) -> Iterator[NDArray[Any]]:
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """Where a tensor lies: name of a file in the bundle's folder, offset and length in bytes."""
+    """Where a tensor is stored: a file in the bundle's folder, offset and length in bytes."""
 
     file: str
     offset: int
@@ -159,14 +159,14 @@ def write_matrices(
     """Write matrices to a file, one after another.
 
     Args:
-        known: tensors that already lie in a file of the bundle, by name; they are left out.
+        known: tensors that a file of the bundle has already, by name; they are not written again.
 
     Returns:
-        `known`, and where each tensor lies that was written.
+        `known`, and where each written tensor is stored.
     """
     places = dict(known)
-    # A tied head's numbers were counted as those of the embedding; and a matrix that is stored in
-    # two formats has its numbers once.
+    # A tied head's numbers were counted with the embedding's; a matrix that is stored in two
+    # formats is counted once.
     counted = {EMBEDDING}
     with path.open("wb") as file:
         for matrix, fmt in matrices:

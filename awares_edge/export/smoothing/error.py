@@ -66,7 +66,7 @@ def relative_error(columns: Columns, inputs: Inputs, rounding: Rounding, scales:
     if rounding.input_levels is not None:
         largest = inputs.largest / wide
         if rounding.input_block:
-            # Steps are each token's own: a typical token's largest number is below that of all.
+            # Each token has its own step: a typical token's largest number is below all tokens'.
             largest = np.sqrt(largest * inputs.mean / wide)
         noise += float(_noise(largest, power, rounding.input_levels, rounding.input_block) @ energy)
     return float(np.sqrt(noise / (float(power @ energy) + _TINY)))
@@ -85,6 +85,6 @@ def _noise(
     count = most.shape[-1]
     blocks = most.reshape(*most.shape[:-1], -1, block or count)
     steps = np.repeat(blocks.max(axis=-1), block or count, axis=-1) / levels
-    # What is far below a step is rounded to zero, which costs it whole and no more.
+    # Numbers far below a step become zero: their error is their own power, not the step's.
     noise: NDArray[np.floating] = np.minimum(np.square(steps) / 12, power)
     return noise

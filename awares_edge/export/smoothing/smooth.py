@@ -25,7 +25,7 @@ shape."""
 
 # Shares of an outlier that move into the weights: SmoothQuant's alpha. A scale of 1 is tried too.
 _SHARES = (0.25, 0.5, 0.75, 1.0)
-# Every channel, or outliers alone: 4-bit weights are best left as they are where they can be.
+# Scale every channel, or only outliers: 4-bit weights lose least where they are unchanged.
 _LEAST_CHANGES = (1, 3)
 _LEAST, _MOST = -6, 12
 """Limits of a scale, as powers of two."""
@@ -134,7 +134,7 @@ def _choose(site: Site, trials: Sequence[_Trial]) -> Array:
 def _scales(largest: Array, peak: Array, share: float, least: int) -> Array:
     """SmoothQuant's scales, as powers of two around 1.
 
-    Channels that are never used keep 1, and so do those whose exponent would be below `least`.
+    Channels that are never used, or whose exponent would be below `least`, keep 1.
     """
     used = (largest > 0) & (peak > 0)
     if not used.any():

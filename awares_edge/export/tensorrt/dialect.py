@@ -96,7 +96,7 @@ class TensorrtBuilder(Builder):
         q = self.op("Mul", q, self.scalar(width**-0.5, self.compute))
         group = heads // kv_heads
         if group > 1:
-            # Queries of one group beside each other: keys and values broadcast, nothing is copied.
+            # Queries of one group next to each other: keys and values broadcast, nothing is copied.
             q = self.reshape(q, 1, kv_heads, -1, width)
         scores = self.op("MatMul", q, self.op("Transpose", k, perm=[0, 1, 3, 2]))
         if mask is not None:
@@ -149,7 +149,7 @@ class TensorrtText(TextAttention):
         """Cosines and sines [S, 1, head_dim / 2]; angles in float32 at every precision.
 
         Each frequency picks its axis with a Gather: a matrix product would be shorter, but TensorRT
-        may run it in TF32, whose ten bits cannot hold a position.
+        may run it in TF32, whose ten bits cannot represent a position.
         """
         g, spec = self._g, self._spec
         exponents = np.arange(0, spec.head_dim, 2, dtype=np.float32) / np.float32(spec.head_dim)

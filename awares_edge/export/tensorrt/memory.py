@@ -77,8 +77,7 @@ def estimate(spec: ModelSpec, plan: Plan) -> Estimate:
 
 def cache_bytes(spec: ModelSpec, plan: Plan) -> int:
     """Bytes of one session's keys and values."""
-    cell = 2 * spec.layers * spec.kv_heads * spec.head_dim * _ITEM[plan.compute]
-    return cell * plan.cache_length
+    return spec.kv_values * _ITEM[plan.compute] * plan.cache_length
 
 
 def weight_bytes(spec: ModelSpec, plan: Plan) -> tuple[int, int]:

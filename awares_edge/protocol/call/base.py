@@ -37,7 +37,7 @@ class Call:
     Attributes:
         status: see the module.
         requests: regions in the order asked for; empty unless ok or repaired.
-        problem: what is wrong with an invalid call, sent to the model where its protocol does so.
+        problem: error message about an invalid call, sent to the model if its protocol does so.
     """
 
     status: CallStatus
@@ -91,7 +91,7 @@ class CallSyntax(Protocol):
         ...
 
     def certain(self, text: str) -> int:
-        """How many characters of `text` are not part of a call, whatever is generated next."""
+        """How many characters of `text` are not part of a call, however it continues."""
         ...
 
     def parse(self, reply: str) -> Call:

@@ -46,7 +46,7 @@ class CropGrammar:
         return state is not None and state.where == "end"
 
     def at_crop_end(self, text: str) -> bool:
-        """Does `text` end with a quoted crop whose closing quote is still to come?"""
+        """Whether `text` ends with a quoted crop that lacks its closing quote."""
         state = self._run(text)
         return (
             state is not None

@@ -84,7 +84,7 @@ class CropListCall:
         return 0 if at is None and self._is_damaged(reply) else at
 
     def certain(self, text: str) -> int:
-        """How many characters of `text` are part of an answer, whatever is generated next."""
+        """How many characters of `text` are part of an answer, however it continues."""
         at = self.first_sign(text)
         if at is not None:
             return at

@@ -34,7 +34,7 @@ _OPEN_PYTHON_NUMBER = re.compile(
     rf"[-+]?(?:(?:{_WHOLE}(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]*)?|\.)?"
 )
 _INTEGER = re.compile(rf"-?{_WHOLE}")
-# What can still become such a number.
+# Texts that can still become such a number.
 _OPEN = {
     _NUMBER: _OPEN_NUMBER,
     _PYTHON_NUMBER: _OPEN_PYTHON_NUMBER,
@@ -45,7 +45,7 @@ _WORDS = ("true", "false", "null")
 
 
 class _Cut(AwaresError):
-    """The text ends inside the object: what is there so far can become one."""
+    """The text ends inside the object, and can become a valid one."""
 
 
 class _Wrong(AwaresError):
@@ -124,7 +124,7 @@ class _Reader:
             self._check_spelling(key, start)
             at = self._value((*path, key), self._space(at))
             if self._tool.spelled and (*path, key) == self._reference_place:
-                # Nothing comes behind it.
+                # Nothing may follow it.
                 return self._close(path, keys, self._expect("}", at) - 1)
             at = self._space(at)
             if self._at(at) == "}":

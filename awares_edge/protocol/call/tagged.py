@@ -78,7 +78,7 @@ class TaggedCall:
         return None if whole else start
 
     def certain(self, text: str) -> int:
-        """How many characters of `text` are not part of a call, whatever is generated next."""
+        """How many characters of `text` are not part of a call, however it continues."""
         at = self.find(text)
         if at is not None:
             return at
@@ -153,7 +153,7 @@ class TaggedCall:
             if not objects:
                 raise UnreadableCall("there is no JSON object in the call")
             found = objects[0]
-            # A body that begins with a brace is that object; in it there is no other one.
+            # A body that begins with a brace must itself be the object.
             if (tool.whole_body and found != body.strip()) or (
                 body.lstrip().startswith("{") and not body.lstrip().startswith(found)
             ):

@@ -15,7 +15,7 @@ KINDS = ("cuda", "metal", "rocm", "vulkan", "sycl", "cpu")
 LAYERS_VARIABLE = "LLAMA_ARG_N_GPU_LAYERS"
 """The variable of llama.cpp's own programs for the number of layers on the GPU."""
 _ALL_LAYERS = 1 << 16
-# ggml's names for what people call otherwise.
+# ggml's short names, and the usual ones.
 _KIND_OF = {"mtl": "metal"}
 
 

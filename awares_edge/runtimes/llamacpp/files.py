@@ -18,7 +18,7 @@ SUFFIX = ".gguf"
 
 
 def find_files(bundle: Bundle) -> tuple[Path, Path]:
-    """Text file and vision file of a bundle, told apart by llama.cpp's naming convention.
+    """Text file and vision file of a bundle, distinguished by llama.cpp's naming convention.
 
     Raises:
         BundleError: there is not exactly one of each.

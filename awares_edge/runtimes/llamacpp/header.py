@@ -89,7 +89,7 @@ class _Reader:
             raise BundleError(f"{self._path} is not a GGUF file: export the checkpoint again")
         version = self._scalar("I")
         if version not in _VERSIONS:
-            raise BundleError(f"{self._path} is of GGUF version {version}, this reads 2 and 3")
+            raise BundleError(f"{self._path} has GGUF version {version}, this reads 2 and 3")
         tensors, keys = self._count(_MAX_TENSORS), self._count(_MAX_KEYS)
         found: dict[str, Value] = {}
         for _ in range(keys):
@@ -128,7 +128,7 @@ class _Reader:
             raise self._damaged()
         shape = tuple(int(self._scalar("Q")) for _ in range(dims))[::-1]
         kind, offset = int(self._scalar("I")), int(self._scalar("Q"))
-        # Types that this table lacks are llama.cpp's to judge: only their offset is checked.
+        # llama.cpp checks types that this table lacks; here only their offset is checked.
         size, numbers = _BLOCKS.get(kind, (0, 1))
         return name, shape, offset + math.prod(shape) // numbers * size
 

@@ -23,7 +23,7 @@ from awares_edge.extras import install_line
 INSTALL = install_line("awares-edge[gguf]")
 _WARN, _ERROR, _CONTINUED = 3, 4, 5
 _VERBOSE_VARIABLE = "AWARES_LLAMA_LOG"
-# enum ggml_backend_dev_type: GPUs with memory of their own, and those that share the CPU's.
+# enum ggml_backend_dev_type: GPUs with their own memory, and GPUs that share the CPU's.
 _GPU_TYPES = (1, 2)
 
 

@@ -13,8 +13,7 @@ _MEMINFO = Path("/proc/meminfo")
 
 def cache_bytes(spec: ModelSpec, cells: int, *, exact: bool) -> int:
     """Bytes of keys and values of `cells` cells."""
-    numbers = 2 * spec.layers * spec.kv_heads * spec.head_dim * cells
-    return numbers * (4 if exact else 2)
+    return spec.kv_values * cells * (4 if exact else 2)
 
 
 def require_memory(spec: ModelSpec, cells: int, *, exact: bool, gpu: bool) -> None:
@@ -23,7 +22,7 @@ def require_memory(spec: ModelSpec, cells: int, *, exact: bool, gpu: bool) -> No
         RuntimeUnavailable: the cache does not fit into the available memory.
     """
     needed, available = cache_bytes(spec, cells, exact=exact), available_bytes()
-    # With layers on a GPU of its own, the cache lies there: llama.cpp says whether it fits.
+    # With layers on a discrete GPU the cache is there: llama.cpp says whether it fits.
     if not gpu and available is not None and needed > available:
         raise RuntimeUnavailable(
             f"a context of {cells} tokens needs {needed / 1e9:.1f} GB of memory, "
@@ -32,7 +31,7 @@ def require_memory(spec: ModelSpec, cells: int, *, exact: bool, gpu: bool) -> No
 
 
 def vision_bytes(patches: int, heads: int, *, exact: bool) -> int:
-    """Bytes that llama.cpp's vision tower takes for a picture, beside its weights.
+    """Bytes that llama.cpp's vision tower takes for a picture, besides its weights.
 
     Its windows are a mask over all pairs of patches, and without flash attention each head has
     scores for all pairs too. Measured up to 16,384 patches: 8.5 and 28 bytes a pair (6 heads).

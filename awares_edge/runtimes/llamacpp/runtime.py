@@ -27,7 +27,7 @@ from awares_edge.runtimes.threads import choose_threads
 from awares_edge.spec import ModelSpec
 from awares_edge.vision.patches import Patches
 
-# KV cells where nothing is asked for: a low-res view, four crops and an answer.
+# KV cells by default: enough for a low-res view, four crops and an answer.
 DEFAULT_CONTEXT = 8192
 _BATCH = 512
 # llama.cpp rounds a context up to this, and aborts with fewer cells than sequences.
@@ -63,7 +63,7 @@ class LlamaRuntime(Runtime):
         Args:
             hidden: numbers of a visual token's features.
             version: of llama.cpp.
-            owned: what is to be freed with this runtime, once its contexts are.
+            owned: freed with this runtime, after its contexts.
         """
         self.precision = precision
         self.device = device

@@ -21,7 +21,7 @@ from awares_edge.runtimes.llamacpp.memory import require_vision_memory
 from awares_edge.spec import ModelSpec
 from awares_edge.vision.patches import Patches, Preprocessing
 
-# No limits of mtmd's own: the protocol profile has set them before. mtmd counts pixels in an int.
+# mtmd's own limits are off: the protocol profile sets them before. mtmd counts pixels in an int.
 _MIN_TOKENS, _MAX_TOKENS, _MAX_PIXELS = 1, 1 << 20, (1 << 31) - 1
 _FLASH_OFF, _FLASH_ON = 0, 1
 _IMAGE_CHUNK = 1
@@ -90,7 +90,7 @@ class MtmdVision:
         with self._lock:
             if not self._context:
                 raise SessionError("this model is closed: load it again")
-            if not self._gpu:  # on a GPU llama.cpp has that one's memory
+            if not self._gpu:  # on a GPU llama.cpp uses the GPU's memory
                 needed = require_vision_memory(
                     patches.grid, self._heads, exact=self._exact, held=self._held
                 )

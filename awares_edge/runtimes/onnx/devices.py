@@ -60,7 +60,7 @@ def memory(device: Device) -> str:
 
 @lru_cache
 def _load_cuda() -> None:
-    """Load the CUDA libraries that pip installed beside onnxruntime-gpu, where it can do so.
+    """Load the CUDA libraries that pip installed with onnxruntime-gpu, if it can.
 
     What it cannot find it prints: the session that follows says the same as an error.
     """
@@ -74,7 +74,7 @@ def usable(device: Device) -> bool:
     """Whether the device's provider starts here.
 
     onnxruntime-gpu offers its providers on a machine without a GPU too, and then computes on the
-    CPU without an error: only a session tells.
+    CPU without an error: only a session shows it.
     """
     if device.on_cpu:
         return True

@@ -58,7 +58,7 @@ def running(name: str) -> Iterator[None]:
     """Turn a graph's failure to compute into one line.
 
     Raises:
-        BundleError: onnxruntime raised one of its own errors.
+        BundleError: onnxruntime raised an error.
     """
     try:
         yield

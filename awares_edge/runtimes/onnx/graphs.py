@@ -75,7 +75,7 @@ def _open(
     options.log_severity_level = _ERRORS_ONLY
     options.inter_op_num_threads = 1
     options.intra_op_num_threads = threads
-    # Sequence lengths differ from call to call: a memory plan per shape would only pile up.
+    # Sequence lengths differ from call to call: a memory plan for each shape would only accumulate.
     options.enable_mem_pattern = False
     # Each graph has threads of its own. Without this, those of the graph that has just run go on
     # spinning on the cores that the other one needs: two threads were 1.2 times slower.

@@ -20,7 +20,6 @@ import platform
 import shutil
 import stat
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -108,9 +107,8 @@ class PackedCache:
         key = PackedKey.of(bundle)
         try:
             found = self.find(key)
-            if not found and self._room(bundle) and _unchanged(bundle):
-                self._store(key, pack)
-                found = self.find(key)
+            if not found and self._usable(bundle) and _unchanged(bundle):
+                found = self._store(key, pack)
         except OSError as error:
             _log.info("no packed weights in %s: %s", self.folder, error)
             return {}
@@ -133,15 +131,17 @@ class PackedCache:
                 return {}
         except (OSError, ValueError, KeyError, TypeError, AttributeError, BundleError):
             return {}
-        return {name: root / f"{name}.onnx" for name in GRAPHS}
+        return _graphs(root)
 
-    def _room(self, bundle: Bundle) -> bool:
+    def _usable(self, bundle: Bundle) -> bool:
+        """Whether packed weights may be written: only this user can, and there is room."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         weights = sum(bundle.manifest.files[name].bytes for name in _sources(bundle))
-        return shutil.disk_usage(self.folder).free >= _DISK_FACTOR * weights
+        room = shutil.disk_usage(self.folder).free >= _DISK_FACTOR * weights
+        return room and is_private(self.folder)
 
-    def _store(self, key: PackedKey, pack: Pack) -> None:
-        """Keep packed graphs; they appear together, or not at all."""
+    def _store(self, key: PackedKey, pack: Pack) -> dict[str, Path]:
+        """Keep packed graphs, all of them or none; their paths by name."""
         target = self.folder / key.name
         damaged = target.exists()
         with staging_folder(target) as temporary:
@@ -152,9 +152,15 @@ class PackedCache:
             index = {"version": _VERSION, "key": asdict(key), "sha256": hashes}
             text = json.dumps(index, indent=1, sort_keys=True) + "\n"
             (temporary / _INDEX).write_text(text, encoding="utf-8")
-            # Where another process was first, its files are as good.
-            with suppress(FileExistsError):
+            try:
                 place_folder(temporary, target, replace=damaged)
+            except FileExistsError:  # another process was first: its files are checked
+                return self.find(key)
+        return _graphs(target)  # hashed above
+
+
+def _graphs(folder: Path) -> dict[str, Path]:
+    return {name: folder / f"{name}.onnx" for name in GRAPHS}
 
 
 def _files() -> list[str]:

@@ -116,7 +116,7 @@ def build_graph(
     """Build the engine of one ONNX graph.
 
     Args:
-        path: the ONNX file; its weights lie beside it.
+        path: the ONNX file; its weights are in the same folder.
         profiles: shapes of the dynamic inputs, one dict an optimization profile.
         capability: SM to build for ahead of time, as 86 (TensorRT-RTX only); None for this GPU.
         messages: collects what TensorRT logs.

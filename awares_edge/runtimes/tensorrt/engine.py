@@ -235,7 +235,7 @@ class DeviceText:
             self._engine.close()
 
     def _profile_of(self, tokens: int) -> int:
-        """The optimization profile for a call of so many tokens."""
+        """The optimization profile for a call of this many tokens."""
         return 1 if self._decode_profile and tokens > 1 else 0
 
     def _copy(self, target: int, source: int, source_cells: int, cells: int) -> None:

@@ -109,7 +109,7 @@ class EngineCache:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         target = self.folder / key.name
         with whole_folder(target) as temporary:
-            temporary.chmod(0o700)  # whatever the umask: see `find`
+            temporary.chmod(0o700)  # for any umask: see `find`
             hashes = {}
             for name, blob in engines:
                 path = temporary / f"{name}.engine"

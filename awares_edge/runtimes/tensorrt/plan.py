@@ -96,7 +96,7 @@ class Plan:
         except (ValueError, RecursionError) as error:
             raise BundleError(f"{PLAN_NAME} is not JSON: export the bundle again") from error
         if not isinstance(body, dict) or body.pop("version", None) != _VERSION:
-            raise BundleError(f"{PLAN_NAME} is of another version: export the checkpoint again")
+            raise BundleError(f"{PLAN_NAME} has another version: export the checkpoint again")
         # Plans used to name one of two graph forms.
         if (form := body.pop("form", _FORM)) != _FORM:
             raise BundleError(

@@ -13,8 +13,8 @@ from typing import Any
 from awares_edge.errors import RuntimeUnavailable
 from awares_edge.extras import install_line, missing
 
-# TensorRT only warns about an input that it parses and then does not use; the engine would compute
-# something else than the graph says.
+# TensorRT only warns about an input that it parses and then does not use; the engine would then
+# not compute what the graph says.
 _IGNORED = re.compile(r"ignor|not used|unused|will have no effect", re.IGNORECASE)
 
 

@@ -44,7 +44,7 @@ class Message:
 
 
 def check_profile(profile: ProtocolProfile) -> None:
-    """Refuse a profile whose conversations chat messages cannot express.
+    """Refuse a profile if chat messages cannot express its conversations.
 
     Raises:
         InputError: it has no fixed crop set, or does not end a message as chat templates do.

@@ -34,22 +34,22 @@ class Settings:
     abstain_below: float = _setting(
         0.0, "An answer of lower confidence becomes `unsure`; 0 for never.", range=(0.0, 1.0)
     )
-    question: str = _setting("", "A question that is asked again and again; empty for none.")
+    question: str = _setting("", "A question that is repeated; empty for none.")
     interval: float = _setting(
-        1.0, "Seconds between two askings of `question`.", range=(0.01, 86400.0)
+        1.0, "Seconds from asking `question` to asking it again.", range=(0.01, 86400.0)
     )
     most_waiting: int = _setting(8, "Questions that may wait.", range=(1, 1000))
     max_age_ms: float = _setting(
-        1000.0, "A picture that is older is not asked about; 0 for no limit.", range=(0.0, 1e9)
+        1000.0, "Older pictures are not asked about; 0 for no limit.", range=(0.0, 1e9)
     )
     deadline_ms: float = _setting(
         0.0,
-        "An answer must come so many milliseconds after its picture was taken; 0 for no limit.",
+        "Most milliseconds from the picture to its answer; 0 for no limit.",
         range=(0.0, 1e9),
     )
     picture_time: str = _choices(
         "stamp",
-        "What says when a picture was taken; its arrival where the camera's clock is another one",
+        "When a picture was taken; `arrival` if the camera's clock differs from the node's",
         ("stamp", "arrival"),
     )
     compressed: bool = _setting(

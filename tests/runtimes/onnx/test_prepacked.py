@@ -81,6 +81,39 @@ def test_they_are_made_once(bundle, folder, opened):
     assert sorted(opened) == [files["text.onnx"], files["vision.onnx"]]
 
 
+def test_each_file_is_hashed_once_a_load(bundle, folder, monkeypatch):
+    hashed = []
+    original = prepacked.hash_file
+
+    def recording(path):
+        hashed.append(path)
+        return original(path)
+
+    monkeypatch.setattr(prepacked, "hash_file", recording)
+    for _ in ("made", "found"):
+        answer(bundle)
+        packed = sorted(path.name for path in hashed if path.is_relative_to(folder))
+        assert packed == ["text.data", "text.onnx", "vision.data", "vision.onnx"]
+        del hashed[:]
+
+
+def test_files_of_a_process_that_was_first_are_checked(bundle, folder, opened, monkeypatch):
+    """Damaged ones are not used, and are made again by the next load."""
+    original = prepacked.place_folder
+
+    def second(source, target, *, replace):
+        shutil.copytree(source, target)
+        (target / "text.data").write_bytes(b"damaged")
+        original(source, target, replace=replace)
+
+    monkeypatch.setattr(prepacked, "place_folder", second)
+    answer(bundle)
+    assert kept(folder)["text.onnx"] not in opened
+    monkeypatch.setattr(prepacked, "place_folder", original)
+    answer(bundle)
+    assert kept(folder)["text.onnx"] in opened
+
+
 @pytest.mark.parametrize("name", ["text.data", "vision.onnx", "index.json"])
 @pytest.mark.parametrize("damage", ["changed", "short", "missing", "link"])
 def test_damaged_files_are_made_again(bundle, folder, name, damage):
@@ -161,7 +194,7 @@ def test_a_folder_that_others_can_write_to_is_not_used(bundle, folder, opened):
     folder.chmod(0o777)
     del opened[:]
     answer(bundle)
-    assert bundle.path("text.onnx") in opened
+    assert opened == [bundle.path("text.onnx"), bundle.path("vision.onnx")]
 
 
 def test_a_new_folder_belongs_to_this_user_alone(bundle, folder):
