@@ -131,8 +131,8 @@ def measure(
     _report(output, measured, json)
     if gptq and not json and (wide := too_wide(measured)):
         note(
-            f"exports round {len(wide)} layers without GPTQ, such as {wide[0]}: they have more than "
-            f"{limit} inputs; a larger --gptq-limit includes them"
+            f"exports round {len(wide)} layers without GPTQ, such as {wide[0]}: they have more "
+            f"than {limit} inputs; a larger --gptq-limit includes them"
         )
 
 
