@@ -22,7 +22,7 @@ from awares_edge.calibration.questions import synthetic_questions  # noqa: E402
 from awares_edge.calibration.weights import measure_weights  # noqa: E402
 from awares_edge.checkpoint.checkpoint import Checkpoint  # noqa: E402
 from awares_edge.export.graph.weights import Matrix  # noqa: E402
-from awares_edge.export.hessians import Hessian, shared_input, upper_triangle  # noqa: E402
+from awares_edge.export.hessians import Hessian, input_owner, upper_triangle  # noqa: E402
 from awares_edge.export.measured import layer_name  # noqa: E402
 from awares_edge.export.onnx.formats import BlockInt4  # noqa: E402
 from awares_edge.export.smoothing.sites import find_sites  # noqa: E402
@@ -43,7 +43,7 @@ def compare(measured: int, others: int, block: int) -> None:
     source = Checkpoint.open(NANO)
     shares: dict[str, list[float]] = defaultdict(list)
     for name in (name for site in find_sites(source.spec) for name in site.matrices):
-        key = shared_input(layer_name(name.split("+")[0]))
+        key = input_owner(layer_name(name.split("+")[0]))
         rows = np.concatenate(list(Matrix.of(source, *name.split("+")).rows()))
         inputs = theirs[key].matrix()
         error, plain = (

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from awares_edge.checkpoint.tensorfile import Array
 from awares_edge.errors import CheckpointError
-from awares_edge.export.hessians import LEAST_BLOCK, Hessian, shared_input, upper_triangle
+from awares_edge.export.hessians import LEAST_BLOCK, Hessian, input_owner, upper_triangle
 from awares_edge.export.measured import Measured
 
 _ROWS = 256
@@ -36,7 +36,7 @@ class Hessians:
     def add(self, name: str, inputs: NDArray[np.float32]) -> None:
         """Add inputs float32 [n, in] of one layer."""
         width = inputs.shape[1]
-        if width > self._limit or width % LEAST_BLOCK or shared_input(name) != name:
+        if width > self._limit or width % LEAST_BLOCK or input_owner(name) != name:
             return
         waiting = self._waiting.setdefault(name, [])
         waiting.append(inputs.copy())
@@ -81,5 +81,5 @@ def too_wide(measured: Measured) -> list[str]:
     return [
         name
         for name, inputs in measured.inputs.items()
-        if len(inputs.largest) % LEAST_BLOCK == 0 and shared_input(name) not in measured.hessians
+        if len(inputs.largest) % LEAST_BLOCK == 0 and input_owner(name) not in measured.hessians
     ]

@@ -25,7 +25,7 @@ from awares_edge.checkpoint.names import EMBEDDING
 from awares_edge.controller.model import Model
 from awares_edge.controller.options import AskOptions
 from awares_edge.evaluation.watch import WatchedSession, assistant_opening, watch
-from awares_edge.export.hessians import Hessian, shared_input
+from awares_edge.export.hessians import Hessian, input_owner
 from awares_edge.export.measured import DRIFT_BLOCK, Measured, layer_name
 from awares_edge.export.onnx.formats import BlockInt4, DynamicInt8
 from awares_edge.export.smoothing import smooth
@@ -76,7 +76,7 @@ def measure_drifts(
             parts = [layer_name(part) for part in name.split("+")]
             modules = [layers[part] for part in parts]
             found = drifts[parts[0]] = {}
-            hessian = smoothed.measured.hessians.get(shared_input(parts[0]))
+            hessian = smoothed.measured.hessians.get(input_owner(parts[0]))
             for kind, format in formats_for(modules[0].weight.shape[1], hessian).items():
                 with rounded(modules, format, last=parts[0] in behind_gather):
                     found[kind] = drift(decision_logits(model, asked), exact)

@@ -21,7 +21,7 @@ from awares_edge.errors import CheckpointError, ExportError
 LEAST_BLOCK = 32
 """Inputs of the smallest 4-bit block: a row that it does not divide is never stored in 4 bits."""
 _SUFFIX = ".hessian"
-_SHARED = {"k_proj": "q_proj", "v_proj": "q_proj", "up_proj": "gate_proj"}
+_OWNERS = {"k_proj": "q_proj", "v_proj": "q_proj", "up_proj": "gate_proj"}
 _TOLERANCE = 1e-2
 """Of the diagonal against mean squares that were summed in another order and precision."""
 
@@ -65,11 +65,10 @@ class Hessian:
         return full
 
 
-def shared_input(layer: str) -> str:
-    """The layer under whose name the products of a layer's inputs are stored: query, key and value
-    read the same inputs, and so do gate and up."""
-    parent, _, last = layer.rpartition(".")
-    return f"{parent}.{_SHARED[last]}" if last in _SHARED else layer
+def input_owner(name: str) -> str:
+    """The first of the layers that read the same inputs: query for key and value, gate for up."""
+    parent, _, last = name.rpartition(".")
+    return f"{parent}.{_OWNERS[last]}" if last in _OWNERS else name
 
 
 def upper_triangle(matrix: NDArray[np.floating]) -> Array:
@@ -92,7 +91,7 @@ def hessian_shapes(inputs: Mapping[str, int]) -> dict[str, tuple[int]]:
     return {
         f"{name}{_SUFFIX}": (size * (size + 1) // 2,)
         for name, size in inputs.items()
-        if shared_input(name) == name
+        if input_owner(name) == name
     }
 
 

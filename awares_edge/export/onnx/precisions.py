@@ -13,7 +13,7 @@ from awares_edge.checkpoint.names import EMBEDDING
 from awares_edge.errors import ExportError
 from awares_edge.export.graph.quantize import Float
 from awares_edge.export.graph.weights import FP16, FP32, WeightFormat
-from awares_edge.export.hessians import Hessian, shared_input
+from awares_edge.export.hessians import Hessian, input_owner
 from awares_edge.export.measured import layer_name
 from awares_edge.export.onnx.formats import BlockInt4, DynamicInt8
 
@@ -97,14 +97,14 @@ class Formats:
         self._hessians: Mapping[str, Hessian] = {}
 
     def vision(self, name: str, shape: tuple[int, int]) -> WeightFormat:
-        return self._format(name, self._kept(name) or self.precision.vision, shape)
+        return self._format(self._kept(name) or self.precision.vision, name, shape)
 
     def text(self, name: str, shape: tuple[int, int]) -> WeightFormat:
-        return self._format(name, self._kept(name) or self.precision.text, shape)
+        return self._format(self._kept(name) or self.precision.text, name, shape)
 
     def few(self, name: str, shape: tuple[int, int]) -> WeightFormat:
         kind = self._kept(name) or self.precision.few or self.precision.text
-        return self._format(name, kind, shape)
+        return self._format(kind, name, shape)
 
     def every(self, name: str, shape: tuple[int, int]) -> list[WeightFormat]:
         """Each format in which a matrix is stored."""
@@ -120,7 +120,7 @@ class Formats:
         but fp32."""
         kept = self._kept(name)
         kinds = [kept] if kept else [n for n in FORMATS if n != "fp32"]
-        return {kind: self._format(name, kind, shape) for kind in kinds}
+        return {kind: self._format(kind, name, shape) for kind in kinds}
 
     def use(self, mix: Mapping[str, str]) -> None:
         """Store matrices as a mix says, by name ("a.weight+b.weight"), after what `keep` says."""
@@ -157,14 +157,14 @@ class Formats:
                 found = found or kept
         return found
 
-    def _format(self, name: str, kind: str, shape: tuple[int, int]) -> WeightFormat:
+    def _format(self, kind: str, name: str, shape: tuple[int, int]) -> WeightFormat:
         if kind in _FLOATS:
             return Float(_FLOATS[kind])
         if kind == "int4":
             block = next((b for b in (128, 64, 32) if b <= self._block and shape[1] % b == 0), 0)
             if block:
                 first = layer_name(name.split("+")[0])
-                return BlockInt4(block, self._hessians.get(shared_input(first)))
+                return BlockInt4(block, self._hessians.get(input_owner(first)))
             if self.precision.gpu:
                 return Float(FP16)
         return self._int8
