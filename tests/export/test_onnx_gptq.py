@@ -9,10 +9,11 @@ from PIL import Image
 
 pytest.importorskip("torch")
 
+from awares_edge import extras
 from awares_edge.calibration.questions import CalibrationQuestion
 from awares_edge.calibration.weights import measure_weights
 from awares_edge.checkpoint import Checkpoint
-from awares_edge.errors import ExportError
+from awares_edge.errors import ExportError, RuntimeUnavailable
 from awares_edge.export import OnnxFormat, export_checkpoint
 from awares_edge.export.graph.weights import Matrix
 from awares_edge.export.measured import drift_layers, layer_name, read_measured
@@ -137,6 +138,16 @@ def test_int8_has_no_use_for_it(export):
     assert "gptq" not in with_.manifest.provenance
     names = ("text.data", "vision.data")
     assert all(with_.path(n).read_bytes() == without.path(n).read_bytes() for n in names)
+
+
+def test_a_missing_package_is_named_before_the_work(export, monkeypatch):
+    """Only where GPTQ is used: other exports do without it."""
+    find = extras.find_spec
+    monkeypatch.setattr(extras, "find_spec", lambda n: None if n == "threadpoolctl" else find(n))
+    with pytest.raises(RuntimeUnavailable, match=r"GPTQ needs threadpoolctl: pip install"):
+        export("int4", "with")
+    export("int8", "with")
+    export("int4", "without")
 
 
 def test_hessians_follow_the_folded_scales(checkpoint, measured):

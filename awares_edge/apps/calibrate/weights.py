@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 _GPTQ_LIMIT = 4096
 _NEEDS = dict.fromkeys(("torch", "transformers", "safetensors"), "awares-edge[torch]")
+_QUANTIZING = dict.fromkeys(("onnx", "threadpoolctl"), "awares-edge[export]")
 
 EPILOG = """
 Examples:
@@ -112,7 +113,7 @@ def measure(
     check_output(output)
     if gptq_limit is not None and not gptq:
         raise InputError("--gptq-limit is for --gptq: give both, or leave it out")
-    require("calibration", _NEEDS)
+    require("calibration", _NEEDS | (_QUANTIZING if sensitivity else {}))
     check_adapter(adapter, adapter_revision)
     from awares_edge.calibration.hessians import too_wide
     from awares_edge.calibration.questions import read_questions, synthetic_questions

@@ -34,6 +34,7 @@ from awares_edge.export.measured import Measured, layer_name
 from awares_edge.export.onnx.budget import MB, fit_mix
 from awares_edge.export.onnx.dialect import OnnxBuilder, OnnxText, OnnxVision
 from awares_edge.export.onnx.formats import BlockInt4
+from awares_edge.export.onnx.gptq import require_gptq
 from awares_edge.export.onnx.precisions import Formats
 from awares_edge.export.smoothing import smooth
 from awares_edge.export.smoothing.sites import find_sites
@@ -119,6 +120,8 @@ def _calibrate(
         smoothed = smooth(weights, spec, measured, formats.every)
     formats.compensate(smoothed.measured.hessians)
     facts = {**smoothed.facts(kept), **_gptq_facts(spec, weights, formats)}
+    if "gptq" in facts:
+        require_gptq()
     if mix:
         counts = Counter(mix.values()).most_common()
         facts["mix"] = ", ".join(f"{count} {kind}" for kind, count in counts)

@@ -34,7 +34,7 @@ class OnnxFormat(ExportFormat):
 
     name: ClassVar[str] = "onnx"
     runtime: ClassVar[str] = "onnx"
-    needs: ClassVar[tuple[str, ...]] = ("onnx", "threadpoolctl")
+    needs: ClassVar[tuple[str, ...]] = ("onnx",)
     extra: ClassVar[str] = "export"
 
     precision: Literal["fp32", "fp16", "int8", "int4", "int8+int4", "int4-fp16", "mixed"] = "fp32"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeAlias
@@ -14,7 +15,6 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto
-from threadpoolctl import threadpool_limits
 
 from awares_edge.checkpoint.tensorfile import Array
 from awares_edge.export.graph.builder import Builder
@@ -22,7 +22,7 @@ from awares_edge.export.graph.quantize import onnx_dtype, scale_rows, to_integer
 from awares_edge.export.graph.weights import FP32, Matrix, Rounding, TensorType
 from awares_edge.export.hessians import Hessian
 from awares_edge.export.onnx.blocks import fit_int4
-from awares_edge.export.onnx.gptq import compensation, quantize
+from awares_edge.export.onnx.gptq import compensation, one_blas_thread, quantize
 from awares_edge.runtimes.threads import cores
 
 _MICROSOFT = "com.microsoft"
@@ -154,12 +154,13 @@ class BlockInt4:
     def _rounded(self, pieces: Iterable[Array], inner: int) -> Iterator[Rounded]:
         """Pieces of rows rounded, in order."""
         fit, step = partial(_fit, self.block), max(1, _FIT_NUMBERS // inner)
+        limits: AbstractContextManager[object] = nullcontext()
         if self.hessian is not None:
+            limits = one_blas_thread()
             upper = compensation(self.hessian).astype(np.float32)
             fit, step = partial(quantize, compensate=upper, block=self.block), _GPTQ_ROWS
-        # numpy lets go of the interpreter's lock: threads compute at the same time. Those of its
-        # matrix products would only wait for each other beside them.
-        with threadpool_limits(1, "blas"), ThreadPoolExecutor(cores()) as pool:
+        # numpy lets go of the interpreter's lock: threads compute at the same time.
+        with limits, ThreadPoolExecutor(cores()) as pool:
             for piece in pieces:
                 parts = [piece[start : start + step] for start in range(0, len(piece), step)]
                 yield from pool.map(fit, parts)

@@ -11,12 +11,15 @@ wants the whole matrix at once.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
+
 import numpy as np
 from numpy.typing import NDArray
 
 from awares_edge.errors import ExportError
 from awares_edge.export.hessians import Hessian
 from awares_edge.export.onnx.blocks import fit_int4
+from awares_edge.extras import require
 
 DAMPING = 0.03
 """Share of the mean of the diagonal that is added to it; inputs that were never seen are then
@@ -83,3 +86,20 @@ def quantize(
             errors[i + 1 :] -= np.multiply.outer(later, errors[i])
         left[stop:] -= compensate[start:stop, stop:].T @ errors
     return values.T, scales.T
+
+
+def require_gptq() -> None:
+    """
+    Raises:
+        RuntimeUnavailable: a package is missing; the message says how to install it.
+    """
+    require("GPTQ", {"threadpoolctl": "awares-edge[export]"})
+
+
+def one_blas_thread() -> AbstractContextManager[object]:
+    """numpy's products without threads of their own, which would only wait for each other beside
+    those that call `quantize`."""
+    from threadpoolctl import threadpool_limits
+
+    limits: AbstractContextManager[object] = threadpool_limits(1, "blas")
+    return limits
