@@ -9,6 +9,8 @@ One safetensors file. For each matrix three float32 tensors [in], by its name wi
 With `--sensitivity` also `NAME.drift` [2]: how far the logits of decisions move where this matrix
 alone is stored in int8, in int4. Joined matrices have one, under the name of the first.
 
+With `--gptq` also `NAME.hessian`: see `export.hessians`.
+
 The inputs of joined matrices (query, key and value; gate and up) are the same, and each is there
 under its own name. A tied head is stored under the embedding's name.
 """
@@ -26,6 +28,12 @@ from awares_edge.checkpoint.names import EMBEDDING, expected_shapes
 from awares_edge.checkpoint.safetensors_header import read_described
 from awares_edge.checkpoint.tensorfile import Array, Stored
 from awares_edge.errors import CheckpointError, ExportError, InputError
+from awares_edge.export.hessians import (
+    Hessian,
+    hessian_shapes,
+    hessian_tensors,
+    stored_hessians,
+)
 from awares_edge.files import whole_file
 from awares_edge.schema import Limits, Text, Whole, read_dataclass
 from awares_edge.spec import ModelSpec
@@ -97,11 +105,14 @@ class Measured:
         drifts: by that name (the first of joined matrices) and format (`DRIFT_FORMATS`): mean
             squared difference of decisions' logits over their variance, where this matrix alone is
             quantized. Empty where it was not measured.
+        hessians: by the name of the first matrix that reads the inputs: what GPTQ needs. Empty
+            where it was not measured; wide inputs may be missing.
     """
 
     origin: Origin
     inputs: Mapping[str, Inputs] = field(repr=False)
     drifts: Mapping[str, Mapping[str, float]] = field(default_factory=dict, repr=False)
+    hessians: Mapping[str, Hessian] = field(default_factory=dict, repr=False)
 
     def save(self, path: Path) -> None:
         """Write the file, whole or not at all.
@@ -119,6 +130,7 @@ class Measured:
         for name, drifts in self.drifts.items():
             values = [drifts[one] for one in DRIFT_FORMATS]
             tensors[f"{name}.drift"] = np.array(values, np.float32)
+        tensors |= hessian_tensors(self.hessians)
         origin = {key: str(getattr(self.origin, key)) for key in _LIMITS}
         with whole_file(path) as file:
             file.write(save(tensors, {"format": _FORMAT, "version": _VERSION, **origin}))
@@ -166,11 +178,15 @@ def read_measured(path: Path, spec: ModelSpec) -> Measured:
     drifts = {f"{name}.drift": (len(DRIFT_FORMATS),) for name in drift_layers(spec)}
     if stored.keys() & drifts.keys():
         expected |= drifts
+    hessians = hessian_shapes(lengths)
+    expected |= {name: hessians[name] for name in stored.keys() & hessians.keys()}
     if {name: tensor.shape for name, tensor in stored.items()} != expected:
         raise ExportError(f"{path} was measured on another model: measure it on this checkpoint")
     inputs = {name: _read_inputs(path, stored, name) for name in lengths}
     found = {name: _read_drifts(path, stored, name) for name in drift_layers(spec)}
-    return Measured(origin, inputs, found if stored.keys() & drifts.keys() else {})
+    squares = {name: one.square for name, one in inputs.items()}
+    products = stored_hessians(path, stored, squares)
+    return Measured(origin, inputs, found if stored.keys() & drifts.keys() else {}, products)
 
 
 def require_same(measured: Measured, path: Path, checkpoint: str) -> None:

@@ -1,6 +1,7 @@
 """What one quantized matrix does to decisions, in torch as onnxruntime would compute it."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -91,6 +92,21 @@ def test_every_matrix_is_measured(tmp_path, monkeypatch):
     # Equal where no 4-bit block divides the rows, so that int8 takes its place.
     assert (values[:, 1] >= values[:, 0]).all()
     assert (values[:, 1] > 3 * values[:, 0]).mean() > 0.5
+
+
+def test_with_hessians_4_bits_move_decisions_less(tmp_path, monkeypatch):
+    """Their numbers are chosen by GPTQ here as in an export."""
+    monkeypatch.setattr(sensitivity, "QUESTIONS", 4)
+    checkpoint = make_checkpoint(tmp_path / "c", "wide")
+    measured = measure_weights(checkpoint, QUESTIONS, hessian_limit=128)
+    ours, others = (
+        measure_drifts(checkpoint, QUESTIONS, one).drifts
+        for one in (measured, replace(measured, hessians={}))
+    )
+    gains = [ours[name]["int4"] / others[name]["int4"] for name in measured.hessians]
+    assert len(gains) > 4
+    assert np.median(gains) < 0.8
+    assert all(ours[name]["int8"] == others[name]["int8"] for name in ours)
 
 
 def test_the_command(tmp_path, capsys, monkeypatch):

@@ -25,8 +25,8 @@ class OnnxFormat(ExportFormat):
         precision: of the weights. At int8, int4 and int8+int4 the device, a CPU, quantizes the
             inputs of int8 layers by itself. fp16 and int4-fp16 (4-bit language model, fp16 vision)
             are for GPUs.
-        calibration: where given, outliers are smoothed, and layers that would still lose too much
-            are stored in fp16.
+        calibration: where given, outliers are smoothed, layers that would still lose too much are
+            stored in fp16, and 4-bit numbers chosen by GPTQ where its Hessians were measured.
         keep: exceptions, each "PATTERN=FORMAT"; the first that matches a layer's name wins.
         block: inputs of a 4-bit block.
         seven_bit: keep int8 weights within 64.
