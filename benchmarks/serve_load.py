@@ -37,7 +37,7 @@ sys.path.insert(0, str(ROOT))
 import awares_edge  # noqa: E402
 from awares_edge.api import scripted  # noqa: E402
 from awares_edge.controller import Model  # noqa: E402
-from awares_edge.httpd.loop import listen  # noqa: E402
+from awares_edge.httpd.loop import listen, run_server  # noqa: E402
 from awares_edge.protocol.tokenizer import TextTokenizer  # noqa: E402
 from awares_edge.runtimes.base import EncodedImage, ImagePart, Logits, Piece  # noqa: E402
 from awares_edge.runtimes.null import NullRuntime, NullSession  # noqa: E402
@@ -184,7 +184,7 @@ def server(model: Model, clients: int) -> Iterator[int]:
     """A server in a thread; its port."""
     bound = listen("127.0.0.1", 0)
     running = make_server(model, ServeOptions(waiting=2 * clients))
-    thread = threading.Thread(target=lambda: asyncio.run(running.serve(sockets=[bound])))
+    thread = threading.Thread(target=run_server, args=(running, bound))
     port = bound.getsockname()[1]
     thread.start()
     while not running.started:

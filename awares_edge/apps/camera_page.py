@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from awares_edge.camera.web.models import ModelChoices
 
 _EXTRA = "awares-edge[camera]"
-_PAGE = dict.fromkeys(("starlette", "uvicorn"), _EXTRA)
+_PAGE = dict.fromkeys(("starlette", "uvicorn", "httptools"), _EXTRA)
 _LAN = dict.fromkeys(("cryptography", "segno"), _EXTRA)
 
 

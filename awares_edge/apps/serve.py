@@ -41,7 +41,7 @@ Examples:
 
 TOKEN = "AWARES_EDGE_TOKEN"
 NEEDS = dict.fromkeys(
-    ("fastapi", "uvicorn", "llguidance", "prometheus_client"), "awares-edge[serve]"
+    ("fastapi", "uvicorn", "httptools", "llguidance", "prometheus_client"), "awares-edge[serve]"
 )
 _MIB = 1 << 20
 

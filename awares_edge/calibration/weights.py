@@ -1,7 +1,8 @@
 """Statistics of what goes into each matrix, measured on two-turn questions.
 
 One file serves every export: ranges of inputs (TensorRT's w8a8 and fp8), scales that smooth
-outliers away (int8 and int4), importance matrices (GGUF); see `export.measured`.
+outliers away (int8 and int4), products of inputs (GPTQ), importance matrices (GGUF); see
+`export.measured`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from awares_edge.calibration.hessians import Hessians
 from awares_edge.calibration.observe import observe
 from awares_edge.calibration.questions import CalibrationQuestion
 from awares_edge.checkpoint.checkpoint import Checkpoint
@@ -19,12 +21,12 @@ from awares_edge.checkpoint.fingerprint import fingerprint
 from awares_edge.checkpoint.lora import Adapter
 from awares_edge.errors import CheckpointError, InputError
 from awares_edge.export import histogram
+from awares_edge.export.hessians import input_owner
 from awares_edge.export.measured import (
     LEAST_QUESTIONS,
     Inputs,
     Measured,
     Origin,
-    input_owner,
     measured_layers,
 )
 
@@ -93,6 +95,7 @@ def measure_weights(
     name: str | None = None,
     protocol: str | None = None,
     device: str | None = None,
+    hessian_limit: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> Measured:
     """Ask every question of a checkpoint and note what goes into each of its matrices.
@@ -102,6 +105,7 @@ def measure_weights(
     Args:
         dataset: what the questions are, for people.
         name: of the checkpoint; None for its folder's.
+        hessian_limit: most inputs of a matrix whose Hessian is measured, for GPTQ; 0 for none.
         progress: called with how many questions are done.
 
     Raises:
@@ -115,13 +119,19 @@ def measure_weights(
         )
     base = Checkpoint.open(checkpoint, name=name)
     added = None if adapter is None else Adapter.open(adapter, base)
-    statistics = Statistics()
+    statistics, hessians = Statistics(), Hessians(hessian_limit)
+
+    def note(name: str, inputs: NDArray[np.float32]) -> None:
+        statistics.add(name, inputs)
+        hessians.add(name, inputs)
+
     zoomed = observe(
-        *(base, questions, statistics.add),
+        *(base, questions, note),
         adapter=added,
         protocol=protocol,
         device=device,
         progress=progress,
     )
     origin = Origin(fingerprint(base, added), base.spec.name, dataset, len(questions), zoomed)
-    return Measured(origin, {name: statistics.inputs(name) for name in measured_layers(base.spec)})
+    inputs = {name: statistics.inputs(name) for name in measured_layers(base.spec)}
+    return Measured(origin, inputs, hessians=hessians.take())

@@ -14,6 +14,8 @@ and for each matrix whose inputs no earlier one reads (not k, v and up) a float1
 With `--sensitivity` also `NAME.drift` [2]: how far the logits of decisions move where this matrix
 alone is stored in int8, in int4. Joined matrices have one, under the name of the first.
 
+With `--gptq` also `NAME.hessian`: see `export.hessians`.
+
 The inputs of joined matrices (query, key and value; gate and up) are the same, and each is there
 under its own name. A tied head is stored under the embedding's name.
 """
@@ -31,6 +33,13 @@ from awares_edge.checkpoint.names import EMBEDDING, expected_shapes
 from awares_edge.checkpoint.safetensors_header import read_described
 from awares_edge.checkpoint.tensorfile import Array, Stored
 from awares_edge.errors import CheckpointError, ExportError, InputError
+from awares_edge.export.hessians import (
+    Hessian,
+    hessian_shapes,
+    hessian_tensors,
+    input_owner,
+    stored_hessians,
+)
 from awares_edge.export.histogram import BINS, belong
 from awares_edge.files import whole_file
 from awares_edge.schema import Limits, Text, Whole, read_dataclass
@@ -105,11 +114,14 @@ class Measured:
         drifts: by that name (the first of joined matrices) and format (`DRIFT_FORMATS`): mean
             squared difference of decisions' logits over their variance, where this matrix alone is
             quantized. Empty where it was not measured.
+        hessians: by the name of the first matrix that reads the inputs: what GPTQ needs. Empty
+            where it was not measured; wide inputs may be missing.
     """
 
     origin: Origin
     inputs: Mapping[str, Inputs] = field(repr=False)
     drifts: Mapping[str, Mapping[str, float]] = field(default_factory=dict, repr=False)
+    hessians: Mapping[str, Hessian] = field(default_factory=dict, repr=False)
 
     def save(self, path: Path) -> None:
         """Write the file, whole or not at all.
@@ -130,6 +142,7 @@ class Measured:
         for name, drifts in self.drifts.items():
             values = [drifts[one] for one in DRIFT_FORMATS]
             tensors[f"{name}.drift"] = np.array(values, np.float32)
+        tensors |= hessian_tensors(self.hessians)
         origin = {key: str(getattr(self.origin, key)) for key in _LIMITS}
         with whole_file(path) as file:
             file.write(save(tensors, {"format": _FORMAT, "version": _VERSION, **origin}))
@@ -146,14 +159,6 @@ def measured_layers(spec: ModelSpec) -> dict[str, int]:
     return {
         name.removesuffix(".weight"): shape[1] for name, shape in shapes.items() if len(shape) == 2
     }
-
-
-def input_owner(name: str) -> str:
-    """The first of the layers that read the same inputs: query for key and value, gate for up."""
-    for part, first in ((".k_proj", ".q_proj"), (".v_proj", ".q_proj"), (".up_proj", ".gate_proj")):
-        if name.endswith(part):
-            return name.removesuffix(part) + first
-    return name
 
 
 def drift_layers(spec: ModelSpec) -> list[str]:
@@ -186,6 +191,8 @@ def read_measured(path: Path, spec: ModelSpec) -> Measured:
     drifts = {f"{name}.drift": (len(DRIFT_FORMATS),) for name in drift_layers(spec)}
     if stored.keys() & drifts.keys():
         expected |= drifts
+    hessians = hessian_shapes(lengths)
+    expected |= {name: hessians[name] for name in stored.keys() & hessians.keys()}
     owners = {name: n for name, n in lengths.items() if name == input_owner(name)}
     histograms = {f"{name}.histogram": (n, BINS) for name, n in owners.items()}
     if stored.keys() & histograms.keys():
@@ -194,7 +201,9 @@ def read_measured(path: Path, spec: ModelSpec) -> Measured:
         raise ExportError(f"{path} was measured on another model: measure it on this checkpoint")
     inputs = {name: _read_inputs(path, stored, name) for name in lengths}
     found = {name: _read_drifts(path, stored, name) for name in drift_layers(spec)}
-    return Measured(origin, inputs, found if stored.keys() & drifts.keys() else {})
+    squares = {name: one.square for name, one in inputs.items()}
+    products = stored_hessians(path, stored, squares)
+    return Measured(origin, inputs, found if stored.keys() & drifts.keys() else {}, products)
 
 
 def require_same(measured: Measured, path: Path, checkpoint: str) -> None:

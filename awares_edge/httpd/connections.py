@@ -1,4 +1,4 @@
-"""Connections that send too slowly or are too many, and the end of a server."""
+"""Connections that send too slowly or too much or are too many, and the end of a server."""
 
 from __future__ import annotations
 
@@ -11,43 +11,77 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
+from httptools import HttpParserError
 from uvicorn import Config, Server
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from awares_edge.httpd.limits import MAX_CONNECTIONS, HttpLimits
+from awares_edge.httpd.limits import MAX_CONNECTIONS, MAX_HEADER, HttpLimits
 from awares_edge.httpd.refusals import Refusal
 
 
-class GuardedProtocol(H11Protocol):  # type: ignore[misc]
-    """uvicorn's HTTP/1.1 protocol with what it lacks: a time within which a request's header must
-    have come, and a response be read; a bound on connections; errors in OpenAI's shape.
+class GuardedProtocol(HttpToolsProtocol):  # type: ignore[misc]
+    """uvicorn's HTTP/1.1 protocol with what it lacks: bounds on the size of a header, on the times
+    within which header and body must arrive and a response be read, and on connections; errors in
+    OpenAI's shape. The size of a body is bounded by `guard.read_body`.
 
-    h11 bounds the size of a header; how long a body may take is `guard.read_body`'s.
+    A request that is sent before the answer to the one before is not read: the connection ends with
+    that answer, as RFC 9112 (9.3.2) allows.
     """
 
     limits: ClassVar[HttpLimits]
-    _header_timer: asyncio.TimerHandle | None = None
+    _expected: str | None = None  # the part of a request that a timer runs for
+    _arrival_timer: asyncio.TimerHandle | None = None
     _reader_timer: asyncio.TimerHandle | None = None
+    _in_header = False
+    _advanced = False  # whether a read completed a header, or brought a part of a body
+    _held = 0  # bytes read since then: the parser keeps them, however many
+    _ending = False  # what comes now is dropped
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         if len(self.connections) > MAX_CONNECTIONS:
-            refusal = Refusal(
-                503, "too many connections", kind="server_error", code="too_many_connections"
-            )
-            transport.write(_plain_response(refusal))
-            transport.close()
+            message = "too many connections"
+            self._end(Refusal(503, message, kind="server_error", code="too_many_connections"))
             return
-        self._watch_header()
+        self._watch_arrival()
 
     def data_received(self, data: bytes) -> None:
+        if self._ending:
+            return
+        self._advanced = False
         super().data_received(data)
-        self._watch_header()
+        self._held = 0 if self._advanced else self._held + len(data)
+        if self._held > MAX_HEADER:
+            self._end(_HEADER_TOO_LONG)
+        self._watch_arrival()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_header = True
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._in_header:
+            raise HttpParserError("a trailer, which is not supported")
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        self._in_header, self._advanced = False, True
+        if self._is_answering():
+            raise HttpParserError("a request before the answer to the one before")
+        size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+        if size > MAX_HEADER:
+            self._end(_HEADER_TOO_LONG)
+            raise HttpParserError(str(_HEADER_TOO_LONG))
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._advanced = True
+        super().on_body(body)
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if self.conn.trailing_data[0]:  # the next header has begun already
-            self._watch_header()
+        if self._in_header:  # of the next request
+            self._watch_arrival()
 
     def pause_writing(self) -> None:
         """The client does not read what it is sent."""
@@ -59,26 +93,43 @@ class GuardedProtocol(H11Protocol):  # type: ignore[misc]
         self._stop_reader_timer()
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._stop_timer()
+        self._expect(None)
         self._stop_reader_timer()
         super().connection_lost(error)
 
     def send_400_response(self, msg: str) -> None:
-        if self.cycle is None or self.cycle.response_complete:
-            self.transport.write(_plain_response(Refusal(400, msg, code="invalid_http")))
-        self.transport.close()
+        self._end(Refusal(400, msg, code="invalid_http"))
 
-    def _watch_header(self) -> None:
-        """Let the timer run exactly while a header is expected or incomplete."""
-        if self.cycle is not None and not self.cycle.response_complete:
-            self._stop_timer()
-        elif self._header_timer is None and not self.transport.is_closing():
-            self._header_timer = self.loop.call_later(self.limits.header_seconds, self._too_slow)
+    def _is_answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
 
-    def _stop_timer(self) -> None:
-        if self._header_timer is not None:
-            self._header_timer.cancel()
-            self._header_timer = None
+    def _end(self, refusal: Refusal) -> None:
+        """Close the connection with this as its last response, or after that to a request that is
+        complete."""
+        if self._is_answering() and not self.cycle.more_body:
+            self.cycle.keep_alive = False
+        elif not self._ending and not self.transport.is_closing():
+            self.transport.write(_plain_response(refusal))
+            self.transport.close()
+        self._ending = True
+
+    def _watch_arrival(self) -> None:
+        """Let a timer run exactly while a header or a body is expected or incomplete."""
+        if not self._is_answering():
+            self._expect("header")
+        else:
+            self._expect("body" if self.cycle.more_body else None)
+
+    def _expect(self, part: str | None) -> None:
+        if part == self._expected:
+            return
+        if self._arrival_timer is not None:
+            self._arrival_timer.cancel()
+        self._expected, self._arrival_timer = part, None
+        if part is not None and not self.transport.is_closing():
+            limits = self.limits
+            seconds = limits.header_seconds if part == "header" else limits.body_seconds
+            self._arrival_timer = self.loop.call_later(seconds, self._too_slow)
 
     def _stop_reader_timer(self) -> None:
         if self._reader_timer is not None:
@@ -86,15 +137,18 @@ class GuardedProtocol(H11Protocol):  # type: ignore[misc]
             self._reader_timer = None
 
     def _too_slow(self) -> None:
-        if not self.transport.is_closing():
-            message = "the request's header did not arrive in time"
-            self.transport.write(_plain_response(Refusal(408, message, code="request_timeout")))
-            self.transport.close()
+        message = f"the request's {self._expected} did not arrive in time"
+        self._end(Refusal(408, message, code="request_timeout"))
 
 
 def guarded_protocol(limits: HttpLimits) -> type[GuardedProtocol]:
     """`GuardedProtocol` with these limits: uvicorn takes a class."""
     return type("GuardedProtocol", (GuardedProtocol,), {"limits": limits})
+
+
+_HEADER_TOO_LONG = Refusal(
+    431, f"the request's header has over {MAX_HEADER:,} bytes", code="header_too_long"
+)
 
 
 def _plain_response(refusal: Refusal) -> bytes:

@@ -1,8 +1,10 @@
-"""What is checked before a request is read: who asks, under which name, and how much they send."""
+"""What is checked before a request is read: who asks, under which name, and how much they send.
+
+How long they take is bounded by `connections`.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 import ipaddress
 import re
@@ -12,7 +14,7 @@ from typing import Any
 from starlette.requests import ClientDisconnect, Request
 
 from awares_edge.httpd.limits import HttpLimits
-from awares_edge.httpd.refusals import Refusal
+from awares_edge.httpd.refusals import CLIENT_LEFT, Refusal
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -102,30 +104,24 @@ async def read_body(request: Request, limits: HttpLimits, kind: str = "applicati
             without asking first (text/plain, and what forms send).
 
     Raises:
-        Refusal: it is not said to be of this kind, is too long, or comes too slowly.
+        Refusal: it is not said to be of this kind, is too long, or its client left.
     """
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != kind:
         raise Refusal(415, f"send Content-Type: {kind}", code="unsupported_media_type")
     said = request.headers.get("content-length", "0")
     if said.isdecimal() and int(said[:20]) > _PATIENCE * limits.max_body:
         raise _too_long(limits)
-    try:
-        return await asyncio.wait_for(_read(request, limits), limits.body_seconds)
-    except asyncio.TimeoutError:
-        message = f"the request did not arrive within {limits.body_seconds:g} seconds"
-        raise Refusal(408, message, code="request_timeout", headers=_CLOSE) from None
-    except ClientDisconnect:
-        raise Refusal(400, "the client left before its request was complete") from None
-
-
-async def _read(request: Request, limits: HttpLimits) -> bytes:
     body, length = bytearray(), 0
-    async for piece in request.stream():
-        length += len(piece)
-        if length <= limits.max_body:
-            body += piece
-        elif length > _PATIENCE * limits.max_body:
-            break
+    try:
+        async for piece in request.stream():
+            length += len(piece)
+            if length <= limits.max_body:
+                body += piece
+            elif length > _PATIENCE * limits.max_body:
+                break
+    except ClientDisconnect:
+        message = "the client left, or was too slow, before its request was complete"
+        raise Refusal(CLIENT_LEFT, message) from None
     if length > limits.max_body:
         raise _too_long(limits)
     return bytes(body)

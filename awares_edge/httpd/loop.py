@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import socket
 from collections.abc import Callable
@@ -11,7 +10,7 @@ from typing import Any
 import uvicorn
 
 from awares_edge.httpd.connections import DrainingServer, guarded_protocol
-from awares_edge.httpd.limits import MAX_HEADER, HttpLimits
+from awares_edge.httpd.limits import HttpLimits
 
 _BACKLOG = 128
 
@@ -66,7 +65,6 @@ def server_of(
         proxy_headers=False,
         server_header=False,
         backlog=_BACKLOG,
-        h11_max_incomplete_event_size=MAX_HEADER,
         timeout_keep_alive=30,
         timeout_graceful_shutdown=max(1, round(limits.drain)),
         **config,
@@ -78,4 +76,4 @@ def run_server(server: DrainingServer, bound: socket.socket) -> None:
     """Serve until SIGTERM or Ctrl-C, then finish what is running."""
     # asyncio warns of every write to a client that has just left.
     logging.getLogger("asyncio").setLevel(logging.ERROR)
-    asyncio.run(server.serve(sockets=[bound]))
+    server.run(sockets=[bound])

@@ -11,6 +11,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -25,6 +26,7 @@ from awares_edge.serve.chat import Chat
 from awares_edge.serve.options import ServeOptions
 from awares_edge.serve.requests import ChatRequest
 
+_CHAT = "/v1/chat/completions"
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _NAME = {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}
 _HTTP_KINDS = {404: "no such path", 405: "this path has another method"}
@@ -54,6 +56,7 @@ def create_app(model: Model, options: ServeOptions) -> Any:
         lifespan=lifespan,
         redirect_slashes=False,
     )
+    app.router.route_class = _PlainRoute
     routes = _Routes(model, options, chat)
     for path, method, answer in routes.all():
         app.add_api_route(
@@ -71,6 +74,14 @@ def create_app(model: Model, options: ServeOptions) -> Any:
     app.openapi = lambda: _describe(app)
     guarded = Guard(app, options)
     return _Application(guarded, chat)
+
+
+class _PlainRoute(APIRoute):  # type: ignore[misc]
+    """A route that takes a request and returns a response. FastAPI's own looks for parameters and
+    dependencies at each request, and these have none."""
+
+    def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:
+        return self.endpoint  # type: ignore[no-any-return]
 
 
 class _Application:
@@ -100,7 +111,7 @@ class _Routes:
 
     def all(self) -> list[tuple[str, str, Callable[[Request], Awaitable[Response]]]]:
         return [
-            ("/v1/chat/completions", "POST", self.chat),
+            (_CHAT, "POST", self.chat),
             ("/v1/models", "GET", self.models),
             ("/v1/models/{name:path}", "GET", self.model),
             ("/props", "GET", self.props),
@@ -174,7 +185,7 @@ def _counted(
             response = await answer(request)
         except (AwaresError, MemoryError) as error:
             response = as_refusal(error).response()
-        if request.url.path == "/v1/chat/completions":
+        if request.scope["path"] == _CHAT:
             chat.metrics.request(response.status_code)
         return response
 
@@ -201,7 +212,7 @@ def _describe(app: Any) -> dict[str, Any]:
             {**parts, "ChatRequest": schema}
         )
         body = {"$ref": "#/components/schemas/ChatRequest"}
-        document["paths"]["/v1/chat/completions"]["post"]["requestBody"] = {
+        document["paths"][_CHAT]["post"]["requestBody"] = {
             "required": True,
             "content": {"application/json": {"schema": body}},
         }

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -31,6 +31,8 @@ from awares_edge.serve.options import MAX_ARRIVING, ServeOptions
 from awares_edge.serve.requests import ChatRequest, read_request
 from awares_edge.serve.shown import CALL_TOKENS, Shown, shortener
 from awares_edge.serve.worker import Answered, Question, Worker
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +106,10 @@ class Chat:
         if not conversation.images:
             return self._without_picture(asked)
         question = self._question(asked, arrived)
-        async with _while_connected(http, question):
-            if request.stream:
-                return await self._streamed(asked, question)
-            answered = await asyncio.shield(await self._worker.start(question))
-            return self._whole(asked, question, answered)
+        if request.stream:
+            return await self._streamed(http, asked, question)
+        future = self._worker.start(question)
+        return self._whole(asked, question, await _while_connected(http, future, future))
 
     def close(self) -> None:
         """Cancel questions that still run, and give all memory back. Closing twice is allowed."""
@@ -145,10 +146,13 @@ class Chat:
         body = replies.completion(asked.head, text, finish, usage, more, thought)
         return json_response(body)
 
-    async def _streamed(self, asked: _Asked, question: Question) -> Response:
+    async def _streamed(self, http: Request, asked: _Asked, question: Question) -> Response:
         """Wait for the first piece, so that whatever fails before it has its own HTTP status."""
-        pieces = self._pieces(asked, question)
-        first = await anext(pieces)
+        events: asyncio.Queue[Event | None] = asyncio.Queue()
+        future = self._worker.start(question, events.put_nowait)
+        future.add_done_callback(lambda _: events.put_nowait(None))
+        pieces = self._pieces(asked, question, events, future)
+        first = await _while_connected(http, future, anext(pieces))
 
         async def body() -> AsyncIterator[bytes]:
             try:
@@ -156,15 +160,18 @@ class Chat:
                 async for piece in pieces:
                     yield piece
             finally:  # the client may have left
-                question.cancel.set()
+                await pieces.aclose()
 
         headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
         return StreamingResponse(body(), headers=headers, media_type="text/event-stream")
 
-    async def _pieces(self, asked: _Asked, question: Question) -> AsyncGenerator[bytes, None]:
-        events: asyncio.Queue[Event | None] = asyncio.Queue()
-        future = await self._worker.start(question, events.put_nowait)
-        future.add_done_callback(lambda _: events.put_nowait(None))
+    async def _pieces(
+        self,
+        asked: _Asked,
+        question: Question,
+        events: asyncio.Queue[Event | None],
+        future: asyncio.Future[Answered],
+    ) -> AsyncGenerator[bytes, None]:
         opening = replies.sse(_opening(asked.head))
         try:
             while (event := await events.get()) is not None:
@@ -179,7 +186,7 @@ class Chat:
             yield replies.sse(as_refusal(error).body())
             return
         finally:
-            question.cancel.set()
+            future.cancel()
         self._count(question, answered)
         yield opening + self._ending(asked, answered)
 
@@ -237,29 +244,22 @@ def _opening(head: replies.Heading) -> dict[str, Any]:
     return replies.chunk(head, {"role": "assistant", "content": ""})
 
 
-@asynccontextmanager
-async def _while_connected(http: Request, question: Question) -> AsyncIterator[None]:
-    """Give the question up as soon as its client leaves, even if it only waits for a slot."""
-    task = asyncio.current_task()
-    assert task is not None
-    left = False
+async def _while_connected(
+    http: Request, future: asyncio.Future[Answered], wanted: Awaitable[_T]
+) -> _T:
+    """What is wanted. A client that leaves cancels the future, which gives its question up."""
 
     async def watch() -> None:
-        nonlocal left
         while (await http.receive())["type"] != "http.disconnect":
             pass
-        left = True
-        task.cancel()
+        future.cancel()
 
     watching = asyncio.create_task(watch())
     try:
-        yield
+        return await wanted
     except asyncio.CancelledError:
-        question.cancel.set()
-        if not left:  # the server stops
+        if not watching.done():  # the server stops
             raise
-        if hasattr(task, "uncancel"):  # Python 3.11
-            task.uncancel()
         raise Refusal(CLIENT_LEFT, "the client left", kind="server_error") from None
     finally:
         watching.cancel()

@@ -139,7 +139,8 @@ class ChatRequest(_Body):
     tools: list[Any] | None = None
     tool_choice: Any = None
     functions: list[Any] | None = None
-    awares: Asking = Asking()
+    # A plain default would be copied deeply for each request.
+    awares: Annotated[Asking, Field(default_factory=Asking)]
 
     @property
     def stops(self) -> tuple[str, ...]:

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
+import threading
 from collections import deque
+from typing import Generic, TypeVar
 
 from awares_edge.httpd.refusals import Refusal
 
+Item = TypeVar("Item")
 
-class Slots:
-    """First come, first served. Belongs to one event loop.
+
+class Slots(Generic[Item]):
+    """First come, first served. Any thread may call it.
+
+    A thread that has a slot asks for the `next` item itself, so that nothing lies between the end
+    of one and the start of the next.
 
     Args:
-        parallel: questions that run at the same time.
-        most_waiting: questions that may wait.
+        parallel: items that run at the same time.
+        most_waiting: items that may wait.
 
     Attributes:
-        running: questions that have a slot.
+        running: items that have a slot.
     """
 
     def __init__(self, parallel: int, most_waiting: int) -> None:
         self._parallel, self._most_waiting = parallel, most_waiting
-        self._queue: deque[asyncio.Future[None]] = deque()
+        self._queue: deque[Item] = deque()
+        self._lock = threading.Lock()
         self._seconds = 1.0
         self.running = 0
 
@@ -30,57 +37,42 @@ class Slots:
     def waiting(self) -> int:
         return len(self._queue)
 
-    async def acquire(self, seconds: float) -> None:
-        """Wait for a slot; whoever gets one must `release` it.
-
-        Args:
-            seconds: to wait at most.
+    def enter(self, item: Item) -> bool:
+        """Whether the item has a slot at once; otherwise it waits until `next` returns it.
 
         Raises:
-            Refusal: 429, too many wait already, or this one has waited long enough.
+            Refusal: 429, too many wait already.
         """
-        if self.running < self._parallel:
-            self.running += 1
-            return
-        if self.waiting >= self._most_waiting:
-            raise self.full()
-        turn = asyncio.get_running_loop().create_future()
-        self._queue.append(turn)
-        timer = turn.get_loop().call_later(max(seconds, 0.0), self._expire, turn)
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if not turn.cancelled():  # its turn came at the same moment
-                self._hand_on()
-            elif turn in self._queue:
-                self._queue.remove(turn)
-            raise
-        finally:
-            timer.cancel()
+        with self._lock:
+            if self.running < self._parallel:
+                self.running += 1
+                return True
+            if self.waiting >= self._most_waiting:
+                raise self.full()
+            self._queue.append(item)
+            return False
 
-    def release(self, seconds: float) -> None:
-        """Give a slot back.
+    def next(self, seconds: float) -> Item | None:
+        """The item that has waited longest: it takes the slot over. None gives the slot back.
 
         Args:
-            seconds: for which it was used: what a Retry-After is estimated from.
+            seconds: for which the slot was used: what a Retry-After is estimated from.
         """
-        self._seconds += 0.2 * (seconds - self._seconds)
-        self._hand_on()
+        with self._lock:
+            self._seconds += 0.2 * (seconds - self._seconds)
+            if self._queue:
+                return self._queue.popleft()
+            self.running -= 1
+            return None
 
-    def _hand_on(self) -> None:
-        """To the one who has waited longest. It does not count as free in between, so that nobody
-        overtakes."""
-        while self._queue:
-            turn = self._queue.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                return
-        self.running -= 1
-
-    def _expire(self, turn: asyncio.Future[None]) -> None:
-        if not turn.done():
-            self._queue.remove(turn)
-            turn.set_exception(self.full())
+    def leave(self, item: Item) -> bool:
+        """Forget an item that waits. Whether it did: it may be running, or have ended."""
+        with self._lock:
+            try:
+                self._queue.remove(item)
+            except ValueError:
+                return False
+            return True
 
     def full(self) -> Refusal:
         """429, with a guess at when it is worth trying again."""

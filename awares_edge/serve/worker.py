@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from time import perf_counter
+from typing import Any
 
 from awares_edge.controller import (
     Answer,
@@ -49,6 +50,31 @@ class Answered:
     cells: tuple[Box, ...]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Job:
+    """A question on its way to a thread, and what waits for its answer in the event loop."""
+
+    question: Question
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[Answered]
+    on_event: Callable[[Event], None] | None
+
+    def notify(self, event: Event) -> None:
+        """Hand an event from a thread to the event loop."""
+        if self.on_event is not None:
+            self.loop.call_soon_threadsafe(self.on_event, event)
+
+    def succeed(self, answered: Answered) -> None:
+        self.loop.call_soon_threadsafe(self._settle, self.future.set_result, answered)
+
+    def fail(self, error: BaseException) -> None:
+        self.loop.call_soon_threadsafe(self._settle, self.future.set_exception, error)
+
+    def _settle(self, settle: Callable[[Any], None], outcome: Any) -> None:
+        if not self.future.done():  # or nobody waits for it any more
+            settle(outcome)
+
+
 class Worker:
     """Computes questions about one model, in the order in which they came.
 
@@ -67,45 +93,77 @@ class Worker:
             saved=SavedPictures.of(model, options),
         )
         self._threads = ThreadPoolExecutor(options.parallel, thread_name_prefix="question")
-        self.slots = Slots(options.parallel, options.waiting)
-        self._cancels: set[threading.Event] = set()
+        self.slots: Slots[_Job] = Slots(options.parallel, options.waiting)
+        self._jobs: set[_Job] = set()
 
-    async def start(
+    def start(
         self, question: Question, on_event: Callable[[Event], None] | None = None
     ) -> asyncio.Future[Answered]:
-        """Wait for a slot, and begin to compute on a thread. The slot is free again when the
-        thread is, whoever still waits for the answer; `question.cancel` makes that soon.
+        """Put a question into the queue. Call it in the event loop.
 
         Args:
             on_event: called in the event loop with each text and crop request.
 
+        Returns:
+            its answer. Cancel it to give the question up: one that waits is forgotten, one that is
+            being computed ends soon, and its slot is free when its thread is.
+
         Raises:
-            Refusal: the queue is full, or the question has waited too long.
+            Refusal: the queue is full. The future gets the same if the question waits too long.
         """
-        await self.slots.acquire(self._left(question))
         loop = asyncio.get_running_loop()
-        started = perf_counter()
-        notify = None if on_event is None else _Notifier(loop, on_event)
-        future = loop.run_in_executor(self._threads, self._compute, question, notify)
-        self._cancels.add(question.cancel)
+        job = _Job(question, loop, loop.create_future(), on_event)
+        if self.slots.enter(job):
+            self._threads.submit(self._run, job)
+        timer = loop.call_later(self._left(question), self._expire, job)
+        self._jobs.add(job)
 
-        def finished(done: asyncio.Future[Answered]) -> None:
-            self._cancels.discard(question.cancel)
-            self.slots.release(perf_counter() - started)
-            if not done.cancelled():
-                done.exception()  # or asyncio warns where nobody waits for it any more
+        def ended(_: asyncio.Future[Answered]) -> None:
+            timer.cancel()
+            self._jobs.discard(job)
+            if job.future.cancelled():
+                question.cancel.set()
+                self.slots.leave(job)
+            else:
+                job.future.exception()  # or asyncio warns where nobody waits for it any more
 
-        future.add_done_callback(finished)
-        return future
+        job.future.add_done_callback(ended)
+        return job.future
 
     def close(self) -> None:
-        """Cancel what runs, wait for the threads, then close the kept pictures."""
-        for cancel in self._cancels:
-            cancel.set()
+        """Cancel all questions, wait for the threads, then close the kept pictures."""
+        for job in tuple(self._jobs):
+            self.slots.leave(job)
+            job.question.cancel.set()
+            job.future.cancel()
         self._threads.shutdown(wait=True)
         self.store.close()
 
-    def _compute(self, question: Question, notify: _Notifier | None) -> Answered:
+    def _expire(self, job: _Job) -> None:
+        if self.slots.leave(job) and not job.future.done():
+            job.future.set_exception(self.slots.full())
+
+    def _run(self, job: _Job | None) -> None:
+        """Answer questions on a thread, one after the other, until none waits."""
+        while job is not None:
+            job = self._answer(job)
+
+    def _answer(self, job: _Job) -> _Job | None:
+        """Answer one question; the next one, which takes its slot over. The slot goes first:
+        whoever has an answer may ask again at once."""
+        started = perf_counter()
+        try:
+            answered = self._compute(job)
+        except BaseException as error:
+            following = self.slots.next(perf_counter() - started)
+            job.fail(error)
+        else:
+            following = self.slots.next(perf_counter() - started)
+            job.succeed(answered)
+        return following
+
+    def _compute(self, job: _Job) -> Answered:
+        question = job.question
         options = question.ask(max(self._left(question), 1e-3), question.cancel)
         arrived, pieces = question.pace.arrived, question.pace.pieces
         images = question.images
@@ -121,8 +179,7 @@ class Worker:
                 elif isinstance(event, Answer):
                     answer = event
                     continue
-                if notify is not None:
-                    notify(event)
+                job.notify(event)
             assert answer is not None
             # Only now is the picture rewound, and fit for another question.
             self.store.answered(kept, answer)
@@ -131,14 +188,3 @@ class Worker:
     def _left(self, question: Question) -> float:
         """Seconds that a question still has."""
         return self._options.timeout - (perf_counter() - question.pace.arrived)
-
-
-@dataclass(frozen=True, slots=True)
-class _Notifier:
-    """Hands events from a thread to the event loop."""
-
-    loop: asyncio.AbstractEventLoop
-    on_event: Callable[[Event], None]
-
-    def __call__(self, event: Event) -> None:
-        self.loop.call_soon_threadsafe(self.on_event, event)

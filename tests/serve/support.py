@@ -1,6 +1,5 @@
 """A running server for a test, and what clients send it."""
 
-import asyncio
 import base64
 import io
 import json
@@ -17,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 import awares_edge
-from awares_edge.httpd.loop import listen
+from awares_edge.httpd.loop import listen, run_server
 from awares_edge.runtimes.null import NullSession
 from awares_edge.serve.options import ServeOptions
 from awares_edge.serve.run import make_server, url_of
@@ -110,7 +109,7 @@ def serving(*replies, model=None, headers=None, send_buffer=None, **options):
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
     url = url_of(bound)
     server = make_server(model, ServeOptions(**{"timeout": 60.0, **options}))
-    thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[bound])))
+    thread = threading.Thread(target=run_server, args=(server, bound))
     thread.start()
     wait_until(lambda: server.started)
     root = url.removesuffix("/v1")

@@ -121,12 +121,14 @@ def test_a_client_that_leaves_frees_its_slot(monkeypatch, stream):
         assert server.chat(ask(seed=1))["choices"][0]["message"]["content"] == "42"
 
 
-def test_a_client_that_leaves_the_queue_is_forgotten(monkeypatch):
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_client_that_leaves_the_queue_is_forgotten(monkeypatch, stream):
     brake = Brake(monkeypatch)
     with serving("one", "two") as server:
         first = posted(server, ask(seed=0))
         wait_until(lambda: running(server) == 1)
-        request = server.http.build_request("POST", "/v1/chat/completions", json=ask(seed=1))
+        body = ask(seed=1, stream=stream)
+        request = server.http.build_request("POST", "/v1/chat/completions", json=body)
         leaver = socket.create_connection((request.url.host, request.url.port))
         leaver.sendall(raw(request))
         wait_until(lambda: waiting(server) == 1)

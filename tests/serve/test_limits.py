@@ -18,6 +18,10 @@ from tests.serve.support import (
     wait_until,
 )
 
+POST = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n"
+CHUNKED = POST + b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+PROBE = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
+
 
 @pytest.fixture(scope="module")
 def server():
@@ -115,8 +119,15 @@ def test_connections_are_bounded(server, monkeypatch):
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
         b"GET / HTTP/1.1\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
-        b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n",
-        b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+        POST + b"Content-Length: -1\r\n\r\n",
+        POST + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n",
+        POST + b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+        POST + b"Transfer-Encoding : chunked\r\n\r\n",
+        PROBE + b"X: a\r\n folded\r\n\r\n",
+        PROBE + b"X: \x00\r\n\r\n",
+        b"GET /\xff HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"CONNECT localhost:80 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     ],
 )
 def test_bad_http_is_a_400_in_the_usual_shape(server, request_bytes):
@@ -126,12 +137,57 @@ def test_bad_http_is_a_400_in_the_usual_shape(server, request_bytes):
     assert server.http.get("/healthz").status_code == 200
 
 
-def test_an_endless_header_is_cut_off(server):
+@pytest.mark.parametrize(
+    "beginning",
+    [
+        PROBE + b"X: ",  # a value without an end
+        PROBE,  # a name without an end
+        b"GET /",
+        PROBE + b"\r\n" + PROBE + b"X: ",  # of the second request
+        CHUNKED + b"2\r\n{}\r\n0\r\nX: ",  # a trailer
+        CHUNKED + b"2;",  # what may be written beside a chunk's size
+    ],
+)
+def test_an_endless_header_is_cut_off(server, beginning):
     with connected(server) as client:
-        client.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: ")
+        client.sendall(beginning)
         with pytest.raises((ConnectionResetError, BrokenPipeError)):
             client.sendall(b"a" * 100_000_000)
     assert server.http.get("/healthz").status_code == 200
+
+
+@pytest.mark.parametrize("lines", [[b"X: " + b"a" * 16_384], [b"X: a"] * 4_096])
+def test_a_header_over_the_limit_is_refused(server, lines):
+    for length in (100, 100_000):  # bytes that are sent at a time
+        with connected(server) as client:
+            request = PROBE + b"\r\n".join(lines) + b"\r\n\r\n"
+            for at in range(0, len(request), length):
+                with contextlib.suppress(OSError):  # it has answered and closed already
+                    client.sendall(request[at : at + length])
+            status, body = everything(client).split(b"\r\n\r\n")
+        assert status.split(b" ")[1] == b"431"
+        assert json.loads(body)["error"]["code"] == "header_too_long"
+    long = PROBE + b"X: " + b"a" * 16_000 + b"\r\nConnection: close\r\n\r\n"
+    assert raw(server, long, shut=False)[0] == 200
+
+
+def test_a_trailer_is_refused(server):
+    status, body = raw(server, CHUNKED + b"2\r\n{}\r\n0\r\nHost: b\r\n\r\n", shut=False)
+    assert (status, json.loads(body)["error"]["code"]) == (400, "invalid_http")
+
+
+@pytest.mark.parametrize("second", [PROBE + b"\r\n", b"nonsense\r\n\r\n"])
+def test_what_is_sent_before_the_answer_ends_the_connection_after_it(second):
+    with serving("42") as server, connected(server) as client:
+        body = json.dumps(ask()).encode()
+        head = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+        client.sendall(POST + head + body + second)
+        assert re.findall(rb"HTTP/1.1 (\d+)", everything(client)) == [b"200"]
+
+
+def test_an_offer_of_another_protocol_is_ignored(server):
+    offer = b"Connection: close, Upgrade\r\nUpgrade: h2c\r\n\r\n"
+    assert raw(server, PROBE + offer, shut=False)[0] == 200
 
 
 @pytest.mark.parametrize(

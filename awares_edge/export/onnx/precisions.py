@@ -13,6 +13,8 @@ from awares_edge.checkpoint.names import EMBEDDING
 from awares_edge.errors import ExportError
 from awares_edge.export.graph.quantize import Float
 from awares_edge.export.graph.weights import FP16, FP32, WeightFormat
+from awares_edge.export.hessians import Hessian, input_owner
+from awares_edge.export.measured import layer_name
 from awares_edge.export.onnx.formats import BlockInt4, DynamicInt8, StaticInt8
 
 BLOCKS = (32, 64, 128)
@@ -94,6 +96,7 @@ class Formats:
         self._block = block
         self._int8 = DynamicInt8(_SEVEN_BIT_LIMIT) if seven_bit else DynamicInt8()
         self._range: Callable[[str], float] | None = None
+        self._hessians: Mapping[str, Hessian] = {}
 
     def vision(self, name: str, shape: tuple[int, int]) -> WeightFormat:
         return self._format(self._kept(name) or self.precision.vision, name, shape)
@@ -130,6 +133,10 @@ class Formats:
         """Quantize the inputs of w8a8 matrices over these ranges, by the matrix's name."""
         self._range = input_range
 
+    def compensate(self, hessians: Mapping[str, Hessian]) -> None:
+        """Choose 4-bit numbers by GPTQ where the Hessian of a layer's inputs is there."""
+        self._hessians = hessians
+
     def embedding(self) -> np.dtype[Any]:
         """dtype of the embedding's file, which a tied float head reads too: fp16 where the head, or
         the text model, is quantized."""
@@ -164,7 +171,8 @@ class Formats:
         if kind == "int4":
             block = next((b for b in (128, 64, 32) if b <= self._block and shape[1] % b == 0), 0)
             if block:
-                return BlockInt4(block)
+                first = layer_name(name.split("+")[0])
+                return BlockInt4(block, self._hessians.get(input_owner(first)))
             if self.precision.gpu:
                 return Float(FP16)
         return self._int8

@@ -74,7 +74,7 @@ def smooth(
     Raises:
         CheckpointError: a tensor cannot be read.
     """
-    folded, inputs = Folded(weights), dict(measured.inputs)
+    folded, inputs, hessians = Folded(weights), dict(measured.inputs), dict(measured.hessians)
     errors: dict[str, tuple[float, float]] = {}
     for site in find_sites(spec):
         trials = [
@@ -89,7 +89,9 @@ def smooth(
             errors[trial.name] = (trial.error(np.ones_like(spread)), trial.error(spread))
         for layer in (layer_name(part) for name in site.matrices for part in name.split("+")):
             inputs[layer] = _scaled(inputs[layer], spread)
-    return Smoothed(folded, replace(measured, inputs=inputs), errors)
+            if layer in hessians:
+                hessians[layer] = hessians[layer].divided(spread)
+    return Smoothed(folded, replace(measured, inputs=inputs, hessians=hessians), errors)
 
 
 @dataclass(frozen=True)
