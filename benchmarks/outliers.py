@@ -2,10 +2,11 @@
 
     python benchmarks/outliers.py --work-dir DIR --questions 2000
     python benchmarks/outliers.py --work-dir DIR --questions 1000 --plain --budgets 3.2 4 5
+    python benchmarks/outliers.py --work-dir DIR --questions 2000 --plain --gptq
 
 Plants outliers into the nano checkpoint without changing what it computes (--plain: none), measures
 it, exports it with and without the measurement, and compares each bundle with the fp32 one.
---budgets exports mixes instead.
+--gptq exports 4-bit bundles instead, with GPTQ too; --budgets exports mixes.
 """
 
 from __future__ import annotations
@@ -20,7 +21,11 @@ sys.path.insert(0, str(ROOT))
 from awares_edge.apps.cli import main as awares_edge  # noqa: E402
 from tests.support.outliers import plant_outliers  # noqa: E402
 
-PRECISIONS = ("int8", "int4", "int8+int4")
+PRECISIONS = ("int8", "int4", "int8+int4", "w8a8")
+FOUR_BITS = {
+    "int4": ("--precision", "int4"),
+    "all-int4": ("--precision", "int4", "--keep", "visual.*=int4"),
+}
 
 
 def main() -> None:
@@ -29,6 +34,8 @@ def main() -> None:
     parser.add_argument("--questions", type=int, default=200)
     parser.add_argument("--plain", action="store_true", help="Plant no outliers.")
     parser.add_argument("--budgets", nargs="*", default=[], help="MB of mixes.")
+    parser.add_argument("--gptq", action="store_true", help="4-bit bundles with GPTQ.")
+    parser.add_argument("--probes", type=int, default=16, help="Questions of which logits count.")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
 
@@ -37,25 +44,29 @@ def main() -> None:
     checkpoint = ROOT / "checkpoints" / "nano"
     if not args.plain:
         checkpoint = plant_outliers(checkpoint, work / "planted")
-    measured = work / "measured.safetensors"
-    sensitivity = ["--sensitivity"] if args.budgets else []
-    run("calibrate", "weights", checkpoint, "-o", measured, "--protocol", "nano", *sensitivity)
+    more = ("--sensitivity",) if args.budgets else ()
+    calibrations: dict[str, tuple[object, ...]] = {} if args.budgets else {"": ()}
+    for how, options in {"calibrated": (), **({"gptq": ("--gptq",)} if args.gptq else {})}.items():
+        file = work / f"{how}.safetensors"
+        run("calibrate", "weights", checkpoint, "-o", file, "--protocol", "nano", *more, *options)
+        calibrations[f"-{how}"] = ("--calibration", file)
 
     def export(name: str, *options: object) -> Path:
         run("export", checkpoint, "-o", work / name, "--protocol", "nano", *options)
         return work / name
 
-    calibration = ("--calibration", measured)
+    kinds = FOUR_BITS if args.gptq else {name: ("--precision", name) for name in PRECISIONS}
+    if args.budgets:
+        mixed = ("--precision", "mixed", "--budget-mb")
+        kinds = {f"mixed-{mb}": (*mixed, mb) for mb in args.budgets}
     bundles = [
-        export(f"mixed-{mb}", "--precision", "mixed", "--budget-mb", mb, *calibration)
-        for mb in args.budgets
+        export(f"{kind}{how}", *options, *calibration)
+        for kind, options in kinds.items()
+        for how, calibration in calibrations.items()
+        if calibration or kind != "w8a8"  # needs one
     ]
-    for precision in () if args.budgets else PRECISIONS:
-        bundles.append(export(precision, "--precision", precision))
-        calibrated = f"{precision}-calibrated"
-        bundles.append(export(calibrated, "--precision", precision, *calibration))
     reference = export("fp32")
-    limits = ("--limit", args.questions, "--threads", args.threads)
+    limits = ("--limit", args.questions, "--probes", args.probes, "--threads", args.threads)
     # 1 where a bundle differs: that is what this shows.
     awares_edge(["parity", *map(str, (reference, *bundles, *limits))])
 

@@ -2,7 +2,7 @@
 
     reference  transformers, fp32: what the published code does, two full `generate` calls
     append     transformers, fp32: kept KV cache, explicit positions, the rest as it comes
-    fp32, int8, int8+int4, int4
+    fp32, int8, int8+int4, int4, w8a8
                the onnx runtime: kept KV cache, drafted call, shared system prompt
     q8_0       the llamacpp runtime, the same way
 
@@ -72,7 +72,7 @@ def serve(variant: str, work: Path, threads: int) -> None:
 
 def prepare(work: Path, variants: tuple[str, ...]) -> None:
     """The random checkpoint and our bundles of it, made once."""
-    from awares_edge.export import export_checkpoint
+    from awares_edge.export import OnnxFormat, export_checkpoint
     from awares_edge.protocol.profiles import get_profile
 
     if not (work / "checkpoint").is_dir():
@@ -80,11 +80,24 @@ def prepare(work: Path, variants: tuple[str, ...]) -> None:
     for name in variants:
         if name in (REFERENCE, "append") or (work / name).is_dir():
             continue
-        format = "onnx" if name in ONNX else "gguf"
+        format: str | OnnxFormat = "onnx" if name in ONNX else "gguf"
+        if name == "w8a8":
+            format = OnnxFormat(name, calibration=calibration_file(work))
         profile = get_profile("paper")
         export_checkpoint(
             work / "checkpoint", work / name, format=format, precision=name, profile=profile
         )
+
+
+def calibration_file(work: Path) -> Path:
+    """A calibration file of the random checkpoint, on as few questions as there may be."""
+    from awares_edge.calibration.questions import synthetic_questions
+    from awares_edge.calibration.weights import measure_weights
+
+    file = work / "measured.safetensors"
+    questions = synthetic_questions(8)
+    measure_weights(work / "checkpoint", questions, dataset="synthetic suite").save(file)
+    return file
 
 
 class Worker:

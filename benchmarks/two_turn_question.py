@@ -19,7 +19,7 @@ CALL, ANSWER = 12, 8
 CALL_STEPS = (1, 7, 3, 1)
 
 REFERENCE = "reference"
-ONNX = ("fp32", "int8", "int8+int4", "int4")
+ONNX = ("fp32", "int8", "int8+int4", "int4", "w8a8")
 VARIANTS = (REFERENCE, "append", *ONNX, "q8_0")
 
 Question = Callable[[], dict[str, Any]]

@@ -1,6 +1,8 @@
-"""What is said of a package that is not installed."""
+"""Optional packages: what is said of one that is not installed, and how they are imported."""
 
 from __future__ import annotations
+
+import signal
 
 import pytest
 
@@ -41,3 +43,22 @@ def test_one_of_two_will_do(installed: set[str]) -> None:
 
 def test_a_plain_name_is_not_quoted() -> None:
     assert extras.install_line("awares-edge") == "pip install awares-edge"
+
+
+def test_a_signal_within_the_import_of_onnx_waits_for_its_end(
+    monkeypatch: pytest.MonkeyPatch, installed: set[str]
+) -> None:
+    """protobuf aborts the process where a handler raises within it."""
+    installed.add("onnx")
+    happened: list[str] = []
+
+    def load(name: str) -> None:
+        signal.raise_signal(signal.SIGINT)
+        happened.append(name)
+
+    monkeypatch.setattr(extras, "import_module", load)
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        extras.require("exporting", {"onnx": "awares-edge[export]"})
+    assert happened == ["onnx"]
+    assert signal.getsignal(signal.SIGINT) is before

@@ -96,3 +96,5 @@ def _print(bundle: Bundle, format: str, json: bool) -> None:
         )
         return
     say(f"{bundle.root}: {format}, {precision}, {size / 1e6:.1f} MB")
+    if ms := bundle.manifest.provenance.get("estimated_ms"):
+        say(f"a two-turn question takes {ms} ms (estimated from --times)")

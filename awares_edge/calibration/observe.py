@@ -59,7 +59,7 @@ def observe(
         network = network_of(model)
         if adapter is not None:
             put_weights(network, merge(checkpoint, adapter))
-        with _hooks(network, observer):
+        with hooks(network, observer):
             for done, asked in enumerate(questions, 1):
                 answer = model.ask(asked.image, asked.question, _options(asked))
                 zoomed += bool(answer.crops)
@@ -105,8 +105,8 @@ def _options(asked: CalibrationQuestion) -> AskOptions:
 
 
 @contextmanager
-def _hooks(network: Any, observer: Observer) -> Iterator[None]:
-    """A hook on each matrix for as long as this lasts."""
+def hooks(network: Any, observer: Observer) -> Iterator[None]:
+    """Show an observer what goes into each matrix of a network, for as long as this lasts."""
     handles = []
     try:
         for name, module in linear_layers(network):

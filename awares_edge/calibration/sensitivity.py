@@ -25,6 +25,7 @@ from awares_edge.checkpoint.names import EMBEDDING
 from awares_edge.controller.model import Model
 from awares_edge.controller.options import AskOptions
 from awares_edge.evaluation.watch import WatchedSession, assistant_opening, watch
+from awares_edge.export.hessians import Hessian, input_owner
 from awares_edge.export.measured import DRIFT_BLOCK, Measured, layer_name
 from awares_edge.export.onnx.formats import BlockInt4, DynamicInt8
 from awares_edge.export.smoothing import smooth
@@ -63,7 +64,8 @@ def measure_drifts(
     asked = [questions[i] for i in np.linspace(0, len(questions) - 1, QUESTIONS).astype(int)]
     with load(checkpoint, runtime="torch", protocol=protocol, device=device) as model:
         network = network_of(model)
-        put_weights(network, smooth(weights, base.spec, measured, _formats_of).weights)
+        smoothed = smooth(weights, base.spec, measured, _formats_of)
+        put_weights(network, smoothed.weights)
         layers = dict(linear_layers(network))
         exact = decision_logits(model, asked)
         # After the last attention an export computes only the tokens that get logits.
@@ -74,7 +76,8 @@ def measure_drifts(
             parts = [layer_name(part) for part in name.split("+")]
             modules = [layers[part] for part in parts]
             found = drifts[parts[0]] = {}
-            for kind, format in formats_for(modules[0].weight.shape[1]).items():
+            hessian = smoothed.measured.hessians.get(input_owner(parts[0]))
+            for kind, format in formats_for(modules[0].weight.shape[1], hessian).items():
                 with rounded(modules, format, last=parts[0] in behind_gather):
                     found[kind] = drift(decision_logits(model, asked), exact)
             if progress:
@@ -82,11 +85,11 @@ def measure_drifts(
     return replace(measured, drifts=drifts)
 
 
-def formats_for(inner: int) -> dict[str, Format]:
+def formats_for(inner: int, hessian: Hessian | None = None) -> dict[str, Format]:
     """Quantized formats of a matrix with rows of this length; 4 bits only where blocks fit."""
     formats: dict[str, Format] = {"int8": DynamicInt8()}
     block = next((b for b in (DRIFT_BLOCK, 32) if inner % b == 0), 0)
-    formats["int4"] = BlockInt4(block) if block else DynamicInt8()
+    formats["int4"] = BlockInt4(block, hessian) if block else DynamicInt8()
     return formats
 
 

@@ -1,7 +1,8 @@
 """Statistics of what goes into each matrix, measured on two-turn questions.
 
 One file serves every export: ranges of inputs (TensorRT's w8a8 and fp8), scales that smooth
-outliers away (int8 and int4), importance matrices (GGUF); see `export.measured`.
+outliers away (int8 and int4), products of inputs (GPTQ), importance matrices (GGUF); see
+`export.measured`.
 """
 
 from __future__ import annotations
@@ -12,13 +13,22 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from awares_edge.calibration.hessians import Hessians
 from awares_edge.calibration.observe import observe
 from awares_edge.calibration.questions import CalibrationQuestion
 from awares_edge.checkpoint.checkpoint import Checkpoint
 from awares_edge.checkpoint.fingerprint import fingerprint
 from awares_edge.checkpoint.lora import Adapter
 from awares_edge.errors import CheckpointError, InputError
-from awares_edge.export.measured import LEAST_QUESTIONS, Inputs, Measured, Origin, measured_layers
+from awares_edge.export import histogram
+from awares_edge.export.hessians import input_owner
+from awares_edge.export.measured import (
+    LEAST_QUESTIONS,
+    Inputs,
+    Measured,
+    Origin,
+    measured_layers,
+)
 
 
 class Statistics:
@@ -33,12 +43,21 @@ class Statistics:
         self._largest: dict[str, NDArray[np.float32]] = {}
         self._magnitudes: dict[str, NDArray[np.float64]] = {}
         self._squares: dict[str, NDArray[np.float64]] = {}
+        self._histograms: dict[str, NDArray[np.int64]] = {}
 
     def add(self, name: str, inputs: NDArray[np.float32]) -> None:
         """Count inputs float32 [n, in] of one layer."""
         magnitudes = np.abs(inputs)
+        before = self._largest.get(name)
         largest = magnitudes.max(axis=0)
-        self._largest[name] = np.maximum(self._largest.get(name, largest), largest)
+        if before is not None:
+            largest = np.maximum(before, largest)
+        self._largest[name] = largest
+        if name == input_owner(name):
+            counts = histogram.count(magnitudes, largest)
+            if before is not None:
+                counts += histogram.grow(self._histograms[name], before, largest)
+            self._histograms[name] = counts
         for sums, values in (
             (self._magnitudes, magnitudes.sum(axis=0, dtype=np.float64)),
             (self._squares, np.square(inputs, dtype=np.float64).sum(axis=0)),
@@ -63,6 +82,7 @@ class Statistics:
             largest,
             (self._magnitudes[name] / count).astype(np.float32),
             (self._squares[name] / count).astype(np.float32),
+            (self._histograms[input_owner(name)] / count).astype(np.float32),
         )
 
 
@@ -75,6 +95,7 @@ def measure_weights(
     name: str | None = None,
     protocol: str | None = None,
     device: str | None = None,
+    hessian_limit: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> Measured:
     """Ask every question of a checkpoint and note what goes into each of its matrices.
@@ -84,6 +105,7 @@ def measure_weights(
     Args:
         dataset: what the questions are, for people.
         name: of the checkpoint; None for its folder's.
+        hessian_limit: most inputs of a matrix whose Hessian is measured, for GPTQ; 0 for none.
         progress: called with how many questions are done.
 
     Raises:
@@ -97,13 +119,19 @@ def measure_weights(
         )
     base = Checkpoint.open(checkpoint, name=name)
     added = None if adapter is None else Adapter.open(adapter, base)
-    statistics = Statistics()
+    statistics, hessians = Statistics(), Hessians(hessian_limit)
+
+    def note(name: str, inputs: NDArray[np.float32]) -> None:
+        statistics.add(name, inputs)
+        hessians.add(name, inputs)
+
     zoomed = observe(
-        *(base, questions, statistics.add),
+        *(base, questions, note),
         adapter=added,
         protocol=protocol,
         device=device,
         progress=progress,
     )
     origin = Origin(fingerprint(base, added), base.spec.name, dataset, len(questions), zoomed)
-    return Measured(origin, {name: statistics.inputs(name) for name in measured_layers(base.spec)})
+    inputs = {name: statistics.inputs(name) for name in measured_layers(base.spec)}
+    return Measured(origin, inputs, hessians=hessians.take())

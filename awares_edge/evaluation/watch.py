@@ -56,6 +56,7 @@ class WatchedSession:
 
     Attributes:
         ids: one a cell: token ids, `IMAGE_CELL` for visual tokens.
+        appended: cells that the last prefill added.
         images: the pictures in the cache.
         notes: what an observer keeps, by the number of cells before it; cut back with the cache.
     """
@@ -63,6 +64,7 @@ class WatchedSession:
     def __init__(self, inner: Session, observer: Observer) -> None:
         self._inner, self._observer = inner, observer
         self.ids: list[int] = []
+        self.appended = 0
         self.images: list[PlacedImage] = []
         self.notes: dict[int, Any] = {}
 
@@ -71,6 +73,7 @@ class WatchedSession:
 
     def prefill(self, segments: Sequence[Segment], *, keep_logits: int = 1) -> Logits:
         logits = self._inner.prefill(segments, keep_logits=keep_logits)
+        self.appended = sum(segment.cells for segment in segments)
         for segment in segments:
             if isinstance(segment, TextSegment):
                 self.ids += segment.ids

@@ -7,11 +7,20 @@ and range are written there once; the command line makes its options of them.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import NoneType
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args, get_origin
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    ClassVar,
+    Literal,
+    TypeAlias,
+    get_args,
+    get_origin,
+)
 from typing import get_type_hints as _hints
 
 from awares_edge.errors import ExportError
@@ -24,6 +33,11 @@ if TYPE_CHECKING:
     from awares_edge.checkpoint.checkpoint import Checkpoint
     from awares_edge.checkpoint.tensorfile import Weights
     from awares_edge.export.measured import Measured
+
+RangeMethod: TypeAlias = Literal["minmax", "percentile", "entropy"]
+"""How the range of a matrix's inputs follows from what was measured (`export.ranges`)."""
+RANGES: RangeMethod = "minmax"
+"""The one that is used where nothing is said."""
 
 Written = Callable[[int], None]
 """Called with the count of parameters in each piece after it is written."""
@@ -43,6 +57,16 @@ class Help:
     low: float | None = None
     high: float | None = None
     unit: str = ""
+
+
+RangesSetting: TypeAlias = Annotated[
+    RangeMethod | None,
+    Help(
+        "At w8a8 and fp8, the ranges of inputs: the largest that was measured, a percentile that "
+        f"clips the rest, or that of least relative entropy. Default: {RANGES}."
+    ),
+]
+"""The setting of formats that quantize inputs over fixed ranges."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +162,27 @@ class ExportFormat(ABC):
         Raises:
             ExportError: they contradict each other.
         """
+
+    def check_ranges(self, ranges: RangeMethod | None, static: Collection[str]) -> None:
+        """Check what quantizing inputs over fixed ranges needs.
+
+        Args:
+            ranges: the setting; None where nothing was said.
+            static: precisions that quantize inputs over fixed ranges.
+
+        Raises:
+            ExportError: no calibration at such a precision, or ranges at another.
+        """
+        if self.precision not in static:
+            if ranges is not None:
+                raise ExportError(
+                    f"ranges are not used at {self.precision}: they are for {', '.join(static)}"
+                )
+        elif self.calibration is None:
+            raise ExportError(
+                f"{self.precision} needs a calibration file, which `awares-edge calibrate weights` "
+                "measures; int8 and int4 need none"
+            )
 
     def limit(self, profile: ProtocolProfile, spec: ModelSpec) -> ProtocolProfile:
         """The profile as this format can run it: the same, or with smaller pictures."""

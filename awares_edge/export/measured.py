@@ -6,8 +6,15 @@ One safetensors file. For each matrix three float32 tensors [in], by its name wi
     NAME.mean      mean magnitude of each input: what AWQ searches its scales with
     NAME.square    mean square of each input: llama.cpp's importance matrix, GPTQ's diagonal
 
+and for each matrix whose inputs no earlier one reads (not k, v and up) a float16 histogram:
+
+    NAME.histogram  [in, 32], shares of each input's magnitudes: static ranges. See `histogram`.
+                    Older files have none.
+
 With `--sensitivity` also `NAME.drift` [2]: how far the logits of decisions move where this matrix
 alone is stored in int8, in int4. Joined matrices have one, under the name of the first.
+
+With `--gptq` also `NAME.hessian`: see `export.hessians`.
 
 The inputs of joined matrices (query, key and value; gate and up) are the same, and each is there
 under its own name. A tied head is stored under the embedding's name.
@@ -26,6 +33,14 @@ from awares_edge.checkpoint.names import EMBEDDING, expected_shapes
 from awares_edge.checkpoint.safetensors_header import read_described
 from awares_edge.checkpoint.tensorfile import Array, Stored
 from awares_edge.errors import CheckpointError, ExportError, InputError
+from awares_edge.export.hessians import (
+    Hessian,
+    hessian_shapes,
+    hessian_tensors,
+    input_owner,
+    stored_hessians,
+)
+from awares_edge.export.histogram import BINS, belong
 from awares_edge.files import whole_file
 from awares_edge.schema import Limits, Text, Whole, read_dataclass
 from awares_edge.spec import ModelSpec
@@ -76,11 +91,13 @@ class Inputs:
         largest: largest magnitude.
         mean: mean magnitude.
         square: mean square.
+        histogram: shares of magnitudes [in, BINS]; None where they were not counted.
     """
 
     largest: Array
     mean: Array
     square: Array
+    histogram: Array | None = None
 
     @property
     def range(self) -> float:
@@ -97,11 +114,14 @@ class Measured:
         drifts: by that name (the first of joined matrices) and format (`DRIFT_FORMATS`): mean
             squared difference of decisions' logits over their variance, where this matrix alone is
             quantized. Empty where it was not measured.
+        hessians: by the name of the first matrix that reads the inputs: what GPTQ needs. Empty
+            where it was not measured; wide inputs may be missing.
     """
 
     origin: Origin
     inputs: Mapping[str, Inputs] = field(repr=False)
     drifts: Mapping[str, Mapping[str, float]] = field(default_factory=dict, repr=False)
+    hessians: Mapping[str, Hessian] = field(default_factory=dict, repr=False)
 
     def save(self, path: Path) -> None:
         """Write the file, whole or not at all.
@@ -116,9 +136,13 @@ class Measured:
             for name, found in self.inputs.items()
             for statistic in _STATISTICS
         }
+        for name, found in self.inputs.items():
+            if found.histogram is not None and name == input_owner(name):
+                tensors[f"{name}.histogram"] = found.histogram.astype(np.float16)
         for name, drifts in self.drifts.items():
             values = [drifts[one] for one in DRIFT_FORMATS]
             tensors[f"{name}.drift"] = np.array(values, np.float32)
+        tensors |= hessian_tensors(self.hessians)
         origin = {key: str(getattr(self.origin, key)) for key in _LIMITS}
         with whole_file(path) as file:
             file.write(save(tensors, {"format": _FORMAT, "version": _VERSION, **origin}))
@@ -162,15 +186,24 @@ def read_measured(path: Path, spec: ModelSpec) -> Measured:
             f"{path} is not a file of `awares-edge calibrate weights`: measure it again"
         ) from error
     lengths = measured_layers(spec)
+    expected: dict[str, tuple[int, ...]]
     expected = {f"{name}.{one}": (n,) for name, n in lengths.items() for one in _STATISTICS}
     drifts = {f"{name}.drift": (len(DRIFT_FORMATS),) for name in drift_layers(spec)}
     if stored.keys() & drifts.keys():
         expected |= drifts
+    hessians = hessian_shapes(lengths)
+    expected |= {name: hessians[name] for name in stored.keys() & hessians.keys()}
+    owners = {name: n for name, n in lengths.items() if name == input_owner(name)}
+    histograms = {f"{name}.histogram": (n, BINS) for name, n in owners.items()}
+    if stored.keys() & histograms.keys():
+        expected |= histograms
     if {name: tensor.shape for name, tensor in stored.items()} != expected:
         raise ExportError(f"{path} was measured on another model: measure it on this checkpoint")
     inputs = {name: _read_inputs(path, stored, name) for name in lengths}
     found = {name: _read_drifts(path, stored, name) for name in drift_layers(spec)}
-    return Measured(origin, inputs, found if stored.keys() & drifts.keys() else {})
+    squares = {name: one.square for name, one in inputs.items()}
+    products = stored_hessians(path, stored, squares)
+    return Measured(origin, inputs, found if stored.keys() & drifts.keys() else {}, products)
 
 
 def require_same(measured: Measured, path: Path, checkpoint: str) -> None:
@@ -230,4 +263,23 @@ def _read_inputs(path: Path, stored: Mapping[str, Stored], name: str) -> Inputs:
     slack = 1 + 1e-3
     if (mean > largest * slack).any() or (np.sqrt(square) > largest * slack).any():
         raise ExportError(f"{path}: the statistics of {name} contradict each other")
-    return Inputs(largest, mean, square)
+    histogram = _read_histogram(path, stored, input_owner(name))
+    if histogram is not None and not belong(histogram, largest):
+        raise ExportError(f"{path}: the statistics of {name} contradict each other")
+    return Inputs(largest, mean, square, histogram)
+
+
+def _read_histogram(path: Path, stored: Mapping[str, Stored], owner: str) -> Array | None:
+    if (tensor := stored.get(f"{owner}.histogram")) is None:
+        return None
+    try:
+        shares = tensor.rows(0, tensor.shape[0])
+    except CheckpointError as error:
+        raise ExportError(
+            f"{path}: the histogram of {owner} must be finite: measure it again"
+        ) from error
+    if shares.min() < 0:
+        raise ExportError(
+            f"{path}: the histogram of {owner} must not be negative: measure it again"
+        )
+    return shares

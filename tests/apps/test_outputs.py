@@ -19,6 +19,7 @@ FILES = {
     "save": ["evaluate", "synth", "--limit", "2", "--save"],
     "picture": ["evaluate", "synth", "--limit", "2", "--picture"],
     "weights": ["calibrate", "weights", NANO, "-o"],
+    "times": ["calibrate", "times", "bundle", "-o"],
     "reference": ["calibrate", "decisions", NANO, "--reference", NANO, "--save-reference"],
     "curate": ["train", "curate", "bundle", "--count", "2", "-o"],
 }

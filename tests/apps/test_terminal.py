@@ -80,6 +80,7 @@ COMMANDS = [
     ["export", "{bundle}", "-o", "{bundle}"],
     ["build-engine", "{bundle}"],
     ["calibrate", "weights", "{bundle}", "-o", "out.safetensors"],
+    ["calibrate", "times", "{bundle}", "-o", "out.json"],
     ["calibrate", "decisions", "{bundle}", "--reference", "{bundle}/none", "--limit", "100"],
     ["calibrate", "confidence", "{bundle}", "--limit", "2"],
     ["evaluate", "synth", "--bundle", "{bundle}", "--limit", "2", "--save", "out.jsonl"],

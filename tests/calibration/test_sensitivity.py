@@ -1,6 +1,7 @@
 """What one quantized matrix does to decisions, in torch as onnxruntime would compute it."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ from awares_edge.export import OnnxFormat, export_checkpoint
 from awares_edge.export.measured import drift_layers, read_measured
 from awares_edge.protocol.profiles import get_profile
 from tests.support.checkpoints import make_checkpoint
+from tests.support.times import made_up_times
 
 QUESTIONS = synthetic_questions(8)
 
@@ -92,6 +94,21 @@ def test_every_matrix_is_measured(tmp_path, monkeypatch):
     assert (values[:, 1] > 3 * values[:, 0]).mean() > 0.5
 
 
+def test_with_hessians_4_bits_move_decisions_less(tmp_path, monkeypatch):
+    """Their numbers are chosen by GPTQ here as in an export."""
+    monkeypatch.setattr(sensitivity, "QUESTIONS", 4)
+    checkpoint = make_checkpoint(tmp_path / "c", "wide")
+    measured = measure_weights(checkpoint, QUESTIONS, hessian_limit=128)
+    ours, others = (
+        measure_drifts(checkpoint, QUESTIONS, one).drifts
+        for one in (measured, replace(measured, hessians={}))
+    )
+    gains = [ours[name]["int4"] / others[name]["int4"] for name in measured.hessians]
+    assert len(gains) > 4
+    assert np.median(gains) < 0.8
+    assert all(ours[name]["int8"] == others[name]["int8"] for name in ours)
+
+
 def test_the_command(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(sensitivity, "QUESTIONS", 1)
     checkpoint = make_checkpoint(tmp_path / "c", "wide")
@@ -102,6 +119,21 @@ def test_the_command(tmp_path, capsys, monkeypatch):
     assert read_measured(tmp_path / "m.safetensors", Checkpoint.open(checkpoint).spec).drifts
     export = ["export", str(checkpoint), "-o", out, "--precision", "mixed", "--calibration", file]
     assert main([*export, "--budget-mb", "0.01"]) == 2
-    assert "a budget of 0.01 MB cannot hold this model: give at least" in capsys.readouterr().err
+    assert (
+        "a budget of 0.01 MB is too small for this model: give at least" in capsys.readouterr().err
+    )
+    assert main([*export, "--budget-ms", "100"]) == 2
+    assert "needs the times of the device" in capsys.readouterr().err
+    times = tmp_path / "times.json"
+    times.write_text("{")
+    assert main([*export, "--budget-ms", "100", "--times", str(times)]) == 2
+    error = capsys.readouterr().err
+    assert f"{times} is not valid JSON: measure it again" in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "b").exists()
+    made_up_times(Checkpoint.open(checkpoint).spec).save(times)
+    assert main([*export, "--budget-mb", "1", "--budget-ms", "10000", "--times", str(times)]) == 0
+    assert "a two-turn question takes" in capsys.readouterr().out
+    export.append("--overwrite")
     assert main([*export, "--budget-mb", "1", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["precision"] == "mixed"

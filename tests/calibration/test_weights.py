@@ -12,6 +12,7 @@ from PIL import Image
 pytest.importorskip("torch", reason="torch is not installed (extra torch)")
 
 from awares_edge.apps.cli import main
+from awares_edge.calibration.hessians import Hessians, too_wide
 from awares_edge.calibration.questions import CalibrationQuestion, synthetic_questions
 from awares_edge.calibration.weights import Statistics, measure_weights
 from awares_edge.checkpoint.checkpoint import Checkpoint
@@ -48,7 +49,7 @@ def same(one, other):
     return all(
         np.array_equal(getattr(one.inputs[name], part), getattr(other.inputs[name], part))
         for name in one.inputs
-        for part in ("largest", "mean", "square")
+        for part in ("largest", "mean", "square", "histogram")
     )
 
 
@@ -72,6 +73,45 @@ def test_an_input_that_cannot_be_used_is_named(value):
     statistics.add("text.layers.0.mlp.up_proj", np.full((2, 3), value, dtype=np.float32))
     with pytest.raises(CheckpointError, match=r"text\.layers\.0\.mlp\.up_proj must be finite"):
         statistics.inputs("text.layers.0.mlp.up_proj")
+
+
+@pytest.mark.parametrize("tokens", [1, 30, 700])
+def test_hessians_are_means_over_all_inputs(tokens):
+    """Decoded tokens come one by one, prompts at once."""
+    inputs = np.random.default_rng(0).normal(size=(1000, 64)).astype(np.float32)
+    hessians = Hessians(64)
+    for start in range(0, 1000, tokens):
+        hessians.add("text.layers.0.mlp.gate_proj", inputs[start : start + tokens])
+    hessians.add("text.layers.0.mlp.up_proj", inputs)
+    hessians.add("text.layers.0.mlp.down_proj", np.ones((4, 96), np.float32))
+    hessians.add("visual.blocks.0.mlp.down_proj", np.ones((4, 40), np.float32))
+    ((name, hessian),) = hessians.take().items()
+    assert name == "text.layers.0.mlp.gate_proj"
+    np.testing.assert_allclose(hessian.matrix(), inputs.T @ inputs / 1000, atol=1e-5)
+
+
+def test_hessians_that_overflow_are_refused():
+    hessians = Hessians(64)
+    hessians.add("lm_head", np.full((2, 32), 1e30, np.float32))
+    with pytest.raises(CheckpointError, match="inputs of lm_head are too large to multiply"):
+        hessians.take()
+
+
+def test_the_diagonal_of_a_hessian_is_the_mean_squares(checkpoint, questions, measured):
+    found = measure_weights(checkpoint, questions, dataset="noise", hessian_limit=64)
+    assert same(found, measured)
+    assert not measured.hessians
+    # Both towers' other inputs are 48, 80, 96 and 192 wide; no 4-bit block divides 48 and 80.
+    layers = range(Checkpoint.open(checkpoint).spec.layers)
+    parts = ("self_attn.q_proj", "self_attn.o_proj", "mlp.gate_proj")
+    expected = {f"text.layers.{i}.{part}" for i in layers for part in parts} | {"lm_head"}
+    assert found.hessians.keys() == expected
+    for name, hessian in found.hessians.items():
+        square = found.inputs[name].square
+        np.testing.assert_allclose(np.diag(hessian.matrix()), square, rtol=1e-5)
+    wide = too_wide(found)
+    assert "text.layers.0.mlp.down_proj" in wide
+    assert not any("self_attn" in name or "attn.qkv" in name for name in wide)
 
 
 def test_every_matrix_of_both_towers_is_there(checkpoint, measured):
@@ -139,6 +179,26 @@ def test_graphs_with_quantized_inputs_stay_near_the_float_ones(
     assert kinds.count("QuantizeLinear") == 5 * source.spec.layers
 
 
+@pytest.mark.parametrize("precision", ["w8a8", "fp8"])
+def test_the_ranges_of_tensorrt_graphs_are_those_that_are_asked_for(
+    checkpoint, measured, tmp_path, precision
+):
+    source, steps = Checkpoint.open(checkpoint), {}
+    for ranges in ("minmax", "percentile", "entropy"):
+        bundle = write_bundle(tmp_path / ranges, source, precision, measured, ranges)
+        graph = onnx.load(bundle.path("text.onnx"), load_external_data=False).graph
+        steps[ranges] = {
+            tensor.name: float(onnx.numpy_helper.to_array(tensor))
+            for tensor in graph.initializer
+            if tensor.name.endswith(":range")
+        }
+    assert len(steps["minmax"]) == 5 * source.spec.layers
+    for ranges in ("percentile", "entropy"):
+        shares = [steps[ranges][name] / step for name, step in steps["minmax"].items()]
+        assert max(shares) <= 1
+        assert min(shares) < 0.99
+
+
 @pytest.mark.parametrize("count", [0, 1, LEAST_QUESTIONS - 1])
 def test_too_few_questions(checkpoint, questions, count):
     with pytest.raises(InputError, match=f"at least 8 questions, there are {count}: give"):
@@ -176,6 +236,22 @@ def test_without_questions_the_synthetic_suite_is_asked(checkpoint, tmp_path, ca
     assert json.loads(printed.out)["questions"] == len(synthetic_questions())
     assert "protocol: paper, the default; --protocol chooses another" in printed.err
     assert b"synthetic suite" in file.read_bytes()
+
+
+def test_the_command_measures_hessians_on_demand(checkpoint, tmp_path, capsys):
+    Image.new("RGB", (230, 200), "red").save(tmp_path / "a.png")
+    data = tmp_path / "questions.jsonl"
+    data.write_text('{"image": "a.png", "question": "?", "crops": []}\n' * 8)
+    file = tmp_path / "m.safetensors"
+    command = ["calibrate", "weights", str(checkpoint), str(data), "-o", str(file)]
+    assert main([*command, "--gptq", "--gptq-limit", "64"]) == 0
+    printed = " ".join(capsys.readouterr().err.split())
+    assert "without GPTQ, such as visual.merger.mlp.0: they have more than 64 inputs" in printed
+    assert "a larger --gptq-limit includes them" in printed
+    spec = Checkpoint.open(checkpoint).spec
+    assert len(read_measured(file, spec).hessians) == 3 * spec.layers + 1
+    assert main([*command, "--gptq-limit", "64"]) == 2
+    assert "--gptq-limit is for --gptq" in capsys.readouterr().err
 
 
 def test_too_few_questions_leave_nothing(checkpoint, tmp_path, capsys):

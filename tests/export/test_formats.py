@@ -98,6 +98,16 @@ def test_a_missing_package_is_named(monkeypatch):
         (lambda: make_format("tensorrt"), "name the target device"),
         (lambda: GgufFormat(calibration=Path("m")), "is not used at f16: leave it out"),
         (lambda: TensorrtFormat("fp8", "h100"), "fp8 needs a calibration file"),
+        (lambda: OnnxFormat("w8a8"), "w8a8 needs a calibration file"),
+        (lambda: OnnxFormat("int8", ranges="minmax"), "ranges are not used at int8: .* for w8a8"),
+        (
+            lambda: TensorrtFormat("int4", "h100", ranges="entropy"),
+            "not used at int4: .* w8a8, fp8",
+        ),
+        (
+            lambda: OnnxFormat("w8a8", calibration=Path("m"), ranges="mean"),
+            "ranges must be one of minmax, percentile, entropy, not mean",
+        ),
         (lambda: TensorrtFormat("int4", "rtx20"), "does not take int4"),
         (lambda: ListFormat(count=0), "count must be between 1 and 100 names, not 0"),
         (lambda: ListFormat(order="left"), "order must be one of up, down, not left"),

@@ -18,6 +18,7 @@ from awares_edge.checkpoint.fingerprint import fingerprint
 from awares_edge.checkpoint.lora import Adapter
 from awares_edge.errors import ExportError
 from awares_edge.export import OnnxFormat, export_checkpoint
+from awares_edge.export.hessians import Hessian, upper_triangle
 from awares_edge.export.measured import Inputs, read_measured
 from awares_edge.protocol.profiles import get_profile
 from tests.support.checkpoints import make_checkpoint
@@ -68,12 +69,88 @@ def test_a_file_is_read_as_it_was_written(source, file):
     assert all(
         np.array_equal(getattr(read.inputs[name], part), getattr(inputs, part))
         for name, inputs in written.inputs.items()
-        for part in ("largest", "mean", "square")
+        for part in ("largest", "mean", "square", "histogram")
     )
     assert read.inputs[LAYER].range == 4.0
 
 
+def test_inputs_that_several_matrices_read_are_counted_once(source, file):
+    stored = {name for name in load_file(file) if name.endswith(".histogram")}
+    assert "text.layers.0.self_attn.q_proj.histogram" in stored
+    others = ("k_proj", "v_proj", "up_proj")
+    assert not [name for name in stored if name.removesuffix(".histogram").endswith(others)]
+    inputs = read_measured(file, source.spec).inputs
+    for owner, other in (("self_attn.q", "self_attn.v"), ("mlp.gate", "mlp.up")):
+        one, two = (inputs[f"text.layers.0.{part}_proj"].histogram for part in (owner, other))
+        assert np.array_equal(one, two)
+
+
+def test_an_older_file_without_histograms_is_read(source, file):
+    names = [name for name in load_file(file) if name.endswith(".histogram")]
+    change(file, dict.fromkeys(names))
+    assert all(one.histogram is None for one in read_measured(file, source.spec).inputs.values())
+
+
+def with_hessians(measured, matrices):
+    """A measurement with Hessians [n, n] by layer."""
+    triangles = {name: upper_triangle(matrix) for name, matrix in matrices.items()}
+    hessians = {
+        name: Hessian(name, len(matrices[name]), lambda kept=triangle: kept)
+        for name, triangle in triangles.items()
+    }
+    return replace(measured, hessians=hessians)
+
+
+def test_hessians_are_read_as_they_were_written(source, tmp_path):
+    """Those of some layers, as a limit leaves them; the square is that of `flat_measured`."""
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(500, source.spec.intermediate_size))
+    rows *= (4 / 3) / np.sqrt((rows**2).mean(axis=0))
+    matrix = rows.T @ rows / len(rows)
+    path = tmp_path / "m.safetensors"
+    with_hessians(flat_measured(source), {LAYER: matrix}).save(path)
+    read = read_measured(path, source.spec)
+    assert read.hessians.keys() == {LAYER}
+    np.testing.assert_allclose(read.hessians[LAYER].matrix(), matrix, rtol=1e-6)
+    assert np.array_equal(read.inputs[LAYER].square, flat_measured(source).inputs[LAYER].square)
+
+
 class TestRefused:
+    @pytest.mark.parametrize(
+        ("change_of", "message"),
+        [
+            ({(0, 1): np.nan}, "cannot be read or is not finite: measure it again"),
+            ({(5, 5): np.inf}, "cannot be read or is not finite"),
+            ({(5, 5): 1.0}, "contradicts its mean squares: measure it again"),
+            ({(0, 0): -1.0}, "contradicts its mean squares"),
+        ],
+        ids=str,
+    )
+    def test_hessians_that_no_measurement_gives(self, source, tmp_path, change_of, message):
+        matrix = np.eye(source.spec.intermediate_size) * (4 / 3) ** 2
+        for place, value in change_of.items():
+            matrix[place] = value
+        path = tmp_path / "m.safetensors"
+        with_hessians(flat_measured(source), {LAYER: matrix}).save(path)
+        read = read_measured(path, source.spec)
+        with pytest.raises(ExportError, match=message) as refusal:
+            read.hessians[LAYER].matrix()
+        assert LAYER in str(refusal.value)
+
+    @pytest.mark.parametrize(
+        ("name", "count"),
+        [
+            (LAYER, 96),
+            (LAYER, 96 * 97 // 2 + 1),
+            ("text.layers.0.self_attn.k_proj", 64 * 65 // 2),
+            ("text.layers.9.mlp.down_proj", 96 * 97 // 2),
+        ],
+    )
+    def test_hessians_of_another_shape(self, source, file, name, count):
+        change(file, {f"{name}.hessian": np.ones(count, dtype=np.float32)})
+        with pytest.raises(ExportError, match="was measured on another model"):
+            read_measured(file, source.spec)
+
     @pytest.mark.parametrize("raw", [b"", b"GGUF" + bytes(60), b"\xff" * 100, b"{}"])
     def test_other_files(self, source, tmp_path, raw):
         path = tmp_path / "m"
@@ -127,6 +204,27 @@ class TestRefused:
         with pytest.raises(ExportError, match=message) as refusal:
             read_measured(file, source.spec)
         assert LAYER in str(refusal.value)
+
+    @pytest.mark.parametrize(
+        ("value", "message"),
+        [
+            (np.nan, "must be finite: measure it again"),
+            (-0.5, "must not be negative"),
+            (0.0, "contradict each other"),
+            (1.0, "contradict each other"),  # also above the largest magnitude
+        ],
+    )
+    def test_histograms_that_no_measurement_gives(self, source, file, value, message):
+        name = f"{LAYER}.histogram"
+        change(file, {name: np.full_like(load_file(file)[name], value)})
+        with pytest.raises(ExportError, match=message) as refusal:
+            read_measured(file, source.spec)
+        assert LAYER in str(refusal.value)
+
+    def test_a_file_that_lost_a_histogram(self, source, file):
+        change(file, {f"{LAYER}.histogram": None})
+        with pytest.raises(ExportError, match="was measured on another model"):
+            read_measured(file, source.spec)
 
     @pytest.mark.parametrize("values", [None, np.ones(3, dtype=np.float32)])
     def test_a_model_of_another_shape(self, source, file, values):

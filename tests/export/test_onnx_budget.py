@@ -1,9 +1,8 @@
-"""Mixes of formats within a budget: the files fit, what drifts least comes first, keep is kept."""
+"""Mixes of formats within budgets: they hold, what drifts least comes first, keep is kept."""
 
 import re
 from collections import Counter
 from dataclasses import replace
-from itertools import product
 
 import numpy as np
 import onnx
@@ -15,11 +14,12 @@ from awares_edge.checkpoint import Checkpoint
 from awares_edge.errors import ExportError
 from awares_edge.export import OnnxFormat, export_checkpoint
 from awares_edge.export.measured import drift_layers, read_measured
-from awares_edge.export.onnx.budget import Choice, fit_budget
+from awares_edge.export.times import read_times
 from awares_edge.protocol.profiles import get_profile
 from tests.export.test_onnx_precisions import conversation, stored
 from tests.support.checkpoints import make_checkpoint
 from tests.support.measured import flat_measured
+from tests.support.times import made_up_times
 
 FRAGILE = "text.layers.0.mlp.down_proj"
 
@@ -46,8 +46,8 @@ def file(checkpoint, tmp_path_factory):
 
 @pytest.fixture
 def export(checkpoint, file, tmp_path):
-    def export(budget, **options):
-        options = {"calibration": file, "budget_mb": budget, **options}
+    def export(budget_mb=None, **options):
+        options = {"calibration": file, "budget_mb": budget_mb, **options}
         return export_checkpoint(
             checkpoint,
             tmp_path / f"b{len(list(tmp_path.iterdir()))}",
@@ -58,16 +58,41 @@ def export(checkpoint, file, tmp_path):
     return export
 
 
+@pytest.fixture(scope="module")
+def times(checkpoint, tmp_path_factory):
+    path = tmp_path_factory.mktemp("times") / "times.json"
+    made_up_times(Checkpoint.open(checkpoint).spec).save(path)
+    return path
+
+
 def weight_bytes(bundle):
     return sum(
         bundle.manifest.files[n].bytes for n in ("embedding.npy", "text.data", "vision.data")
     )
 
 
-def smallest(export):
-    with pytest.raises(ExportError, match="cannot hold this model: give at least") as refusal:
-        export(0.01)
-    return float(re.search(r"at least ([0-9.]+) MB", str(refusal.value))[1])
+def smallest(export, unit="MB", **options):
+    with pytest.raises(ExportError, match="is too small for this model: give at least") as refusal:
+        export(**{"budget_mb": 0.01 if unit == "MB" else None, **options})
+    return float(re.search(rf"at least ([0-9.]+) {unit}", str(refusal.value))[1])
+
+
+def kinds(bundle):
+    """Formats of the matrices that a mix chooses for, by name."""
+    found = {}
+    for graph in ("text", "vision"):
+        for name in stored(bundle, graph):
+            matrix, _, kind = name.partition(":")
+            if not kind.endswith(".scale"):
+                found[matrix] = kind.partition(".")[0] or "fp16"
+    return found
+
+
+def estimate(bundle, times):
+    """Of the formats that the bundle's files really have."""
+    times = read_times(times, bundle.manifest.model)
+    found = kinds(bundle)
+    return times.estimate({name: found[name] for name in times.matrices})
 
 
 def test_drifts_are_read_as_they_were_written(checkpoint, file):
@@ -117,39 +142,101 @@ def test_a_file_without_drifts_is_refused(checkpoint, export, tmp_path):
         export(10, calibration=plain)
 
 
+def test_a_budget_of_milliseconds(export, times):
+    least = smallest(export, "ms", budget_ms=0.01, times=times)
+    drifting = []
+    for budget in (least, 1.2 * least, 1.5 * least, 1e6):
+        bundle = export(budget_ms=budget, times=times)
+        ms = estimate(bundle, times)
+        assert ms <= budget
+        assert float(bundle.manifest.provenance["estimated_ms"]) == pytest.approx(ms, abs=0.051)
+        assert bundle.manifest.provenance["estimated_for"] == "made up, threads: 2"
+        drifting.append(Counter(kinds(bundle).values()))
+    # The fastest mix: int8, but 4 bits for the head.
+    assert drifting[0]["int4"] == 1
+    assert drifting[0]["fp16"] < drifting[1]["fp16"] < drifting[2]["fp16"]
+    # The patch embedding has no drift, and stays as in int8.
+    assert drifting[3].keys() == {"fp16", "int8"}
+    assert drifting[3]["int8"] == 1
+
+
+def test_both_budgets_hold(export, times):
+    mb, ms = smallest(export), smallest(export, "ms", budget_ms=0.01, times=times)
+    small, fast = export(mb, times=times), export(budget_ms=ms, times=times)
+    # In between: neither the smallest mix nor the fastest one will do.
+    between_mb = (mb + weight_bytes(fast) / 1e6) / 2
+    between_ms = (ms + estimate(small, times)) / 2
+    bundle = export(between_mb, budget_ms=between_ms, times=times)
+    assert weight_bytes(bundle) / 1e6 <= between_mb < weight_bytes(fast) / 1e6
+    assert estimate(bundle, times) <= between_ms < estimate(small, times)
+    with pytest.raises(ExportError, match=r"takes at most .* ms: give at least") as refusal:
+        export(mb, budget_ms=ms, times=times)
+    named = float(re.search(r"give at least ([0-9.]+) ms, or more MB", str(refusal.value))[1])
+    bundle = export(mb, budget_ms=named, times=times)
+    assert weight_bytes(bundle) / 1e6 <= mb
+    assert estimate(bundle, times) <= named
+
+
+def test_what_the_user_keeps_counts_for_the_time(export, times):
+    free = smallest(export, "ms", budget_ms=0.01, times=times)
+    kept = smallest(export, "ms", budget_ms=0.01, times=times, keep=("text.layers.*=fp32",))
+    assert kept > free + 1
+
+
+def test_times_are_read_as_they_were_written(checkpoint, times):
+    spec = Checkpoint.open(checkpoint).spec
+    assert read_times(times, spec) == made_up_times(spec)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"rest_ms": 100.0', '"rest_ms": NaN', "NaN, which is not a JSON number"),
+        ('"rest_ms": 100.0', '"rest_ms": -1', "rest_ms must be a number between 0"),
+        ('"rest_ms": 100.0', '"rest_ms": 1e999', "rest_ms must be a number between 0"),
+        ('"rest_ms": 100.0,', "", "lacks the field 'rest_ms'"),
+        ('"threads": 2', '"threads": 2, "more": 1', "has an unknown field 'more'"),
+        ('"version": 1', '"version": 2', "version must be"),
+        ("awares-edge-times", "awares-edge-profile", "is not a file of times"),
+        ("{", "[", "is not valid JSON"),
+        ("made up", "\udcff", "is not a file of times"),
+    ],
+)
+def test_damaged_times_are_refused(export, times, tmp_path, old, new, message):
+    path = tmp_path / "damaged.json"
+    text = times.read_text().replace(old, new, 1)
+    path.write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(ExportError, match=message) as refusal:
+        export(budget_ms=1e6, times=path)
+    assert "measure it again with `awares-edge calibrate times`" in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_times_of_another_model_are_refused(export, times, tmp_path):
+    other = make_checkpoint(tmp_path / "wide", "wide")
+    path = tmp_path / "other.json"
+    made_up_times(Checkpoint.open(other).spec).save(path)
+    with pytest.raises(ExportError, match="was measured on another model"):
+        export(budget_ms=1e6, times=path)
+    with pytest.raises(ExportError, match=r"cannot read .*missing.json: No such file"):
+        export(budget_ms=1e6, times=tmp_path / "missing.json")
+
+
 def test_settings_that_belong_together(file):
-    for settings in ({}, {"budget_mb": 5.0}, {"calibration": file}):
-        with pytest.raises(ExportError, match="mixed needs a budget in MB and a calibration file"):
+    for settings in ({}, {"budget_mb": 5.0}, {"budget_ms": 5.0}, {"calibration": file}):
+        with pytest.raises(ExportError, match="mixed needs a budget in MB or ms and a calibration"):
             OnnxFormat("mixed", **settings)
+    with pytest.raises(ExportError, match="a budget in ms needs the times of the device"):
+        OnnxFormat("mixed", calibration=file, budget_ms=5.0)
+    with pytest.raises(ExportError, match="4-bit blocks of 64: use these"):
+        OnnxFormat("mixed", calibration=file, budget_ms=5.0, times=file, block=32)
+    for settings in ({"budget_ms": 5.0}, {"times": file}):
+        with pytest.raises(ExportError, match="a budget has no use at int8"):
+            OnnxFormat("int8", calibration=file, **settings)
     with pytest.raises(ExportError, match="a budget has no use at int8"):
         OnnxFormat("int8", calibration=file, budget_mb=5.0)
     for budget in (0.0, -1.0, float("nan")):
         with pytest.raises(ExportError, match="budget_mb must be between"):
             OnnxFormat("mixed", calibration=file, budget_mb=budget)
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_the_mix_is_near_the_best_one(seed):
-    """Against every mix there is, for seven matrices: never above the budget, at most a tenth of
-    what could be saved is missed, and no step that is left fits."""
-    rng = np.random.default_rng(seed)
-    options = {}
-    for name in "abcdefg":
-        size, loss = int(rng.integers(1, 100)), float(rng.uniform(0.01, 1))
-        ways = (("int4", size, loss), ("int8", 2 * size, loss / 50), ("fp16", 4 * size, 0.0))
-        options[name] = [Choice(*way) for way in ways]
-    least = sum(ways[0].size for ways in options.values())
-    budget = least * 1.7 + 40
-    mix = fit_budget(options, 40, budget)
-    chosen = [next(w for w in options[name] if w.format == mix[name]) for name in options]
-    size, loss = (sum(getattr(w, part) for w in chosen) for part in ("size", "drift"))
-    assert size + 40 <= budget
-    every = [
-        ways for ways in product(*options.values()) if sum(w.size for w in ways) + 40 <= budget
-    ]
-    best = min(sum(w.drift for w in ways) for ways in every)
-    worst = sum(ways[0].drift for ways in options.values())
-    assert loss - best <= 0.1 * (worst - best)
-    left = budget - 40 - size
-    for way, ways in zip(chosen, options.values(), strict=True):
-        assert not any(w.drift < way.drift and w.size - way.size <= left for w in ways)
+        with pytest.raises(ExportError, match="budget_ms must be between"):
+            OnnxFormat("mixed", calibration=file, budget_ms=budget, times=file)

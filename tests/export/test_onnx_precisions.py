@@ -65,7 +65,12 @@ def stored(bundle, graph="text"):
 
 def conversation(bundle):
     """Logits of a prompt with a picture, and of three tokens decoded after it."""
-    with OnnxRuntime.load(bundle, threads=1) as runtime, runtime.open_session() as session:
+    with OnnxRuntime.load(bundle, threads=1) as runtime:
+        return converse(runtime)
+
+
+def converse(runtime):
+    with runtime.open_session() as session:
         image = ImageSegment(runtime.encode_image(noise_patches(140, 196, 1)))
         first = session.prefill([PROMPT, image, PROMPT], keep_logits=3)
         return np.concatenate([first, *(session.decode(token)[None] for token in (7, 8, 9))])
@@ -138,8 +143,8 @@ def test_progress_counts_a_matrix_of_two_forms_once(checkpoint, tmp_path):
 
 
 def test_the_manifest_names_the_precision(export):
-    # A mix needs a calibration: tests/export/test_onnx_budget.py.
-    names = [name for name in PRECISIONS if name != "mixed"]
+    # These need a calibration: test_onnx_budget.py, test_onnx_w8a8.py.
+    names = [name for name in PRECISIONS if name not in ("mixed", "w8a8")]
     assert [export(name).manifest.precision for name in names] == names
 
 

@@ -15,6 +15,7 @@ from awares_edge.checkpoint import Checkpoint
 from awares_edge.checkpoint.names import EMBEDDING
 from awares_edge.export import OnnxFormat, export_checkpoint
 from awares_edge.export.graph.weights import Rounding
+from awares_edge.export.histogram import count
 from awares_edge.export.measured import Inputs
 from awares_edge.export.onnx.formats import BlockInt4, DynamicInt8
 from awares_edge.export.smoothing import smooth
@@ -183,6 +184,11 @@ def rounded(rows, rounding: Rounding, weights: bool):
     return (np.rint(blocks / step) * step).reshape(rows.shape)
 
 
+def with_largest(inputs, largest):
+    """Statistics with other largest magnitudes, and histograms that fit them."""
+    return replace(inputs, largest=largest, histogram=count(largest[None], largest))
+
+
 class TestExceptions:
     LAYER = "visual.merger.mlp.2"
 
@@ -192,7 +198,7 @@ class TestExceptions:
         found = measured.inputs[self.LAYER]
         largest = found.largest.copy()
         largest[3] = 3e4
-        inputs = {**measured.inputs, self.LAYER: replace(found, largest=largest)}
+        inputs = {**measured.inputs, self.LAYER: with_largest(found, largest)}
         path = tmp_path / "m.safetensors"
         replace(measured, inputs=inputs).save(path)
         return path
@@ -210,7 +216,7 @@ class TestExceptions:
         found = measured.inputs[name]
         # A few tokens in which every channel is huge: scales by channel help, but not enough.
         largest = 100 * np.exp2(np.arange(len(found.largest), dtype=np.float32) % 6)
-        inputs = {**measured.inputs, name: replace(found, largest=largest)}
+        inputs = {**measured.inputs, name: with_largest(found, largest)}
         path = tmp_path / "head.safetensors"
         replace(measured, inputs=inputs).save(path)
         bundle = export("int8", calibration=path)

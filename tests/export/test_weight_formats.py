@@ -21,8 +21,9 @@ from awares_edge.export.graph.quantize import (
     to_integers,
 )
 from awares_edge.export.graph.weights import FP16, FP32
+from awares_edge.export.onnx.blocks import fit_int4
 from awares_edge.export.onnx.dialect import OnnxBuilder
-from awares_edge.export.onnx.formats import BlockInt4, DynamicInt8, fit_int4
+from awares_edge.export.onnx.formats import BlockInt4, DynamicInt8
 from awares_edge.runtimes.base import TextSegment
 
 

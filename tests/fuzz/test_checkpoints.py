@@ -13,6 +13,8 @@ from awares_edge.checkpoint.names import expected_shapes
 from awares_edge.checkpoint.safetensors_header import read_header
 from awares_edge.errors import AwaresError
 from awares_edge.export.measured import drift_layers, read_measured
+from awares_edge.export.times import read_times
+from tests.fuzz.mutate import damage
 
 pytest.importorskip("torch")
 safetensors = pytest.importorskip("safetensors")
@@ -240,9 +242,37 @@ class Measurements:
         return "accepted"
 
 
+class DeviceTimes:
+    """A file of a device's times with its values, keys or bytes damaged."""
+
+    def __init__(self, folder):
+        from tests.support.checkpoints import make_checkpoint
+        from tests.support.times import made_up_times
+
+        self.spec = Checkpoint.open(make_checkpoint(folder / "base", "wide")).spec
+        self.path = folder / "times.json"
+        made_up_times(self.spec).save(self.path)
+        self.seed = self.path.read_bytes()
+
+    def case(self, random):
+        if random.random() < 0.5:
+            return damage(random, self.seed, [self.seed])
+        return json.dumps(mutate_json(random, json.loads(self.seed))).encode(errors="replace")
+
+    def check(self, case):
+        self.path.write_bytes(case)
+        found = read_times(self.path, self.spec)
+        for kind in ("fp32", "fp16", "int8", "int4"):
+            ms = found.estimate(dict.fromkeys(found.matrices, kind))
+            assert np.isfinite(ms)
+            assert ms >= found.rest_ms >= 0
+        return "accepted"
+
+
 @pytest.mark.fuzz
 @pytest.mark.parametrize(
-    ("target", "cases"), [(Checkpoints, 4000), (Adapters, 4000), (Measurements, 4000)]
+    ("target", "cases"),
+    [(Checkpoints, 4000), (Adapters, 4000), (Measurements, 4000), (DeviceTimes, 4000)],
 )
 def test_untrusted_weights(check, target, cases):
     check(target, cases)

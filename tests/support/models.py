@@ -82,6 +82,25 @@ def _onnx_int4(factory, device) -> Iterator[Loaded]:
 
 
 @contextmanager
+def _onnx_w8a8(factory, device) -> Iterator[Loaded]:
+    """Inputs are rounded over fixed ranges, so a token's numbers do not depend on the tokens it
+    shares a call with; as at int4, float noise may move a rounding by a step."""
+    from awares_edge.checkpoint.checkpoint import Checkpoint
+    from awares_edge.export import OnnxFormat, export_checkpoint
+    from tests.support.measured import flat_measured
+
+    if device != "cpu":
+        pytest.skip("onnxruntime computes int8 products on CPUs")
+    checkpoint, folder = _checkpoint(factory), factory.mktemp("onnx-w8a8")
+    file = folder / "measured.safetensors"
+    flat_measured(Checkpoint.open(checkpoint)).save(file)
+    format, profile = OnnxFormat("w8a8", calibration=file), PROFILES["paper"]
+    bundle = export_checkpoint(checkpoint, folder / "bundle", format=format, profile=profile)
+    with awares_edge.load(bundle.root, threads=1, context=4096) as model:
+        yield Loaded(model, 5e-4, rounding=1e-2)
+
+
+@contextmanager
 def _torch(factory, device) -> Iterator[Loaded]:
     checkpoint = _checkpoint(factory)
     options = {"runtime": "torch", "device": device, "threads": 1, "context": 4096}
@@ -127,6 +146,7 @@ def _tensorrt(factory, device) -> Iterator[Loaded]:
 LOADERS = {
     "onnx": _onnx,
     "onnx-int4": _onnx_int4,
+    "onnx-w8a8": _onnx_w8a8,
     "tensorrt": _tensorrt,
     "torch": _torch,
     "llamacpp": _llamacpp,

@@ -50,13 +50,13 @@ def tiny_plan(precision: str, **changes) -> Plan:
 
 
 def write_bundle(
-    target: Path, source: Checkpoint, precision: str, measured=None, **changes
+    target: Path, source: Checkpoint, precision: str, measured=None, ranges="minmax", **changes
 ) -> Bundle:
     """A TensorRT bundle of a checkpoint; `changes` are fields of its plan."""
     with BundleWriter(target) as writer:
         shutil.copyfile(source.root / TOKENIZER_NAME, writer.path(TOKENIZER_NAME))
         plan = tiny_plan(precision, **changes)
-        write_plan(source.spec, source, plan, writer, lambda _: None, measured)
+        write_plan(source.spec, source, plan, writer, lambda _: None, measured, ranges)
         tokenizer = TextTokenizer.from_file(source.root / TOKENIZER_NAME)
         manifest = Manifest(
             runtime="tensorrt",

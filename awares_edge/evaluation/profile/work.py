@@ -25,6 +25,7 @@ _WEIGHT_BYTES = {
         "int4": 0.5625,
         "int8+int4": 0.5625,
         "int4-fp16": 0.5625,
+        "w8a8": 1.0,
     },
     "torch": {"float32": 4.0, "float16": 2.0, "bfloat16": 2.0},
 }
@@ -70,7 +71,7 @@ class Shape:
 
 def is_int8(precision: str) -> bool:
     """Whether products of this precision run on int8 instructions: GGUF's q8_0, q4_k_m, ... too."""
-    return precision in ("int8", "int8+int4") or precision.startswith("q")
+    return precision in ("int8", "int8+int4", "w8a8") or precision.startswith("q")
 
 
 def text_parameters(spec: ModelSpec) -> int:

@@ -120,7 +120,8 @@ class Builder:
     def constant(self, name: str, array: NDArray[Any]) -> str:
         """A small array kept inside the graph file."""
         if name not in self._constants:
-            self._constants[name] = numpy_helper.from_array(np.ascontiguousarray(array), name)
+            # Not `ascontiguousarray`, which makes vectors of scalars.
+            self._constants[name] = numpy_helper.from_array(np.asarray(array, order="C"), name)
         return name
 
     def integers(self, values: Iterable[int]) -> str:

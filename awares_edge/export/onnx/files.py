@@ -9,12 +9,13 @@
 fp16 on a CPU is a storage format: most CPUs have no fp16 arithmetic, so there onnxruntime widens
 the matrices once, when it loads them, and computes in fp32. A GPU takes the fp16 graphs.
 
-int8, int4 and int8+int4 are for CPUs. Where the language model is quantized, the embedding is
+int8, int4, int8+int4 and w8a8 are for CPUs. Where the language model is quantized, the embedding is
 stored in fp16, and the head has its own weights, even where the checkpoint ties it.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -23,17 +24,24 @@ import onnx
 
 from awares_edge.bundle.writer import BundleWriter
 from awares_edge.checkpoint.checkpoint import Checkpoint
-from awares_edge.checkpoint.names import EMBEDDING
+from awares_edge.checkpoint.names import EMBEDDING, PATCH_EMBEDDING
+from awares_edge.checkpoint.preprocessor import read_preprocessing
 from awares_edge.checkpoint.tensorfile import Weights
 from awares_edge.errors import ExportError
+from awares_edge.export.base import RANGES, RangeMethod
 from awares_edge.export.graph.text import build_text
 from awares_edge.export.graph.vision import build_vision
-from awares_edge.export.graph.weights import FP16, FP32, Written, write_npy
-from awares_edge.export.measured import Measured
-from awares_edge.export.onnx.budget import MB, fit_mix
+from awares_edge.export.graph.weights import FP16, FP32, Matrix, Written, write_npy
+from awares_edge.export.measured import Measured, layer_name
+from awares_edge.export.onnx.budget import Budget, Mix, fit_mix
 from awares_edge.export.onnx.dialect import OnnxBuilder, OnnxText, OnnxVision
+from awares_edge.export.onnx.formats import BlockInt4
+from awares_edge.export.onnx.gptq import require_gptq
 from awares_edge.export.onnx.precisions import Formats
-from awares_edge.export.smoothing import smooth
+from awares_edge.export.ranges import matrix_range
+from awares_edge.export.smoothing import Smoothed, smooth
+from awares_edge.export.smoothing.sites import find_sites
+from awares_edge.export.times import Times
 from awares_edge.spec import EMBEDDING_NAME, ModelSpec, half_graph
 
 FEW_TOKENS = 2
@@ -52,7 +60,8 @@ def write_files(
     keep: Sequence[str] = (),
     block: int = 64,
     seven_bit: bool = False,
-    budget_mb: float | None = None,
+    budget: Budget | None = None,
+    ranges: RangeMethod = RANGES,
 ) -> Mapping[str, str]:
     """Write graphs and weights into a bundle.
 
@@ -62,7 +71,8 @@ def write_files(
         written: called with the count of numbers in each piece after it is written.
         measured: statistics of the inputs, to smooth outliers with; None for none.
         keep, block, seven_bit: see `Formats`.
-        budget_mb: most MB of all weights, at precision "mixed".
+        budget: at precision "mixed", what the mix may cost.
+        ranges: of inputs, at precision "w8a8", which needs `measured`.
 
     Returns:
         facts for the bundle's provenance.
@@ -78,10 +88,15 @@ def write_files(
             f"this checkpoint has {spec.head_dim}"
         )
     formats = Formats(precision, keep, block, seven_bit, depth=spec.vision.depth)
-    facts: Mapping[str, str] = {}
+    facts: dict[str, str] = {}
     embedding = weights.tensor(EMBEDDING)
     if measured is not None:
-        weights, facts = _calibrate(spec, weights, formats, measured, budget_mb)
+        smoothed, facts = _calibrate(spec, weights, formats, measured, budget)
+        weights = smoothed.weights
+        if precision == "w8a8":
+            pixels = read_preprocessing(source.root)
+            formats.over(lambda name: matrix_range(name, smoothed.measured, ranges, pixels))
+            facts["ranges"] = ranges
     graphs = _graphs(spec, weights, formats, FP32)
     table = formats.embedding()
     formats.check_keep()
@@ -100,25 +115,57 @@ def _calibrate(
     weights: Weights,
     formats: Formats,
     measured: Measured,
-    budget_mb: float | None,
-) -> tuple[Weights, Mapping[str, str]]:
-    """Choose formats by what was measured; the smoothed weights, and facts for the provenance."""
-    mix: Mapping[str, str] = {}
-    if budget_mb is not None:
-        mix = fit_mix(spec, weights, formats, measured, budget_mb * MB)
-        formats.use(mix)
+    budget: Budget | None,
+) -> tuple[Smoothed, dict[str, str]]:
+    """Choose formats by what was measured; the smoothed model, and facts for the provenance."""
+    mix = None
+    if budget is not None:
+        mix = fit_mix(spec, weights, formats, measured, budget)
+        formats.use(mix.formats)
     smoothed = smooth(weights, spec, measured, formats.every)
     # A mix was chosen by what each layer loses.
-    kept = smoothed.beyond() if budget_mb is None else []
+    kept = smoothed.beyond() if mix is None else []
     if kept:
         # A tied head in fp16 reads the embedding's file, which no scale is folded into.
         formats.spare(kept)
         smoothed = smooth(weights, spec, measured, formats.every)
-    facts = smoothed.facts(kept)
-    if mix:
-        counts = Counter(mix.values()).most_common()
-        facts["mix"] = ", ".join(f"{count} {kind}" for kind, count in counts)
-    return smoothed.weights, facts
+    formats.compensate(smoothed.measured.hessians)
+    facts = {**smoothed.facts(kept), **_gptq_facts(spec, weights, formats)}
+    if "gptq" in facts:
+        require_gptq()
+    if budget is not None and mix is not None:
+        facts |= _describe(mix, budget.times)
+    return smoothed, facts
+
+
+def _describe(mix: Mix, times: Times | None) -> dict[str, str]:
+    """Facts about a mix for the provenance."""
+    counts = Counter(mix.formats.values()).most_common()
+    facts = {"mix": ", ".join(f"{count} {kind}" for kind, count in counts)}
+    if mix.ms is not None and times is not None:
+        facts["estimated_ms"] = f"{mix.ms:.1f}"
+        facts["estimated_for"] = f"{times.cpu}, threads: {times.threads}"
+    return facts
+
+
+def _gptq_facts(spec: ModelSpec, weights: Weights, formats: Formats) -> Mapping[str, str]:
+    """How many 4-bit matrices GPTQ rounds, and which ones it does not."""
+    rounded: list[str] = []
+    alone: list[str] = []
+    for name in (PATCH_EMBEDDING, *(name for site in find_sites(spec) for name in site.matrices)):
+        shape = Matrix.of(weights, *name.split("+")).shape
+        blocks = [one for one in formats.every(name, shape) if isinstance(one, BlockInt4)]
+        if blocks:
+            (rounded if blocks[0].hessian else alone).append(name)
+    if not rounded:
+        return {}
+    facts = {"gptq": f"{len(rounded)} of {len(rounded) + len(alone)} 4-bit matrices"}
+    if alone:
+        layers = (layer_name(part) for name in alone for part in name.split("+"))
+        facts["without_gptq"] = ", ".join(
+            dict.fromkeys(re.sub(r"\.\d+\.", ".*.", layer) for layer in layers)
+        )
+    return facts
 
 
 def _graphs(

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +20,9 @@ from awares_edge.checkpoint.tensorfile import Array
 from awares_edge.export.graph.builder import Builder
 from awares_edge.export.graph.quantize import onnx_dtype, scale_rows, to_integers
 from awares_edge.export.graph.weights import FP32, Matrix, Rounding, TensorType
+from awares_edge.export.hessians import Hessian
+from awares_edge.export.onnx.blocks import fit_int4
+from awares_edge.export.onnx.gptq import compensation, one_blas_thread, quantize
 from awares_edge.runtimes.threads import cores
 
 _MICROSOFT = "com.microsoft"
@@ -25,12 +30,15 @@ _INT8_COMPUTE = 4
 """`accuracy_level` of MatMulNBits: the input is quantized to int8, block by block."""
 _UINT8_LEVELS = 127.5
 """Steps of a uint8 input on each side of zero, where its range is about symmetric."""
+_INT8_LEVELS = 127
 
 _FIT_NUMBERS = 1 << 18
 """Weights that are fitted at a time: what the fit needs then stays in the CPU's cache."""
+_GPTQ_ROWS = 512
+"""Rows that GPTQ takes at a time: numpy is slow with short vectors."""
 
-# Reciprocal scales to try for a block, as in ggml's `make_qx_quants`: -(8 + shift) / extreme.
-_SHIFTS = tuple(np.arange(-1.0, 1.01, 0.25, dtype=np.float32))
+Rounded: TypeAlias = tuple[NDArray[np.int8], NDArray[np.float32]]
+"""4-bit numbers [n, in] and scales [n, in / block] of rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,15 +104,55 @@ class DynamicInt8:
 
 
 @dataclass(frozen=True, slots=True)
+class StaticInt8(DynamicInt8):
+    """int8 weights, one scale per output channel, and uint8 inputs over a fixed symmetric range, in
+    ONNX's own operators: QuantizeLinear and DequantizeLinear around a Gemm (QDQ).
+
+    onnxruntime 1.32 makes a QuantizeLinear and a QGemm of them on a CPU, and packs the weights.
+    Inputs are uint8 because its products of int8 by int8 are some 20 times slower on x86. Weights
+    are stored as for `DynamicInt8`: it would transpose [out, in] in memory when it loads them.
+
+    Attributes:
+        input_range: largest magnitude of the layer's input; None as long as it is not known.
+    """
+
+    input_range: float | None = None
+
+    @property
+    def rounding(self) -> Rounding:
+        return Rounding(self.limit, input_levels=_INT8_LEVELS)
+
+    def multiply(
+        self, graph: Builder, value: str, matrix: Matrix, bias: str | None, dtype: np.dtype[Any]
+    ) -> str:
+        del dtype  # graphs of this format compute in fp32
+        assert self.input_range is not None, "inputs are quantized over a measured range"
+        step = graph.scalar(self.input_range / _INT8_LEVELS, FP32)
+        middle = graph.constant("middle:uint8", np.array(128, dtype=np.uint8))
+        # Gate and up read the same input, over the same range.
+        value = graph.once("QuantizeLinear", value, step, middle)
+        value = graph.once("DequantizeLinear", value, step, middle)
+        # onnxruntime fuses only weights that have zero points, of their own where it converts them
+        # for a CPU without VNNI, and no product with a float bias.
+        name = f"{matrix.name}{self._suffix}.zero"
+        zeros = graph.constant(name, np.zeros(matrix.shape[0], dtype=np.int8))
+        weight = graph.op("DequantizeLinear", *graph.matrix(matrix, self), zeros, axis=1)
+        product = graph.op("Gemm", value, weight)
+        return product if bias is None else graph.op("Add", product, bias)
+
+
+@dataclass(frozen=True, slots=True)
 class BlockInt4:
     """4-bit weights with one scale per block of inputs: stored [out, in / block, block / 2], two
     numbers a byte, the first in the low half, offset by 8; scales [out, in / block].
 
     Attributes:
         block: inputs of a block, a divisor of `in`.
+        hessian: of the matrix's inputs: its numbers are chosen by GPTQ. None: block by block.
     """
 
     block: int
+    hessian: Hessian | None = field(default=None, compare=False)
 
     @property
     def reads(self) -> np.dtype[Any]:
@@ -129,36 +177,40 @@ class BlockInt4:
         self, rows: Iterator[NDArray[Any]], shape: tuple[int, int]
     ) -> Iterator[Iterable[NDArray[Any]]]:
         scales: list[NDArray[Any]] = []
-        yield self._values(rows, shape, scales)
+        yield self._values(self._rounded(rows, shape[1]), scales)
         yield scales
 
     def _values(
-        self, rows: Iterator[NDArray[Any]], shape: tuple[int, int], scales: list[NDArray[Any]]
-    ) -> Iterator[NDArray[Any]]:
-        step = max(1, _FIT_NUMBERS // shape[1])
-        # numpy lets go of the interpreter's lock: threads compute at the same time.
-        with ThreadPoolExecutor(cores()) as pool:
-            for piece in rows:
-                parts = [piece[start : start + step] for start in range(0, len(piece), step)]
-                for packed, scale in pool.map(self._fit, parts):
-                    scales.append(scale)
-                    yield packed
+        self, rounded: Iterator[Rounded], scales: list[NDArray[Any]]
+    ) -> Iterator[NDArray[np.uint8]]:
+        """Numbers [n, in / block, block / 2] as they are stored."""
+        for values, scale in rounded:
+            scales.append(scale)
+            nibbles = (values + np.int8(8)).view(np.uint8)
+            packed = nibbles[:, 0::2] | np.left_shift(nibbles[:, 1::2], np.uint8(4))
+            yield packed.reshape(len(values), -1, self.block // 2)
 
-    def _fit(self, rows: Array) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        """Packed numbers [n, in / block, block / 2] and scales [n, in / block] of rows [n, in]."""
-        values, scales = fit_int4(rows.reshape(-1, self.block))
-        nibbles = (values + np.int8(8)).view(np.uint8)
-        packed = nibbles[:, 0::2] | np.left_shift(nibbles[:, 1::2], np.uint8(4))
-        return packed.reshape(len(rows), -1, self.block // 2), scales.reshape(len(rows), -1)
+    def _rounded(self, pieces: Iterable[Array], inner: int) -> Iterator[Rounded]:
+        """Pieces of rows rounded, in order."""
+        fit, step = partial(_fit, self.block), max(1, _FIT_NUMBERS // inner)
+        limits: AbstractContextManager[object] = nullcontext()
+        if self.hessian is not None:
+            limits = one_blas_thread()
+            upper = compensation(self.hessian).astype(np.float32)
+            fit, step = partial(quantize, compensate=upper, block=self.block), _GPTQ_ROWS
+        # numpy lets go of the interpreter's lock: threads compute at the same time.
+        with limits, ThreadPoolExecutor(cores()) as pool:
+            for piece in pieces:
+                parts = [piece[start : start + step] for start in range(0, len(piece), step)]
+                yield from pool.map(fit, parts)
 
     def round_trip(self, rows: Array) -> Array:
         """Rows float32 [n, in] as they are after they were stored."""
-        found, step = np.empty_like(rows), max(1, _FIT_NUMBERS // rows.shape[1])
-        for start in range(0, len(rows), step):
-            part = rows[start : start + step]
-            values, scales = fit_int4(part.reshape(-1, self.block))
-            found[start : start + step] = (values * scales[:, None]).reshape(part.shape)
-        return found
+        parts = [
+            (values.reshape(*scales.shape, self.block) * scales[..., None]).reshape(values.shape)
+            for values, scales in self._rounded([rows], rows.shape[1])
+        ]
+        return np.concatenate(parts)
 
     def multiply(
         self, graph: Builder, value: str, matrix: Matrix, bias: str | None, dtype: np.dtype[Any]
@@ -180,34 +232,7 @@ class BlockInt4:
         )
 
 
-def fit_int4(blocks: Array) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """4-bit numbers and scales of blocks, with the least squared error among a few roundings.
-
-    Each candidate maps the number of largest magnitude near -8, rounds, and takes the scale that is
-    optimal for what was rounded. Needs no data: calibration can only do better.
-
-    Args:
-        blocks: float32 [n, block].
-
-    Returns:
-        values int8 [n, block] from -8 to 7; scales float32 [n], of either sign.
-    """
-    extreme = blocks[np.arange(len(blocks)), np.abs(blocks).argmax(axis=1)]
-    # Blocks of zeros, or of numbers too small to divide by, become zeros.
-    extreme = np.where(np.abs(extreme) < 16 * np.finfo(np.float32).tiny, np.inf, extreme)
-    shares = blocks / extreme[:, None]
-    best = np.zeros(len(blocks), dtype=np.float32)
-    values = np.zeros(blocks.shape, dtype=np.int8)
-    scales = np.zeros(len(blocks), dtype=np.float32)
-    for shift in _SHIFTS:
-        steps = np.clip(np.rint(shares * -(8 + shift)), -8, 7)
-        product = np.einsum("ij,ij->i", steps, shares)
-        square = np.maximum(np.einsum("ij,ij->i", steps, steps), 1)
-        # The squared error of the best scale is that of all zeros, less product ** 2 / square.
-        gain = product * product / square
-        better = gain > best
-        best[better] = gain[better]
-        values[better] = steps[better].astype(np.int8)
-        scales[better] = product[better] / square[better] * extreme[better]
-    scales[best == 0] = 1
-    return values, scales
+def _fit(block: int, rows: Array) -> Rounded:
+    """Numbers [n, in] and scales [n, in / block] of rows, each block by itself."""
+    values, scales = fit_int4(rows.reshape(-1, block))
+    return values.reshape(rows.shape), scales.reshape(len(rows), -1)

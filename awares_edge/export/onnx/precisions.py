@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -13,7 +13,9 @@ from awares_edge.checkpoint.names import EMBEDDING
 from awares_edge.errors import ExportError
 from awares_edge.export.graph.quantize import Float
 from awares_edge.export.graph.weights import FP16, FP32, WeightFormat
-from awares_edge.export.onnx.formats import BlockInt4, DynamicInt8
+from awares_edge.export.hessians import Hessian, input_owner
+from awares_edge.export.measured import layer_name
+from awares_edge.export.onnx.formats import BlockInt4, DynamicInt8, StaticInt8
 
 BLOCKS = (32, 64, 128)
 """Inputs of an int4 block that onnxruntime has fast kernels for."""
@@ -43,6 +45,7 @@ PRECISIONS = {
     "int4": Precision("int8", "int4"),
     "int8+int4": Precision("int8", "int8", few="int4"),
     "int4-fp16": Precision("fp16", "int4", gpu=True),
+    "w8a8": Precision("w8a8", "w8a8"),
     "mixed": Precision("int8", "int8"),
 }
 """By name; the first is the default. 4-bit products are slower than float ones for more than a few
@@ -92,15 +95,18 @@ class Formats:
             self._keep.append((f"visual.blocks.{depth - 1}.mlp.down_proj", "fp16"))
         self._block = block
         self._int8 = DynamicInt8(_SEVEN_BIT_LIMIT) if seven_bit else DynamicInt8()
+        self._range: Callable[[str], float] | None = None
+        self._hessians: Mapping[str, Hessian] = {}
 
     def vision(self, name: str, shape: tuple[int, int]) -> WeightFormat:
-        return self._format(self._kept(name) or self.precision.vision, shape)
+        return self._format(self._kept(name) or self.precision.vision, name, shape)
 
     def text(self, name: str, shape: tuple[int, int]) -> WeightFormat:
-        return self._format(self._kept(name) or self.precision.text, shape)
+        return self._format(self._kept(name) or self.precision.text, name, shape)
 
     def few(self, name: str, shape: tuple[int, int]) -> WeightFormat:
-        return self._format(self._kept(name) or self.precision.few or self.precision.text, shape)
+        kind = self._kept(name) or self.precision.few or self.precision.text
+        return self._format(kind, name, shape)
 
     def every(self, name: str, shape: tuple[int, int]) -> list[WeightFormat]:
         """Each format in which a matrix is stored."""
@@ -115,13 +121,21 @@ class Formats:
         """The formats that a mix may choose from for a matrix, by name: what `keep` says, or all
         but fp32."""
         kept = self._kept(name)
-        names = [kept] if kept else [n for n in FORMATS if n != "fp32"]
-        return {name: self._format(name, shape) for name in names}
+        kinds = [kept] if kept else [kind for kind in FORMATS if kind != "fp32"]
+        return {kind: self._format(kind, name, shape) for kind in kinds}
 
     def use(self, mix: Mapping[str, str]) -> None:
         """Store matrices as a mix says, by name ("a.weight+b.weight"), after what `keep` says."""
         for name, kind in mix.items():
             self._keep.append((name.split("+")[0].removesuffix(".weight"), kind))
+
+    def over(self, input_range: Callable[[str], float]) -> None:
+        """Quantize the inputs of w8a8 matrices over these ranges, by the matrix's name."""
+        self._range = input_range
+
+    def compensate(self, hessians: Mapping[str, Hessian]) -> None:
+        """Choose 4-bit numbers by GPTQ where the Hessian of a layer's inputs is there."""
+        self._hessians = hessians
 
     def embedding(self) -> np.dtype[Any]:
         """dtype of the embedding's file, which a tied float head reads too: fp16 where the head, or
@@ -149,13 +163,16 @@ class Formats:
                 found = found or kept
         return found
 
-    def _format(self, name: str, shape: tuple[int, int]) -> WeightFormat:
-        if name in _FLOATS:
-            return Float(_FLOATS[name])
-        if name == "int4":
+    def _format(self, kind: str, name: str, shape: tuple[int, int]) -> WeightFormat:
+        if kind in _FLOATS:
+            return Float(_FLOATS[kind])
+        if kind == "w8a8":
+            return StaticInt8(self._int8.limit, self._range and self._range(name))
+        if kind == "int4":
             block = next((b for b in (128, 64, 32) if b <= self._block and shape[1] % b == 0), 0)
             if block:
-                return BlockInt4(block)
+                first = layer_name(name.split("+")[0])
+                return BlockInt4(block, self._hessians.get(input_owner(first)))
             if self.precision.gpu:
                 return Float(FP16)
         return self._int8

@@ -74,7 +74,7 @@ def smooth(
     Raises:
         CheckpointError: a tensor cannot be read.
     """
-    folded, inputs = Folded(weights), dict(measured.inputs)
+    folded, inputs, hessians = Folded(weights), dict(measured.inputs), dict(measured.hessians)
     errors: dict[str, tuple[float, float]] = {}
     for site in find_sites(spec):
         trials = [
@@ -89,7 +89,9 @@ def smooth(
             errors[trial.name] = (trial.error(np.ones_like(spread)), trial.error(spread))
         for layer in (layer_name(part) for name in site.matrices for part in name.split("+")):
             inputs[layer] = _scaled(inputs[layer], spread)
-    return Smoothed(folded, replace(measured, inputs=inputs), errors)
+            if layer in hessians:
+                hessians[layer] = hessians[layer].divided(spread)
+    return Smoothed(folded, replace(measured, inputs=inputs, hessians=hessians), errors)
 
 
 @dataclass(frozen=True)
@@ -154,7 +156,13 @@ def _most(site: Site, values: Array) -> Array:
 
 
 def _scaled(inputs: Inputs, scales: Array) -> Inputs:
-    return Inputs(inputs.largest / scales, inputs.mean / scales, inputs.square / scales**2)
+    """Statistics of inputs that are divided by scales, powers of two: their histograms stay."""
+    return replace(
+        inputs,
+        largest=inputs.largest / scales,
+        mean=inputs.mean / scales,
+        square=inputs.square / scales**2,
+    )
 
 
 def _cut(text: str, most: int = 1024) -> str:

@@ -19,6 +19,7 @@ from awares_edge.bundle.writer import BundleWriter
 from awares_edge.checkpoint.checkpoint import Checkpoint
 from awares_edge.checkpoint.names import EMBEDDING
 from awares_edge.checkpoint.tensorfile import Weights
+from awares_edge.export.base import RANGES, RangeMethod
 from awares_edge.export.graph.text import build_text
 from awares_edge.export.graph.vision import build_vision
 from awares_edge.export.graph.weights import Written, write_npy
@@ -94,7 +95,8 @@ def write_files(
         ExportError: the target does not take the model as asked.
     """
     plan = make_plan(source.spec, format)
-    return write_plan(source.spec, weights, plan, writer, written, measured)
+    ranges = format.ranges or RANGES
+    return write_plan(source.spec, weights, plan, writer, written, measured, ranges)
 
 
 def write_plan(
@@ -104,12 +106,14 @@ def write_plan(
     writer: BundleWriter,
     written: Written,
     measured: Measured | None = None,
+    ranges: RangeMethod = RANGES,
 ) -> Mapping[str, str]:
     """Write graphs, weights and the plan into a bundle.
 
     Args:
         written: called with the count of numbers in each piece after it is written.
         measured: statistics of the inputs; needed where the plan quantizes activations.
+        ranges: how the ranges of these inputs follow from the statistics.
 
     Returns:
         facts for the bundle's provenance.
@@ -123,8 +127,10 @@ def write_plan(
     if measured is not None:
         smoothed = smooth(weights, spec, measured, lambda *matrix: [choose(*matrix)])
         kept = smoothed.beyond()
-        choose = format_chooser(numbers, smoothed.measured, kept)
+        choose = format_chooser(numbers, smoothed.measured, kept, ranges)
         weights, facts = smoothed.weights, smoothed.facts(kept)
+        if numbers.activations != "float":
+            facts["ranges"] = ranges
     path = writer.path(EMBEDDING_NAME)
     table = write_npy(path, embedding, numbers.embedding, written)
     vision = TensorrtBuilder("vision", weights, numbers, choose)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from awares_edge.errors import ExportError
-from awares_edge.export.base import ExportFormat, Help, Written
+from awares_edge.export.base import ExportFormat, Help, RangesSetting, Written
 from awares_edge.export.tensorrt.targets import TARGETS, Target, check_precision, get_target
 from awares_edge.protocol import ProtocolProfile
 from awares_edge.spec import ModelSpec
@@ -33,6 +33,7 @@ class TensorrtFormat(ExportFormat):
         cache_length: KV cells of a session; None for the target's default.
         memory: GiB of this very device, where it has more than the smallest of its family.
         calibration: needed at w8a8 and fp8, whose inputs are quantized over measured ranges.
+        ranges: how these ranges follow from the calibration; None for `RANGES`.
     """
 
     name: ClassVar[str] = "tensorrt"
@@ -49,6 +50,7 @@ class TensorrtFormat(ExportFormat):
         float | None,
         Help("GiB of this device, where it has more than its family's.", 1, 4096, "GiB"),
     ] = None
+    ranges: RangesSetting = None
 
     @property
     def calibrated(self) -> bool:
@@ -63,16 +65,13 @@ class TensorrtFormat(ExportFormat):
     def check(self) -> None:
         """
         Raises:
-            ExportError: no target; it does not take the precision; the calibration is missing.
+            ExportError: no target; it does not take the precision; the calibration is missing;
+                ranges have no use.
         """
         if not self.target:
             raise ExportError(f"name the target device: one of {_NAMES}")
         check_precision(self.device, self.precision)
-        if self.precision in _QUANTIZED_INPUTS and self.calibration is None:
-            raise ExportError(
-                f"{self.precision} needs a calibration file, which `awares-edge calibrate weights` "
-                "measures; int8 and int4 need none"
-            )
+        self.check_ranges(self.ranges, _QUANTIZED_INPUTS)
 
     def limit(self, profile: ProtocolProfile, spec: ModelSpec) -> ProtocolProfile:
         """The profile with pictures no larger than the target's engine takes."""

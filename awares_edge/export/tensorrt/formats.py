@@ -9,10 +9,12 @@ from typing import Any, Literal
 import numpy as np
 
 from awares_edge.checkpoint.names import EMBEDDING, HEAD
+from awares_edge.export.base import RANGES, RangeMethod
 from awares_edge.export.graph.builder import FormatOf
 from awares_edge.export.graph.quantize import Float, Fp8, Int4, Int8, int4_block
 from awares_edge.export.graph.weights import FP16, FP32, WeightFormat
 from awares_edge.export.measured import Measured, layer_name
+from awares_edge.export.ranges import input_range
 from awares_edge.runtimes.tensorrt.plan import Plan
 
 WeightKind = Literal["float", "int8", "int4", "fp8"]
@@ -71,7 +73,10 @@ NUMBER_FORMATS: dict[str, NumberFormat] = {
 
 
 def format_chooser(
-    numbers: NumberFormat, measured: Measured | None = None, kept: Collection[str] = ()
+    numbers: NumberFormat,
+    measured: Measured | None = None,
+    kept: Collection[str] = (),
+    ranges: RangeMethod = RANGES,
 ) -> FormatOf:
     """The weight format of each matrix.
 
@@ -82,15 +87,16 @@ def format_chooser(
     Args:
         measured: statistics of the inputs; needed where `numbers` quantizes activations.
         kept: layers that stay in the graph's float format.
+        ranges: how the ranges of inputs follow from what was measured.
     """
     dtype = numbers.dtype
 
-    def input_range(name: str) -> float | None:
+    def range_of(name: str) -> float | None:
         if numbers.activations == "float":
             return None
         assert measured is not None, "inputs are quantized over measured ranges"
         # Joined layers have a common input.
-        return measured.inputs[layer_name(name.split("+")[0])].range
+        return input_range(measured.inputs[layer_name(name.split("+")[0])], ranges)
 
     def choose(name: str, shape: tuple[int, int]) -> WeightFormat:
         if name in (EMBEDDING, HEAD):
@@ -104,7 +110,7 @@ def format_chooser(
         if numbers.weights == "int4" and block:
             return Int4(dtype, block)
         # Rows that no int4 block divides fall back to int8, which has no blocks.
-        found = input_range(name)
+        found = range_of(name)
         return Fp8(dtype, found) if numbers.weights == "fp8" else Int8(dtype, found)
 
     return choose

@@ -45,13 +45,13 @@ def load_graphs(
     if prepacked and device.on_cpu and worthwhile(bundle):
 
         def pack(name: str, target: Path) -> None:
-            _open(own[name], device, threads, target)
+            open_graph(own[name], device, threads, target)
 
         packed = PackedCache().get(bundle, pack)
     graphs = {}
     for name in GRAPHS:
         session = _open_packed(packed.get(name), device, threads)
-        graphs[name] = session or _open(own[name], device, threads)
+        graphs[name] = session or open_graph(own[name], device, threads)
         check_graph(graphs[name], name, bundle.manifest.model)
     return graphs
 
@@ -59,12 +59,12 @@ def load_graphs(
 def _open_packed(path: Path | None, device: Device, threads: int) -> ort.InferenceSession | None:
     """A packed graph; None where there is none, or where it has vanished since it was found."""
     try:
-        return _open(path, device, threads) if path else None
+        return open_graph(path, device, threads) if path else None
     except BundleError:
         return None
 
 
-def _open(
+def open_graph(
     path: Path, device: Device, threads: int, packed: Path | None = None
 ) -> ort.InferenceSession:
     """

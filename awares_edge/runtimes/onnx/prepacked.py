@@ -38,7 +38,7 @@ SWITCH = "AWARES_EDGE_PREPACKED"
 MIN_BYTES = 64 << 20
 """Bundles with fewer bytes of weights are loaded without it."""
 
-_QUANTIZED = ("int8", "int4", "int8+int4", "mixed")
+_QUANTIZED = ("int8", "int4", "int8+int4", "w8a8", "mixed")
 _INDEX = "index.json"
 _VERSION = 1
 _DISK_FACTOR = 3

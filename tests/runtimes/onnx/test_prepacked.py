@@ -40,13 +40,13 @@ def folder(tmp_path, monkeypatch):
 def opened(monkeypatch):
     """Paths of the graphs that were opened, as they are opened."""
     paths = []
-    original = graphs._open
+    original = graphs.open_graph
 
     def recording(path, *rest):
         paths.append(path)
         return original(path, *rest)
 
-    monkeypatch.setattr(graphs, "_open", recording)
+    monkeypatch.setattr(graphs, "open_graph", recording)
     return paths
 
 
