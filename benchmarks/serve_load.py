@@ -171,12 +171,19 @@ async def ask_until(end: float, port: int, cases: list[Case]) -> tuple[list[floa
 
 
 def clients_process(pipe: Connection, port: int, plans: list[list[Case]]) -> None:
+    """Load for so many seconds each time a number is sent, answered by what went wrong; at None,
+    all latencies: the server's process, whose memory is measured, must not collect them."""
+
     async def all_clients(seconds: float) -> list[tuple[list[float], list[str]]]:
         end = time.monotonic() + seconds
         return await asyncio.gather(*(ask_until(end, port, own) for own in plans))
 
+    rounds = []
     while (seconds := pipe.recv()) is not None:
-        pipe.send(asyncio.run(all_clients(seconds)))
+        rounds.append(asyncio.run(all_clients(seconds)))
+        pipe.send([error for _, errors in rounds[-1] for error in errors])
+    # The first round warms up.
+    pipe.send([ms for round in rounds[1:] for latencies, _ in round for ms in latencies])
 
 
 @contextmanager
@@ -213,7 +220,6 @@ def measure(name: str, make: Callable[[], Model], options: argparse.Namespace) -
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     api: list[float] = []
-    ms: list[float] = []
     wrong: list[str] = []
     memory: list[int] = []
     with make() as model:
@@ -228,11 +234,10 @@ def measure(name: str, make: Callable[[], Model], options: argparse.Namespace) -
                 seconds = options.seconds / ROUNDS / 2
                 api.append(python_api(model, plans[0], seconds))
                 ours.send(seconds)
-                for latencies, errors in ours.recv():
-                    ms += latencies
-                    wrong += errors
+                wrong += ours.recv()
                 memory.append(resident())
             ours.send(None)
+            ms = ours.recv()
             process.join()
     rate = len(ms) / (options.seconds / 2)
     base, growth = float(np.mean(api)), memory[-1] / memory[0] - 1
