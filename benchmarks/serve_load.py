@@ -7,7 +7,7 @@ Two models: `scripted`, which computes nothing and answers with a code made from
 embedded `nano` on synthetic pictures. The Python API is measured in the same run, in turns with the
 server. Every picture has an answer of its own, found by the Python API before, and each reply is
 compared with it: KV of one picture must never answer for another. Each client asks a third of its
-questions about the picture before. Fails at a wrong answer, an error, or memory that grows over 5%.
+questions about the picture before. Fails at a wrong answer, an error, or memory that grows over 2%.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from awares_edge.synth import generate  # noqa: E402
 from awares_edge.vision.patches import Patches  # noqa: E402
 from benchmarks.soak import resident  # noqa: E402
 
-GROWTH = 0.05
+GROWTH = 0.02
 ROUNDS = 4
 
 
