@@ -26,10 +26,10 @@ from awares_edge.controller.model import Model
 from awares_edge.controller.options import AskOptions
 from awares_edge.evaluation.watch import WatchedSession, assistant_opening, watch
 from awares_edge.export.hessians import Hessian, input_owner
-from awares_edge.export.measured import DRIFT_BLOCK, Measured, layer_name
+from awares_edge.export.measured import DRIFT_BLOCK, Measured, layer_names
 from awares_edge.export.onnx.formats import BlockInt4, DynamicInt8
 from awares_edge.export.smoothing import smooth
-from awares_edge.export.smoothing.sites import find_sites
+from awares_edge.export.smoothing.sites import site_matrices
 from awares_edge.spec import ModelSpec
 
 Format: TypeAlias = DynamicInt8 | BlockInt4
@@ -70,10 +70,10 @@ def measure_drifts(
         exact = decision_logits(model, asked)
         # After the last attention an export computes only the tokens that get logits.
         behind_gather = {name for name in layers if name.startswith(last_layer(base.spec))}
-        names = [name for site in find_sites(base.spec) for name in site.matrices]
+        names = list(site_matrices(base.spec))
         drifts: dict[str, dict[str, float]] = {}
         for done, name in enumerate(names, 1):
-            parts = [layer_name(part) for part in name.split("+")]
+            parts = layer_names(name)
             modules = [layers[part] for part in parts]
             found = drifts[parts[0]] = {}
             hessian = smoothed.measured.hessians.get(input_owner(parts[0]))

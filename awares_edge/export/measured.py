@@ -189,17 +189,17 @@ def read_measured(path: Path, spec: ModelSpec) -> Measured:
     expected: dict[str, tuple[int, ...]]
     expected = {f"{name}.{one}": (n,) for name, n in lengths.items() for one in _STATISTICS}
     drifts = {f"{name}.drift": (len(DRIFT_FORMATS),) for name in drift_layers(spec)}
-    if stored.keys() & drifts.keys():
-        expected |= drifts
+    owners = [name for name in lengths if name == input_owner(name)]
+    histograms = {f"{name}.histogram": (lengths[name], BINS) for name in owners}
+    for optional in (drifts, histograms):  # all of them or none
+        if stored.keys() & optional.keys():
+            expected |= optional
     hessians = hessian_shapes(lengths)
     expected |= {name: hessians[name] for name in stored.keys() & hessians.keys()}
-    owners = {name: n for name, n in lengths.items() if name == input_owner(name)}
-    histograms = {f"{name}.histogram": (n, BINS) for name, n in owners.items()}
-    if stored.keys() & histograms.keys():
-        expected |= histograms
     if {name: tensor.shape for name, tensor in stored.items()} != expected:
         raise ExportError(f"{path} was measured on another model: measure it on this checkpoint")
-    inputs = {name: _read_inputs(path, stored, name) for name in lengths}
+    shares = {name: _read_histogram(path, stored, name) for name in owners}
+    inputs = {name: _read_inputs(path, stored, name, shares[input_owner(name)]) for name in lengths}
     found = {name: _read_drifts(path, stored, name) for name in drift_layers(spec)}
     squares = {name: one.square for name, one in inputs.items()}
     products = stored_hessians(path, stored, squares)
@@ -221,9 +221,14 @@ def require_same(measured: Measured, path: Path, checkpoint: str) -> None:
         )
 
 
+def layer_names(matrix: str) -> list[str]:
+    """Names of the layers of a matrix "a.weight+b.weight": a tied head has the embedding's."""
+    return [part.removesuffix(".weight") for part in matrix.split("+")]
+
+
 def layer_name(matrix: str) -> str:
-    """Name of a layer, by that of its matrix: a tied head has the embedding's."""
-    return matrix.removesuffix(".weight")
+    """Name of a matrix's first layer, which joined matrices share what was measured with."""
+    return layer_names(matrix)[0]
 
 
 def _read_origin(metadata: Mapping[str, str]) -> Origin:
@@ -237,18 +242,33 @@ def _read_origin(metadata: Mapping[str, str]) -> Origin:
 def _read_drifts(path: Path, stored: Mapping[str, Stored], name: str) -> dict[str, float]:
     if (tensor := stored.get(f"{name}.drift")) is None:
         return {}
-    try:
-        values = tensor.rows(0, len(DRIFT_FORMATS))
-    except CheckpointError as error:
-        raise ExportError(
-            f"{path}: the drift of {name} must be finite: measure it again"
-        ) from error
-    if values.min() < 0:
-        raise ExportError(f"{path}: the drift of {name} must not be negative: measure it again")
+    values = _read_not_negative(path, tensor, f"the drift of {name}")
     return dict(zip(DRIFT_FORMATS, map(float, values), strict=True))
 
 
-def _read_inputs(path: Path, stored: Mapping[str, Stored], name: str) -> Inputs:
+def _read_histogram(path: Path, stored: Mapping[str, Stored], name: str) -> Array | None:
+    if (tensor := stored.get(f"{name}.histogram")) is None:
+        return None
+    return _read_not_negative(path, tensor, f"the histogram of {name}")
+
+
+def _read_not_negative(path: Path, tensor: Stored, what: str) -> Array:
+    """
+    Raises:
+        ExportError: a number is not finite, or negative.
+    """
+    try:
+        values = tensor.rows(0, tensor.shape[0])
+    except CheckpointError as error:
+        raise ExportError(f"{path}: {what} must be finite: measure it again") from error
+    if values.min() < 0:
+        raise ExportError(f"{path}: {what} must not be negative: measure it again")
+    return values
+
+
+def _read_inputs(
+    path: Path, stored: Mapping[str, Stored], name: str, histogram: Array | None
+) -> Inputs:
     try:
         largest, mean, square = (
             stored[f"{name}.{one}"].rows(0, stored[f"{name}.{one}"].shape[0]) for one in _STATISTICS
@@ -263,23 +283,6 @@ def _read_inputs(path: Path, stored: Mapping[str, Stored], name: str) -> Inputs:
     slack = 1 + 1e-3
     if (mean > largest * slack).any() or (np.sqrt(square) > largest * slack).any():
         raise ExportError(f"{path}: the statistics of {name} contradict each other")
-    histogram = _read_histogram(path, stored, input_owner(name))
     if histogram is not None and not belong(histogram, largest):
         raise ExportError(f"{path}: the statistics of {name} contradict each other")
     return Inputs(largest, mean, square, histogram)
-
-
-def _read_histogram(path: Path, stored: Mapping[str, Stored], owner: str) -> Array | None:
-    if (tensor := stored.get(f"{owner}.histogram")) is None:
-        return None
-    try:
-        shares = tensor.rows(0, tensor.shape[0])
-    except CheckpointError as error:
-        raise ExportError(
-            f"{path}: the histogram of {owner} must be finite: measure it again"
-        ) from error
-    if shares.min() < 0:
-        raise ExportError(
-            f"{path}: the histogram of {owner} must not be negative: measure it again"
-        )
-    return shares

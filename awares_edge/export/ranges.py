@@ -41,7 +41,7 @@ def matrix_range(
     if name == PATCH_EMBEDDING:
         return pixel_range(pixels)
     # Joined matrices read the same inputs.
-    return input_range(measured.inputs[layer_name(name.split("+")[0])], method)
+    return input_range(measured.inputs[layer_name(name)], method)
 
 
 def pixel_range(pixels: Preprocessing) -> float:

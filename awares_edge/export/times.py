@@ -14,7 +14,7 @@ from pathlib import Path
 
 from awares_edge.checkpoint.names import expected_shapes
 from awares_edge.errors import ExportError, InputError
-from awares_edge.export.smoothing.sites import find_sites
+from awares_edge.export.smoothing.sites import site_matrices
 from awares_edge.files import whole_file
 from awares_edge.schema import Items, Limits, Real, Text, Whole, parse_json, read_dataclass
 from awares_edge.spec import ModelSpec
@@ -112,7 +112,7 @@ def timed_shapes(spec: ModelSpec) -> dict[str, tuple[int, int]]:
     """Shape [out, in] of each matrix that a mix chooses a format for, by name."""
     shapes = expected_shapes(spec)
     found = {}
-    for name in (name for site in find_sites(spec) for name in site.matrices):
+    for name in site_matrices(spec):
         parts = [shapes[part] for part in name.split("+")]
         found[name] = (sum(part[0] for part in parts), parts[0][1])
     return found

@@ -18,7 +18,7 @@ from awares_edge.export.graph.weights import ALIGNMENT, Matrix, WeightFormat
 from awares_edge.export.measured import Measured, layer_name
 from awares_edge.export.onnx.precisions import Formats
 from awares_edge.export.onnx.search import Choice, cheapest, least_drift
-from awares_edge.export.smoothing.sites import find_sites
+from awares_edge.export.smoothing.sites import site_matrices
 from awares_edge.export.times import Times
 from awares_edge.spec import ModelSpec
 
@@ -96,9 +96,9 @@ def fit_mix(
         )
     times = budget.times
     options = {}
-    for name in (name for site in find_sites(spec) for name in site.matrices):
+    for name in site_matrices(spec):
         shape = Matrix.of(weights, *name.split("+")).shape
-        drifts = measured.drifts[layer_name(name.split("+")[0])]
+        drifts = measured.drifts[layer_name(name)]
         options[name] = [
             Choice(
                 kind,

@@ -32,7 +32,7 @@ from awares_edge.export.base import RANGES, RangeMethod
 from awares_edge.export.graph.text import build_text
 from awares_edge.export.graph.vision import build_vision
 from awares_edge.export.graph.weights import FP16, FP32, Matrix, Written, write_npy
-from awares_edge.export.measured import Measured, layer_name
+from awares_edge.export.measured import Measured, layer_names
 from awares_edge.export.onnx.budget import Budget, Mix, fit_mix
 from awares_edge.export.onnx.dialect import OnnxBuilder, OnnxText, OnnxVision
 from awares_edge.export.onnx.formats import BlockInt4
@@ -40,7 +40,7 @@ from awares_edge.export.onnx.gptq import require_gptq
 from awares_edge.export.onnx.precisions import Formats
 from awares_edge.export.ranges import matrix_range
 from awares_edge.export.smoothing import Smoothed, smooth
-from awares_edge.export.smoothing.sites import find_sites
+from awares_edge.export.smoothing.sites import site_matrices
 from awares_edge.export.times import Times
 from awares_edge.spec import EMBEDDING_NAME, ModelSpec, half_graph
 
@@ -152,7 +152,7 @@ def _gptq_facts(spec: ModelSpec, weights: Weights, formats: Formats) -> Mapping[
     """How many 4-bit matrices GPTQ rounds, and which ones it does not."""
     rounded: list[str] = []
     alone: list[str] = []
-    for name in (PATCH_EMBEDDING, *(name for site in find_sites(spec) for name in site.matrices)):
+    for name in (PATCH_EMBEDDING, *site_matrices(spec)):
         shape = Matrix.of(weights, *name.split("+")).shape
         blocks = [one for one in formats.every(name, shape) if isinstance(one, BlockInt4)]
         if blocks:
@@ -161,7 +161,7 @@ def _gptq_facts(spec: ModelSpec, weights: Weights, formats: Formats) -> Mapping[
         return {}
     facts = {"gptq": f"{len(rounded)} of {len(rounded) + len(alone)} 4-bit matrices"}
     if alone:
-        layers = (layer_name(part) for name in alone for part in name.split("+"))
+        layers = (layer for name in alone for layer in layer_names(name))
         facts["without_gptq"] = ", ".join(
             dict.fromkeys(re.sub(r"\.\d+\.", ".*.", layer) for layer in layers)
         )

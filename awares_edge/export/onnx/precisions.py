@@ -14,7 +14,7 @@ from awares_edge.errors import ExportError
 from awares_edge.export.graph.quantize import Float
 from awares_edge.export.graph.weights import FP16, FP32, WeightFormat
 from awares_edge.export.hessians import Hessian, input_owner
-from awares_edge.export.measured import layer_name
+from awares_edge.export.measured import layer_name, layer_names
 from awares_edge.export.onnx.formats import BlockInt4, DynamicInt8, StaticInt8
 
 BLOCKS = (32, 64, 128)
@@ -127,7 +127,7 @@ class Formats:
     def use(self, mix: Mapping[str, str]) -> None:
         """Store matrices as a mix says, by name ("a.weight+b.weight"), after what `keep` says."""
         for name, kind in mix.items():
-            self._keep.append((name.split("+")[0].removesuffix(".weight"), kind))
+            self._keep.append((layer_name(name), kind))
 
     def over(self, input_range: Callable[[str], float]) -> None:
         """Quantize the inputs of w8a8 matrices over these ranges, by the matrix's name."""
@@ -155,7 +155,7 @@ class Formats:
             )
 
     def _kept(self, name: str) -> str | None:
-        layers = [part.removesuffix(".weight") for part in name.split("+")]
+        layers = layer_names(name)
         found = None
         for pattern, kept in self._keep:
             if any(fnmatchcase(layer, pattern) for layer in layers):
@@ -171,8 +171,7 @@ class Formats:
         if kind == "int4":
             block = next((b for b in (128, 64, 32) if b <= self._block and shape[1] % b == 0), 0)
             if block:
-                first = layer_name(name.split("+")[0])
-                return BlockInt4(block, self._hessians.get(input_owner(first)))
+                return BlockInt4(block, self._hessians.get(input_owner(layer_name(name))))
             if self.precision.gpu:
                 return Float(FP16)
         return self._int8

@@ -44,6 +44,12 @@ def find_sites(spec: ModelSpec) -> Iterator[Site]:
     yield _norm("text.norm", spec.hidden_size, EMBEDDING if spec.tied else HEAD)
 
 
+def site_matrices(spec: ModelSpec) -> Iterator[str]:
+    """Names of the matrices of every site: all of a model but the patch embedding."""
+    for site in find_sites(spec):
+        yield from site.matrices
+
+
 def _norm(name: str, width: int, *matrices: str, repeat: int = 1) -> Site:
     """Matrices that read a norm; `repeat` rows of it side by side."""
     return Site(matrices, (f"{name}.weight",), np.tile(np.arange(width), repeat))

@@ -10,7 +10,7 @@ import numpy as np
 
 from awares_edge.checkpoint.tensorfile import Array, Weights
 from awares_edge.export.graph.weights import Matrix, Rounding, WeightFormat
-from awares_edge.export.measured import Inputs, Measured, layer_name
+from awares_edge.export.measured import Inputs, Measured, layer_name, layer_names
 from awares_edge.export.smoothing.error import Columns, relative_error
 from awares_edge.export.smoothing.folded import Folded
 from awares_edge.export.smoothing.sites import Site, find_sites
@@ -49,10 +49,10 @@ class Smoothed:
     def beyond(self, limit: float = LARGEST_ERROR) -> list[str]:
         """Layers that lose more than a share: those to keep in a float format."""
         return [
-            layer_name(part)
+            layer
             for matrix, (_, after) in self.errors.items()
             if after > limit
-            for part in matrix.split("+")
+            for layer in layer_names(matrix)
         ]
 
     def facts(self, kept: Sequence[str]) -> dict[str, str]:
@@ -87,7 +87,7 @@ def smooth(
         spread = scales[site.scales]
         for trial in trials:
             errors[trial.name] = (trial.error(np.ones_like(spread)), trial.error(spread))
-        for layer in (layer_name(part) for name in site.matrices for part in name.split("+")):
+        for layer in (layer for name in site.matrices for layer in layer_names(name)):
             inputs[layer] = _scaled(inputs[layer], spread)
             if layer in hessians:
                 hessians[layer] = hessians[layer].divided(spread)
@@ -112,7 +112,7 @@ def _trial(weights: Folded, name: str, measured: Measured, formats_of: FormatsOf
     matrix = Matrix.of(weights, *name.split("+"))
     formats = formats_of(matrix.name, matrix.shape)
     roundings = [one.rounding for one in formats if one.rounding is not None]
-    inputs = measured.inputs[layer_name(name.split("+")[0])]
+    inputs = measured.inputs[layer_name(name)]
     return _Trial(name, Columns.of(matrix), inputs, roundings) if roundings else None
 
 

@@ -13,7 +13,7 @@ from awares_edge.export.base import RANGES, RangeMethod
 from awares_edge.export.graph.builder import FormatOf
 from awares_edge.export.graph.quantize import Float, Fp8, Int4, Int8, int4_block
 from awares_edge.export.graph.weights import FP16, FP32, WeightFormat
-from awares_edge.export.measured import Measured, layer_name
+from awares_edge.export.measured import Measured, layer_name, layer_names
 from awares_edge.export.ranges import input_range
 from awares_edge.runtimes.tensorrt.plan import Plan
 
@@ -96,14 +96,14 @@ def format_chooser(
             return None
         assert measured is not None, "inputs are quantized over measured ranges"
         # Joined layers have a common input.
-        return input_range(measured.inputs[layer_name(name.split("+")[0])], ranges)
+        return input_range(measured.inputs[layer_name(name)], ranges)
 
     def choose(name: str, shape: tuple[int, int]) -> WeightFormat:
         if name in (EMBEDDING, HEAD):
             if numbers.weights in ("int8", "int4"):
                 return Int8(dtype)
             return Float(numbers.embedding if name == EMBEDDING else dtype)
-        spared = any(layer_name(part) in kept for part in name.split("+"))
+        spared = any(layer in kept for layer in layer_names(name))
         if numbers.weights == "float" or name.startswith("visual.") or spared:
             return Float(dtype)
         block = int4_block(shape[1]) if shape[0] % 2 == 0 else 0
