@@ -1,12 +1,12 @@
 """GPTQ: 4-bit numbers whose errors make up for each other (Frantar et al., arXiv:2210.17323).
 
-The inputs of a matrix are rounded one after another. What rounding adds to a row's product is taken
-off again, as far as it can be, by moving the weights of the inputs that follow: by how much follows
-from how inputs go together on the calibration questions. Rows do not depend on each other.
+The weights of a row are rounded one input after another. The weights of later inputs are adjusted to
+compensate the error of the product, by amounts that follow from the correlation of the inputs on the
+calibration questions. Rows are independent of each other.
 
 onnxruntime's own (`quantization.neural_compressor.weight_only.gptq`) cannot be used: it returns the
 rounded weights without their scales, takes a scale from the largest number of a block alone, and
-wants the whole matrix at once.
+needs the whole matrix at once.
 """
 
 from __future__ import annotations

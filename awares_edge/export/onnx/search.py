@@ -1,8 +1,8 @@
 """One choice for each matrix, so that drifts add up to the least within one budget or several.
 
-Lagrange's way: each cost has a price, each matrix takes the choice with the least drift plus price
-times cost, and prices rise until the budgets hold. Such a mix is the best one for what it costs;
-what it leaves of the budgets is then spent where a step saves most.
+By Lagrangian relaxation: each cost has a price, each matrix takes the choice with the least drift
+plus price times cost, and prices are raised until the mix is within the budgets. No other mix that
+costs as much drifts less. What is left of the budgets is then spent greedily.
 """
 
 from __future__ import annotations
