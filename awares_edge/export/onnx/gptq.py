@@ -1,8 +1,8 @@
 """GPTQ: 4-bit numbers whose errors make up for each other (Frantar et al., arXiv:2210.17323).
 
-The weights of a row are rounded one input after another. The weights of later inputs are adjusted to
-compensate the error of the product, by amounts that follow from the correlation of the inputs on the
-calibration questions. Rows are independent of each other.
+The weights of a row are rounded one input after another. The weights of later inputs are adjusted
+to compensate the error of the product, by amounts that follow from the correlation of the inputs on
+the calibration questions. Rows are independent of each other.
 
 onnxruntime's own (`quantization.neural_compressor.weight_only.gptq`) cannot be used: it returns the
 rounded weights without their scales, takes a scale from the largest number of a block alone, and
